@@ -1,0 +1,58 @@
+# The image of all three roles. Build it from the repository's root:
+#
+#   docker build -t go2cloud:0.1.0 .          (or: buildah bud -t go2cloud:0.1.0 .)
+#   docker run --read-only --tmpfs /tmp -v go2cloud-store:/data/store -v go2cloud-state:/data/state \
+#     -p 8088:8088 go2cloud:0.1.0 all
+#
+# Another base needs Python 3.11 or newer with venv, and useradd.
+ARG BASE=docker.io/library/python:3.13-slim
+
+FROM ${BASE} AS build
+ARG UV_VERSION=0.13.9
+ARG HATCHLING_VERSION=1.33.0
+ENV UV_SYSTEM_CERTS=1 UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1
+RUN python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir "uv==${UV_VERSION}"
+WORKDIR /src
+
+# First what changes seldom: exactly the locked dependencies, each held to its hash.
+COPY pyproject.toml uv.lock ./
+RUN python3 -m venv --without-pip /opt/go2cloud \
+    && /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project --output-file requirements.txt \
+    && /opt/uv/bin/uv pip install --python /opt/go2cloud/bin/python --require-hashes --no-deps \
+        --compile-bytecode --requirement requirements.txt
+
+# Then the wheel, which stands alone: nothing of /src goes on.
+COPY README.md LICENSE ./
+COPY app app
+RUN echo "hatchling==${HATCHLING_VERSION}" > constraints.txt \
+    && /opt/uv/bin/uv build --wheel --build-constraint constraints.txt --out-dir dist \
+    && /opt/uv/bin/uv pip install --python /opt/go2cloud/bin/python --no-deps --compile-bytecode dist/*.whl
+
+FROM ${BASE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=unknown
+LABEL org.opencontainers.image.title="go2cloud" \
+      org.opencontainers.image.description="Self-hosted server migration: the roles platform, api and agent" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
+
+# Settings that suit a container; a folder mounted at /data/config takes their place.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data/state --shell /usr/sbin/nologin go2cloud \
+    && mkdir -p /data/config /data/store /data/state \
+    && printf '%s\n' 'DATA_DIR: /data/state' 'HTTP_LISTEN_HOST: 0.0.0.0' 'STORE:' '  PATH: /data/store' \
+        > /data/config/config.yaml \
+    && chown 10001:10001 /data/store /data/state
+
+COPY --from=build /opt/go2cloud /opt/go2cloud
+COPY --chmod=0755 entrypoint.sh /usr/local/bin/entrypoint.sh
+
+ENV PATH=/opt/go2cloud/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /data/state
+USER 10001:10001
+VOLUME ["/data/store", "/data/state"]
+EXPOSE 8088 8004 8005
+ENTRYPOINT ["entrypoint.sh"]
+CMD ["all"]

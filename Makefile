@@ -1,0 +1,65 @@
+# go2cloud: `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export UV_SYSTEM_CERTS := 1
+TOOLS := .tools
+UV := $(shell command -v uv || echo $(TOOLS)/bin/uv)
+PYTHON ?= python3
+RUN := $(UV) run --frozen
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# Debian packages of the real parts that the tests use; `make apt` installs those that are missing.
+TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount qemu-utils shellcheck openssl
+
+.PHONY: help setup apt check lint types rooms test test-fast demo run bench openapi clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.ready ## Make the virtual environment from the lock file
+
+.venv/.ready: pyproject.toml uv.lock
+	@command -v uv >/dev/null || [ -x $(TOOLS)/bin/uv ] || \
+	  { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install --quiet uv; } || \
+	  { echo "make: cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+apt: ## Install the Debian packages that the tests need
+	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
+	  $(SUDO) apt-get -qq update && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
+
+check: setup lint types rooms ## Format, lint, types and import rules
+
+lint:
+	$(RUN) ruff format --check --quiet .
+	$(RUN) ruff check --quiet .
+
+types:
+	$(RUN) mypy
+
+rooms:
+	$(RUN) lint-imports
+
+test: setup apt ## All tests: fast ones first, then those that need root or real services
+	$(RUN) pytest -m "not root and not service and not slow"
+	$(RUN) pytest -m "root or service or slow"
+
+test-fast: setup ## Only the tests that need neither root nor services
+	$(RUN) pytest -m "not root and not service and not slow"
+
+demo: setup ## The main job end to end: replicate a disk, change it, replicate the delta, export, compare
+	$(RUN) go2cloud demo
+
+run: setup ## Start the service on SQLite and leave it up
+	$(RUN) go2cloud serve --role all
+
+bench: setup ## Measure replication of a disk image
+	$(RUN) python -m bench
+
+openapi: setup ## Write docs/openapi.json from the code
+	$(RUN) python -m app openapi --output docs/openapi.json
+
+clean: ## Remove what setup and tests made
+	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist var

@@ -1,0 +1,1 @@
+"""How a disk is read: capture methods behind one interface, and what of the disk is free."""

@@ -1,0 +1,1 @@
+"""What filesystems report explicitly free: one reader a format, and the rules of when to trust it."""

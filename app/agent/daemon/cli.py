@@ -1,0 +1,194 @@
+"""The command `go2cloud-agent`: enroll, run, status.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 4 denied, 5 no answer. Errors are one line with the remedy on
+standard error; results are on standard output.
+"""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from app.agent.daemon import priority, signals
+from app.agent.daemon.console import Console
+from app.agent.daemon.disk.selection import describe_disks
+from app.agent.daemon.errors import AgentError
+from app.agent.daemon.inventory.registry import collect
+from app.agent.daemon.link.endpoint import Endpoint, split_token
+from app.agent.daemon.link.link import Link
+from app.agent.daemon.loop import Daemon
+from app.agent.daemon.service import Service
+from app.agent.daemon.state import DEFAULT_DIR, Enrolment, StateDir
+from app.agent.daemon.stopping import Stop
+from app.agent.daemon.sync import Synchroniser
+from app.wire.messages import Enroll, Inventory
+
+VERSION: Final = "0.1.0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """Where results and errors go."""
+
+    out: IO[str]
+    err: IO[str]
+
+
+def run(arguments: Sequence[str], streams: Streams) -> int:
+    """Carry out a command line; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options, streams))
+    except AgentError as error:
+        streams.err.write(f"go2cloud-agent: {error.code}: {error}\n")
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="go2cloud-agent", description="Replicates this host's disks to a go2cloud service."
+    )
+    parser.add_argument("--version", action="version", version=f"go2cloud-agent {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_enroll(commands.add_parser("enroll", help="register this host as a server"))
+    _add_run(commands.add_parser("run", help="replicate this host's disks"))
+    _add_status(commands.add_parser("status", help="say what this agent is and did"))
+    return parser
+
+
+def _add_state_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state-dir", type=Path, default=DEFAULT_DIR, metavar="DIR", help=f"default: {DEFAULT_DIR}"
+    )
+
+
+def _add_enroll(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", required=True, help="the service, e.g. https://go2cloud.example.org")
+    parser.add_argument("--token", required=True, help="an install token")
+    parser.add_argument(
+        "--disk",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a block device or file to replicate; may be repeated; default: every physical disk",
+    )
+    parser.add_argument("--proxy", default="", metavar="URL", help="an HTTP proxy that allows CONNECT")
+    parser.add_argument(
+        "--allow-plain-http", action="store_true", help="send disks unencrypted to a URL beyond loopback"
+    )
+    _add_state_dir(parser)
+    parser.set_defaults(command=_enroll)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="bring the replica up to date, commit, exit")
+    _add_state_dir(parser)
+    parser.set_defaults(command=_run)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    _add_state_dir(parser)
+    parser.set_defaults(command=_status)
+
+
+def _inventory(named: tuple[str, ...]) -> Inventory:
+    disks, warnings = describe_disks(named)
+    return collect(disks, warnings)
+
+
+def _enroll(options: argparse.Namespace, streams: Streams) -> int:
+    token, fingerprint = split_token(options.token)
+    endpoint = Endpoint.parse(
+        options.url,
+        fingerprint=fingerprint,
+        allow_plain_http=options.allow_plain_http,
+        proxy=options.proxy,
+    )
+    disks = tuple(str(Path(path).absolute()) for path in options.disk)
+    with StateDir(options.state_dir) as state:
+        state.require_not_enrolled()
+        message = Enroll(token, state.instance_id(), VERSION, _inventory(disks))
+        link = Link(endpoint, Stop())
+        try:
+            enrolled = Service(link).enroll(message)
+        finally:
+            link.close()
+        state.save_enrolment(
+            Enrolment(
+                url=options.url,
+                server_id=enrolled.server_id,
+                name=enrolled.name,
+                credential=enrolled.credential,
+                fingerprint=fingerprint,
+                allow_plain_http=options.allow_plain_http,
+                proxy=options.proxy,
+                disks=disks,
+            )
+        )
+    for warning in message.inventory.warnings:
+        streams.err.write(f"go2cloud-agent: warning: {warning}\n")
+    streams.out.write(f"enrolled as {enrolled.name} ({enrolled.server_id})\n")
+    return 0
+
+
+def _run(options: argparse.Namespace, streams: Streams) -> int:
+    stop = Stop()
+    signals.watch(stop)
+    console = Console(streams.out, is_terminal=streams.out.isatty())
+    with StateDir(options.state_dir) as state:
+        enrolment = state.require_enrolment()
+        for note in priority.lower():
+            console.note(note)
+        daemon = _daemon(enrolment, state, console, stop)
+        if options.once:
+            daemon.once()
+        else:
+            daemon.forever()
+    return 0
+
+
+def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop) -> Daemon:
+    endpoint = Endpoint.parse(
+        enrolment.url,
+        fingerprint=enrolment.fingerprint,
+        allow_plain_http=enrolment.allow_plain_http,
+        proxy=enrolment.proxy,
+    )
+    link = Link(endpoint, stop, enrolment.credential)
+    stop.listen(link.interrupt)
+    service = Service(link)
+    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, stop, console)
+    return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
+
+
+def _status(options: argparse.Namespace, streams: Streams) -> int:
+    state = StateDir(options.state_dir)
+    enrolment = state.require_enrolment()
+    last = state.last_pass()
+    public = {
+        "serverId": enrolment.server_id,
+        "name": enrolment.name,
+        "url": enrolment.url,
+        "disks": list(enrolment.disks) or "all physical disks",
+        "running": state.is_locked,
+        "lastPass": dataclasses.asdict(last) if last else None,
+    }
+    if options.json:
+        streams.out.write(json.dumps(public) + "\n")
+        return 0
+    for name, value in public.items():
+        streams.out.write(f"{name:10} {_shown(value)}\n")
+    return 0
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items() if item not in ("", 0))
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return (
+        "none since boot" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )

@@ -1,0 +1,1 @@
+"""Source disks: which there are, how they are read, and what stands on them."""

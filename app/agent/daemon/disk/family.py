@@ -1,0 +1,142 @@
+"""The kernel's devices on top of a disk: itself, its partitions, loop devices on any of these, and theirs.
+
+Every member has the byte range of the disk that it stands for, so that one can tell which members overlap
+a filesystem found on the disk. Loop devices are matched by the identity of what backs them (LOOP_GET_
+STATUS64), or by path where this user may not open them; when in doubt one counts as a member.
+"""
+
+import fcntl
+import os
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_LOOP_GET_STATUS64: Final = 0x4C05
+_SYS: Final = Path("/sys")
+
+IsBacking = Callable[[int, int, int], bool]
+"""(device, inode, own device number) of a loop device's backing → whether that is the disk."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A block device `number` (major:minor) that stands for bytes [start, start + size) of the disk."""
+
+    name: str
+    number: str
+    start: int
+    size: int
+    has_holders: bool
+
+    @property
+    def node(self) -> Path:
+        """Where its device file is expected."""
+        return Path("/dev") / self.name.replace("!", "/")
+
+
+def members_of(status: os.stat_result) -> list[Member]:
+    """The kernel's devices on the disk with this stat: a block device or a file."""
+    if status.st_rdev:
+        return _of_block(_directory(status.st_rdev), 0, set())
+    own = (status.st_dev, status.st_ino)
+    loops = _loops_on(lambda device, inode, _: (device, inode) == own)
+    return [member for loop in loops for member in _of_loop(loop, 0, set())]
+
+
+def whole_disk(rdev: int) -> Path:
+    """The /sys directory of the whole disk that the device `rdev` is, or is a partition of."""
+    directory = _directory(rdev)
+    return directory.parent if (directory / "partition").exists() else directory
+
+
+def is_partition(rdev: int) -> bool:
+    """Whether the device `rdev` is a partition and no whole disk."""
+    return (_directory(rdev) / "partition").exists()
+
+
+def _directory(rdev: int) -> Path:
+    return (_SYS / "dev/block" / device_number(rdev)).resolve()
+
+
+def device_number(rdev: int) -> str:
+    """major:minor, as /sys and the mount tables write it."""
+    return f"{os.major(rdev)}:{os.minor(rdev)}"
+
+
+def _of_block(directory: Path, shift: int, seen: set[str]) -> list[Member]:
+    """The device of a /sys directory with all that stands on it; for a partition, its whole disk too."""
+    if (directory / "partition").exists():
+        shift -= _number(directory / "start") * 512
+        directory = directory.parent
+    if directory.name in seen:
+        return []
+    seen.add(directory.name)
+    members: list[Member] = []
+    for part in (directory, *sorted(directory.glob(f"{directory.name}*/"))):
+        if (part / "dev").exists():
+            members += _with_loops(_member(part, shift), part, seen)
+    return members
+
+
+def _with_loops(member: Member, directory: Path, seen: set[str]) -> Iterator[Member]:
+    yield member
+    for loop in _loops_on(
+        lambda _, __, own: own != 0 and device_number(own) == member.number, directory.name
+    ):
+        yield from _of_loop(loop, member.start, seen)
+
+
+def _of_loop(loop: Path, shift: int, seen: set[str]) -> list[Member]:
+    return _of_block(loop, shift + _number(loop / "loop/offset"), seen)
+
+
+def _member(directory: Path, shift: int) -> Member:
+    start = _number(directory / "start") * 512 if (directory / "partition").exists() else 0
+    return Member(
+        name=directory.name,
+        number=(directory / "dev").read_text().strip(),
+        start=shift + start,
+        size=_number(directory / "size") * 512,
+        has_holders=any((directory / "holders").glob("*")),
+    )
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text().strip() or "0")
+
+
+def _loops_on(is_backing: IsBacking, skipped: str = "") -> Iterator[Path]:
+    """The /sys directories of the loop devices that the disk backs, or may back."""
+    for backing in sorted((_SYS / "block").glob("loop*/loop/backing_file")):
+        loop = backing.parent.parent
+        if loop.name == skipped:
+            continue
+        identity = _told_by_device(loop.name) or _told_by_path(backing)
+        if identity is None or is_backing(*identity):
+            yield loop
+
+
+def _told_by_device(name: str) -> tuple[int, int, int] | None:
+    """(device, inode, own device number) of what backs a loop device; None where it cannot be opened."""
+    try:
+        fd = os.open(f"/dev/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        device, inode, rdevice = struct.unpack_from("QQQ", fcntl.ioctl(fd, _LOOP_GET_STATUS64, bytes(232)))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return device, inode, rdevice
+
+
+def _told_by_path(backing: Path) -> tuple[int, int, int] | None:
+    """The same by the path that /sys names; None where it leads nowhere from here."""
+    try:
+        status = Path(backing.read_text().rstrip("\n")).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_rdev

@@ -1,0 +1,1 @@
+"""The connection to the service: where it is, how it is trusted, requests and their repetition."""

@@ -1,0 +1,149 @@
+"""Requests to the service: keep-alive connections, one a thread, and the patience to repeat.
+
+A request that fails on a kept connection, which the other side may have closed meanwhile, is repeated at
+once on a new one. Other failures that may pass are repeated with exponential back-off and jitter. All
+requests but a put's stream can be repeated safely; a lost put is the pipeline's business.
+"""
+
+import http.client
+import random
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from app.agent.daemon.errors import LinkError, LinkRefused
+from app.agent.daemon.link.answer import ServiceBusy, read_answer
+from app.agent.daemon.link.connection import connect, translated
+from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.stopping import Stop
+from app.wire import version
+
+JSON: Final = "application/json"
+BYTES: Final = "application/octet-stream"
+MAX_ANSWER: Final = 16 * 1024 * 1024
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """`path` is below /agent/v1; `timeout` in seconds is for each wait on the socket."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    kind: str = JSON
+    limit: int = MAX_ANSWER
+    timeout: float = 60.0
+
+
+class Link:
+    """Carries requests to one service. Safe to use from several threads."""
+
+    def __init__(self, endpoint: Endpoint, stop: Stop, credential: str = "", attempts: int = 6) -> None:
+        self.endpoint = endpoint
+        self._stop = stop
+        self._credential = credential
+        self._attempts = attempts
+        self._mine = threading.local()
+        self._open: set[http.client.HTTPConnection] = set()
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            for connection in tuple(self._open):
+                connection.close()
+            self._open.clear()
+
+    def interrupt(self) -> None:
+        """Make whatever waits on a connection fail now. Does not block; for signal handlers."""
+        for connection in tuple(self._open):
+            sock = connection.sock
+            if isinstance(sock, socket.socket):
+                _shut_down(sock)
+
+    def send(self, request: Request, attempts: int | None = None) -> bytes:
+        """The body of the answer. Raises LinkError, Refusal, Denied, Stopped."""
+        most = attempts or self._attempts
+        for attempt in range(1, most + 1):
+            try:
+                return self._send_fresh_if_stale(request)
+            except LinkRefused:
+                raise
+            except LinkError as error:
+                self._stop.check()
+                if attempt == most:
+                    raise
+                self.pause(attempt, error.after if isinstance(error, ServiceBusy) else 0)
+        raise AssertionError("unreachable")
+
+    def pause(self, attempt: int, at_least: float = 0.0) -> None:
+        """Wait before attempt number `attempt` + 1. Raises Stopped."""
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+        self._stop.wait(max(at_least, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter, no secret
+        self._stop.check()
+
+    def headers(self, kind: str) -> Mapping[str, str]:
+        """The headers of every request."""
+        found = {version.HEADER: str(version.VERSION), "Content-Type": kind, "Accept": "*/*"}
+        if self._credential:
+            found["Authorization"] = f"Bearer {self._credential}"
+        return found
+
+    def path(self, path: str) -> str:
+        """A path below the service's agent API."""
+        return f"{self.endpoint.path}/agent/v1{path}"
+
+    def _send_fresh_if_stale(self, request: Request) -> bytes:
+        kept: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
+        if kept is not None:
+            try:
+                return self._send_on(kept, request)
+            except LinkError as error:
+                if not isinstance(error.__cause__, (ConnectionError, http.client.RemoteDisconnected)):
+                    raise
+                self._stop.check()
+        return self._send_on(self.open_connection(), request)
+
+    def _send_on(self, connection: http.client.HTTPConnection, request: Request) -> bytes:
+        self._mine.connection = None
+        is_reusable = False
+        try:
+            with translated(self.endpoint):
+                assert connection.sock is not None
+                connection.sock.settimeout(request.timeout)
+                headers = dict(self.headers(request.kind))
+                connection.request(request.method, self.path(request.path), request.body, headers)
+                response = connection.getresponse()
+                try:
+                    return read_answer(response, request.limit)
+                finally:
+                    is_reusable = response.isclosed() and connection.sock is not None
+        finally:
+            self._keep(connection) if is_reusable else self.discard(connection)
+
+    def open_connection(self) -> http.client.HTTPConnection:
+        """A new connection that `interrupt` knows of; hand it back with `discard`. Raises LinkError."""
+        connection = connect(self.endpoint)
+        with self._lock:
+            self._open.add(connection)
+        return connection
+
+    def discard(self, connection: http.client.HTTPConnection) -> None:
+        """Close a connection for good."""
+        with self._lock:
+            self._open.discard(connection)
+        connection.close()
+
+    def _keep(self, connection: http.client.HTTPConnection) -> None:
+        self._mine.connection = connection
+
+
+def _shut_down(sock: socket.socket) -> None:
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # it is not connected any more, which is what was wanted

@@ -1,0 +1,138 @@
+"""What the daemon does all day: heartbeat, wait for a command or the interval, synchronise.
+
+`once` is one synchronisation and the end. Both begin with a heartbeat, which takes the lease: where
+another instance of this server is alive, the service answers DUPLICATE_AGENT.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from app.agent.daemon.console import Console
+from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
+from app.agent.daemon.heartbeat import Heartbeat
+from app.agent.daemon.service import Service
+from app.agent.daemon.state import LastPass, StateDir
+from app.agent.daemon.stopping import Stop, Stopped
+from app.agent.daemon.sync import Synchroniser, SyncResult
+from app.wire.messages import Inventory, Poll, Polled, Release
+
+LONGEST_WAIT: Final = 50
+"""Seconds of one long poll: proxies give up on a silent request after 60."""
+_FIRST_RETRY: Final = 15.0
+_LONGEST_RETRY: Final = 600.0
+
+
+class Daemon:
+    """The loop; `inventory` is taken anew at each start."""
+
+    def __init__(
+        self,
+        service: Service,
+        state: StateDir,
+        synchroniser: Synchroniser,
+        console: Console,
+        stop: Stop,
+        inventory: Callable[[], Inventory],
+    ) -> None:
+        self._service = service
+        self._state = state
+        self._synchroniser = synchroniser
+        self._console = console
+        self._stop = stop
+        self._inventory = inventory
+        self._instance = state.instance_id()
+        self._failures = 0
+
+    def once(self) -> SyncResult:
+        """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes."""
+        try:
+            return self._sync(self._greet())
+        finally:
+            self._release()
+
+    def forever(self) -> None:
+        """Until the stop. Raises Denied or LinkRefused, for which waiting is no cure."""
+        try:
+            self._serve()
+        except Stopped:
+            self._console.note("stopping")
+        finally:
+            self._release()
+
+    def _greet(self) -> Polled:
+        return self._service.poll(Poll(self._instance, "idle", inventory=self._inventory()))
+
+    def _serve(self) -> None:
+        polled, due = self._until_good(self._greet), time.monotonic()
+        while True:
+            self._stop.check()
+            if polled.command == "sync" or self._is_due(polled, due):
+                due = time.monotonic() + self._sync_and_wait(polled)
+            wait = int(max(1.0, min(float(LONGEST_WAIT), due - time.monotonic())))
+            polled = self._until_good(partial(self._poll, wait))
+
+    def _is_due(self, polled: Polled, due: float) -> bool:
+        wanted = polled.sync_interval_seconds > 0 or self._failures > 0
+        return wanted and time.monotonic() >= due
+
+    def _poll(self, wait: int) -> Polled:
+        return self._service.poll(Poll(self._instance, "idle", wait))
+
+    def _until_good(self, ask: Callable[[], Polled]) -> Polled:
+        """Repeat until the service answers; another live instance is waited out too."""
+        failures = 0
+        while True:
+            try:
+                return ask()
+            except (Stopped, Denied, LinkRefused):
+                raise
+            except AgentError as error:
+                failures += 1
+                if failures == 1:
+                    self._console.note(f"the service does not serve this agent now: {error}")
+                self._service.link.pause(failures)
+
+    def _sync_and_wait(self, polled: Polled) -> float:
+        """Synchronise; seconds until the next time: the interval, or less after a failure."""
+        try:
+            self._sync(polled)
+        except (Stopped, Denied, LinkRefused):
+            raise
+        except AgentError as error:
+            self._failures += 1
+            self._console.note(f"the synchronisation failed: {error}")
+            return min(_LONGEST_RETRY, _FIRST_RETRY * 2.0 ** min(self._failures, 10))
+        self._failures = 0
+        return float(polled.sync_interval_seconds)
+
+    def _sync(self, polled: Polled) -> SyncResult:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            with Heartbeat(self._service, self._instance, polled.heartbeat_seconds, self._console.note):
+                result = self._synchroniser.run()
+        except AgentError as error:
+            self._state.save_last_pass(LastPass(now, error=str(error)))
+            raise
+        self._console.summary(result)
+        self._state.save_last_pass(
+            LastPass(
+                time=now,
+                checkpoint_id=result.checkpoint_id,
+                number=result.number,
+                label=result.label,
+                seconds=round(result.seconds),
+                wire_bytes=result.counters.wire,
+            )
+        )
+        return result
+
+    def _release(self) -> None:
+        """Let the lease go; where that fails, it ends by itself after a while."""
+        try:
+            self._service.release(Release(self._instance))
+        except (LinkError, Stopped, AgentError) as error:
+            self._console.note(f"the lease was not released and will run out: {error}")
+        self._service.link.close()

@@ -1,0 +1,1 @@
+"""From disk to service: read, hash, compare, pack and send in bounded threads."""

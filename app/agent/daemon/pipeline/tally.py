@@ -1,0 +1,31 @@
+"""What a pass has done so far, counted by several threads."""
+
+import threading
+from dataclasses import dataclass, field, fields, replace
+
+from app.wire.messages import Counters
+
+
+@dataclass
+class Tally:
+    """Counters of one disk's pass, in bytes; `seen` is how far the pass got, whatever was done there."""
+
+    size: int
+    seen: int = 0
+    counted: Counters = field(default_factory=Counters)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, more: Counters, seen: int = 0) -> None:
+        """Add to the counters."""
+        with self._lock:
+            sums = {
+                item.name: getattr(self.counted, item.name) + getattr(more, item.name)
+                for item in fields(Counters)
+            }
+            self.counted = replace(self.counted, **sums)
+            self.seen += seen
+
+
+def total(counters: list[Counters]) -> Counters:
+    """The sum of several disks' counters."""
+    return Counters(**{item.name: sum(getattr(c, item.name) for c in counters) for item in fields(Counters)})

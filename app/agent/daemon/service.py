@@ -1,0 +1,182 @@
+"""The service's agent API as typed calls; see `app.wire.messages` for the order of a session."""
+
+import http.client
+import struct
+from typing import Final, TypeVar
+
+from app.agent.daemon.errors import LinkError
+from app.agent.daemon.link.answer import read_answer
+from app.agent.daemon.link.connection import translated
+from app.agent.daemon.link.link import BYTES, MAX_ANSWER, Link, Request
+from app.wire import messages
+from app.wire.chunks import MAX_CHUNK_SIZE
+from app.wire.errors import MessageError
+from app.wire.jsonform import decode, encode
+from app.wire.patch import SIGNATURE_BYTES
+from app.wire.tree import LEAF_BYTES
+
+T = TypeVar("T")
+
+_LENGTH: Final = struct.Struct("!I")
+_MOST_SIGNATURES: Final = MAX_CHUNK_SIZE // 4096 * SIGNATURE_BYTES
+_PUT_SECONDS: Final = 300.0
+
+
+def parsed(kind: type[T], body: bytes) -> T:
+    """An answer as a message. Raises LinkError for one that does not have the form."""
+    try:
+        return decode(kind, body)
+    except MessageError as error:
+        raise LinkError(
+            f"the service's answer is not understood: {error}",
+            code="BAD_ANSWER",
+            remedy="upgrade the older of agent and service",
+        ) from error
+
+
+class Service:
+    """The calls outside of a session. Raises LinkError, Refusal, Denied, Stopped."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def enroll(self, message: messages.Enroll) -> messages.Enrolled:
+        """Redeem an install token. Not repeated: a token may be for one use."""
+        request = Request("POST", "/enroll", encode(message))
+        return parsed(messages.Enrolled, self.link.send(request, attempts=1))
+
+    def poll(self, message: messages.Poll, attempts: int | None = None) -> messages.Polled:
+        """A heartbeat that waits for a command for up to the message's `wait_seconds`."""
+        request = Request("POST", "/poll", encode(message), timeout=message.wait_seconds + 30.0)
+        return parsed(messages.Polled, self.link.send(request, attempts))
+
+    def release(self, message: messages.Release) -> None:
+        """Say good-bye: another instance may take over at once."""
+        self.link.send(Request("POST", "/release", encode(message), timeout=5.0), attempts=1)
+
+    def open(self, message: messages.Open) -> "Session":
+        """Open a session."""
+        body = self.link.send(Request("POST", "/sessions", encode(message)))
+        return Session(self.link, parsed(messages.Opened, body))
+
+
+class Session:
+    """A replication session. `doubted` are chunk ids that are sent whole, whatever the service has."""
+
+    def __init__(self, link: Link, opened: messages.Opened) -> None:
+        self._link = link
+        self.opened = opened
+        self.limits = opened.limits
+        self.proof_key = _hex(opened.proof_key, "proof_key")
+        self.doubted: set[bytes] = {_hex(text, "resend") for text in opened.resend}
+
+    def _path(self, rest: str) -> str:
+        return f"/sessions/{self.opened.session_id}{rest}"
+
+    def leaves(self, disk_id: str, start: int, count: int) -> bytes:
+        """The chunk ids of `count` leaves of the disk's base from leaf `start`."""
+        path = self._path(f"/disks/{disk_id}/leaves?start={start}&count={count}")
+        return self._exactly(count * LEAF_BYTES, Request("GET", path, limit=count * LEAF_BYTES))
+
+    def have(self, ids: list[bytes]) -> bytes:
+        """One HAVE_* byte an id."""
+        most = max(1, min(messages.MAX_HAVE, self.limits.have_ids))
+        parts = [ids[at : at + most] for at in range(0, len(ids), most)]
+        path = self._path("/have")
+        return b"".join(
+            self._exactly(len(part), Request("POST", path, b"".join(part), BYTES)) for part in parts
+        )
+
+    def signatures(self, ids: list[bytes]) -> list[bytes]:
+        """The block signatures of chunks, empty for one that the service does not know."""
+        limit = min(MAX_ANSWER, len(ids) * (_MOST_SIGNATURES + _LENGTH.size))
+        body = self._link.send(Request("POST", self._path("/signatures"), b"".join(ids), BYTES, limit=limit))
+        return _split(body, len(ids))
+
+    def begin_put(self) -> "PutStream":
+        """Open a put; what is written goes out at once. Raises LinkError."""
+        return PutStream(self._link, self._path("/put"))
+
+    def commit(self, message: messages.Commit) -> messages.Committed:
+        """Make the checkpoint. Repeated when no answer came: the same commit twice is one."""
+        request = Request("POST", self._path("/commit"), encode(message), timeout=_PUT_SECONDS)
+        return parsed(messages.Committed, self._link.send(request))
+
+    def pause(self, attempt: int) -> None:
+        """Wait before another attempt. Raises Stopped."""
+        self._link.pause(attempt)
+
+    def _exactly(self, length: int, request: Request) -> bytes:
+        body = self._link.send(request)
+        if len(body) != length:
+            raise LinkError(
+                f"the service answered {len(body)} bytes where {length} were asked for", code="BAD_ANSWER"
+            )
+        return body
+
+
+class PutStream:
+    """A put in the making: a chunked request body. Close it in any case."""
+
+    def __init__(self, link: Link, path: str) -> None:
+        self._link = link
+        self._connection = link.open_connection()
+        self.sent = 0
+        with translated(link.endpoint):
+            self._connection.putrequest("POST", link.path(path), skip_accept_encoding=True)
+            for name, value in link.headers(BYTES).items():
+                self._connection.putheader(name, value)
+            self._connection.putheader("Transfer-Encoding", "chunked")
+            self._connection.endheaders()
+            self._connection.sock.settimeout(_PUT_SECONDS)
+
+    def write(self, frame: bytes) -> None:
+        """Send bytes of the body. Raises LinkError, or Refusal when the service said no meanwhile."""
+        self._write(b"".join((b"%x\r\n" % len(frame), frame, b"\r\n")))
+        self.sent += len(frame)
+
+    def _write(self, data: bytes) -> None:
+        with translated(self._link.endpoint):
+            try:
+                self._connection.send(data)
+            except (BrokenPipeError, ConnectionResetError):
+                self._early_answer()
+                raise
+
+    def _early_answer(self) -> None:
+        """The service closed its ear: raise its refusal if it left one."""
+        try:
+            response = self._connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return  # it left none: the caller raises what it met
+        read_answer(response, MAX_ANSWER)
+
+    def result(self) -> messages.PutResult:
+        """End the body and wait until all of it is durable. Raises LinkError, Refusal."""
+        self._write(b"0\r\n\r\n")
+        with translated(self._link.endpoint):
+            body = read_answer(self._connection.getresponse(), MAX_ANSWER)
+        return parsed(messages.PutResult, body)
+
+    def close(self) -> None:
+        """Give the connection up; a put without a result counts as lost."""
+        self._link.discard(self._connection)
+
+
+def _hex(text: str, field: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise LinkError(f"the service's {field} is not hex: {text!r}", code="BAD_ANSWER") from error
+
+
+def _split(body: bytes, count: int) -> list[bytes]:
+    parts, at = [], 0
+    for _ in range(count):
+        if at + _LENGTH.size > len(body):
+            raise LinkError("the service's signatures are cut off", code="BAD_ANSWER")
+        (length,) = _LENGTH.unpack_from(body, at)
+        at += _LENGTH.size
+        parts.append(body[at : at + length])
+        at += length
+    return parts

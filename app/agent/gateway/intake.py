@@ -1,0 +1,91 @@
+"""Reading an agent's request: its version, its credential, and a body of bounded size."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Annotated, TypeVar, cast
+
+from anyio import fail_after
+from fastapi import Depends, Request
+
+from app.kit.errors import BadRequest, TooLarge, Unauthenticated
+from app.migration.access.agents import agent_of
+from app.migration.services import Services
+from app.wire import jsonform, version
+from app.wire.errors import WireError
+
+T = TypeVar("T")
+STALL_SECONDS = 60
+"""How long a body may stand still; a connection that was cut without a word is given up then."""
+
+
+def _services(request: Request) -> Services:
+    return cast("Services", request.app.state.services)
+
+
+Serving = Annotated[Services, Depends(_services)]
+"""The services of this process."""
+
+
+def wire_version(request: Request) -> None:
+    """Every request names the protocol's version. Raises BadRequest UNSUPPORTED_PROTOCOL_VERSION."""
+    with wire_errors():
+        version.require_supported(request.headers.get(version.HEADER))
+
+
+async def _agent(request: Request, services: Serving) -> str:
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise Unauthenticated(
+            "the request carries no agent credential", remedy="enrol the agent with: go2cloud-agent enroll"
+        )
+    async with services.database.reading() as uow:
+        return await agent_of(uow, secret)
+
+
+Agent = Annotated[str, Depends(_agent)]
+"""The id of the server whose agent sent the request: all that it may touch."""
+
+
+@contextmanager
+def wire_errors() -> Iterator[None]:
+    """Turn what the wire refuses into a problem with the same code."""
+    try:
+        yield
+    except WireError as error:
+        raise BadRequest(str(error), code=error.code) from error
+
+
+async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises TooLarge beyond `most` bytes, BadRequest STALLED when nothing comes."""
+    stream = aiter(request.stream())
+    received = 0
+    while (piece := await _next(stream)) is not None:
+        received += len(piece)
+        if received > most:
+            raise TooLarge(f"the body is larger than the {most} bytes that one request may have")
+        yield piece
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        with fail_after(STALL_SECONDS):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise BadRequest(
+            f"nothing was received for {STALL_SECONDS} seconds", code="STALLED", remedy="send it again"
+        ) from error
+
+
+async def body(request: Request, most: int) -> bytes:
+    """The whole body, bounded before anything is allocated for it. Raises TooLarge, BadRequest."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > most:
+        raise TooLarge(f"a body of {declared} bytes is larger than the {most} that this request may have")
+    return b"".join([piece async for piece in pieces(request, most)])
+
+
+async def message(request: Request, kind: type[T], most: int) -> T:
+    """The body as a message of the wire. Raises TooLarge, BadRequest BAD_MESSAGE."""
+    data = await body(request, most)
+    with wire_errors():
+        return jsonform.decode(kind, data)

@@ -1,0 +1,136 @@
+"""One replication session on the wire: open, leaves, have, signatures, put, commit."""
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from app.agent.gateway.answers import answer, raw
+from app.agent.gateway.intake import Agent, Serving, body, message, pieces, wire_errors
+from app.contract.words import ReplicationReason, ReplicationState
+from app.kit.bus import Event
+from app.kit.errors import BadRequest, StoreFull
+from app.kit.logging import get_logger
+from app.migration.replication import commit as commits
+from app.migration.replication.ingest import Ingest
+from app.migration.replication.possession import have
+from app.migration.replication.sessions import (
+    PUT_BYTES,
+    SessionScope,
+    open_session,
+    session_disk,
+    session_scope,
+)
+from app.migration.replication.signing import signatures_of
+from app.migration.replication.trees import base_ids
+from app.migration.servers.enrolment import note_replication
+from app.migration.services import Services
+from app.wire.chunks import ID_BYTES, MIB
+from app.wire.frames import FrameReader
+from app.wire.messages import MAX_HAVE, MAX_MESSAGE, Commit, Open, PutResult
+
+router = APIRouter(prefix="/sessions")
+MAX_LEAVES = 64
+
+_log = get_logger("go2cloud.gateway")
+
+
+@router.post("")
+async def open_(request: Request, services: Serving, server: Agent) -> Response:
+    """Begin a session; older ones of the server can write nothing more."""
+    wanted = await message(request, Open, 4 * MIB)
+    lease = timedelta(seconds=services.settings.agent.lease_seconds)
+    opened = await services.database.run(lambda uow: open_session(uow, server, wanted, lease))
+    _log.info("session.opened", server=server, session=opened.session_id, generation=opened.generation)
+    return answer(opened, 201)
+
+
+async def _scope(services: Services, server: str, session: str) -> SessionScope:
+    async with services.database.reading() as uow:
+        return await session_scope(uow, server, session)
+
+
+@router.get("/{session}/disks/{disk}/leaves")
+async def leaves(
+    services: Serving,
+    server: Agent,
+    session: str,
+    disk: str,
+    start: Annotated[int, Query(ge=0)],
+    count: Annotated[int, Query(ge=1, le=MAX_LEAVES)],
+) -> Response:
+    """The chunk ids of leaves of the disk's base, 32 KiB each, zeros where there is none."""
+    async with services.database.reading() as uow:
+        scope = await session_scope(uow, server, session)
+        base = await session_disk(uow, scope, disk)
+    return raw(await asyncio.to_thread(base_ids, services.store, base, start, count))
+
+
+@router.post("/{session}/have")
+async def have_(request: Request, services: Serving, server: Agent, session: str) -> Response:
+    """One byte for each id: send it, it is known, prove that you hold it."""
+    ids = await _ids(request)
+    async with services.database.reading() as uow:
+        return raw(await have(uow, await session_scope(uow, server, session), ids))
+
+
+async def _ids(request: Request) -> list[bytes]:
+    data = await body(request, MAX_HAVE * ID_BYTES)
+    if len(data) % ID_BYTES:
+        raise BadRequest(f"a list of ids has a multiple of {ID_BYTES} bytes", code="BAD_MESSAGE")
+    return [data[at : at + ID_BYTES] for at in range(0, len(data), ID_BYTES)]
+
+
+@router.post("/{session}/signatures")
+async def signatures(request: Request, services: Serving, server: Agent, session: str) -> Response:
+    """The block signatures of chunks of the server."""
+    ids = await _ids(request)
+    return raw(await signatures_of(services, await _scope(services, server, session), ids))
+
+
+@router.post("/{session}/put")
+async def put(request: Request, services: Serving, server: Agent, session: str) -> Response:
+    """Take a stream of frames in; all of it is durable when the answer leaves."""
+    ingest = Ingest(services, await _scope(services, server, session))
+    try:
+        return answer(await _take_in(request, ingest))
+    except ClientDisconnect:
+        _log.info("put.cut_off", server=server, session=session)
+        return Response(status_code=400)
+    except StoreFull:
+        await services.database.run(
+            lambda uow: note_replication(uow, server, ReplicationState.STALLED, ReplicationReason.STORE_FULL)
+        )
+        raise
+    finally:
+        await ingest.abandon()
+
+
+async def _take_in(request: Request, ingest: Ingest) -> PutResult:
+    reader = FrameReader()
+    async for piece in pieces(request, PUT_BYTES):
+        with wire_errors():
+            for frame in reader.feed(piece):
+                await ingest.accept(frame)
+    with wire_errors():
+        reader.finish()
+    return await ingest.finish()
+
+
+@router.post("/{session}/commit")
+async def commit(request: Request, services: Serving, server: Agent, session: str) -> Response:
+    """Make a checkpoint of all the server's disks, or say why not."""
+    wanted = await message(request, Commit, MAX_MESSAGE)
+    committed = await commits.commit(services, server, session, wanted)
+    _log.info("checkpoint.committed", server=server, checkpoint=committed.checkpoint_id)
+    await services.bus.publish(
+        Event(
+            "checkpoint.committed",
+            services.clock.now(),
+            subject=server,
+            data={"checkpoint": committed.checkpoint_id, "number": committed.number},
+        )
+    )
+    return answer(committed)

@@ -1,0 +1,1 @@
+"""The `go2cloud` command, one module per noun."""

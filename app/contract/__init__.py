@@ -1,0 +1,1 @@
+"""The public contract, shared by the REST API and its clients: resources, states and reasons."""

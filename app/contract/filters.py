@@ -1,0 +1,20 @@
+"""What lists can be narrowed by; edges read them from the query, services apply them."""
+
+from dataclasses import dataclass
+
+from app.contract.words import LifecycleState, ReplicationState
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFilter:
+    """Narrows a list of servers; None does not narrow.
+
+    `project` is an id or name; `q` is a part of the name or host name, in any case; `archived` None shows
+    both.
+    """
+
+    project: str | None = None
+    lifecycle_state: LifecycleState | None = None
+    replication_state: ReplicationState | None = None
+    q: str | None = None
+    archived: bool | None = None

@@ -1,0 +1,128 @@
+"""Source servers and their disks."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from app.contract.resources.base import HexRoot, Input, Resource, UtcTime
+from app.contract.words import (
+    ConsistencyLabel,
+    Firmware,
+    LifecycleState,
+    ReplicationReason,
+    ReplicationState,
+    ServerOperation,
+)
+
+ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$")]
+"""The operator's name of a server; unique in its project; the host name at enrolment."""
+
+
+class CheckpointHead(Resource):
+    """The newest checkpoint of a server, in short."""
+
+    id: str
+    number: int
+    label: ConsistencyLabel
+    source_time: UtcTime
+    created_at: UtcTime
+
+
+class ServerTotals(Resource):
+    """Sizes of a server's replica in bytes, and how much smaller the store holds it.
+
+    `size_bytes`: all disks; `used_bytes`: what is neither zero nor omitted in the head; `stored_bytes`: what
+    the chunks of the head take in the store, counted once. Ratios are None until there is a checkpoint.
+    """
+
+    size_bytes: int
+    used_bytes: int
+    stored_bytes: int
+    dedup_ratio: float | None = None
+    compression_ratio: float | None = None
+
+
+class Server(Resource):
+    """A source server. `inventory` is what its agent last reported, None in lists."""
+
+    id: str
+    project_id: str
+    project_name: str
+    name: str
+    hostname: str
+    description: str = ""
+    lifecycle_state: LifecycleState
+    replication_state: ReplicationState
+    replication_reason: ReplicationReason | None = None
+    allowed_operations: tuple[ServerOperation, ...]
+    archived: bool = False
+    os: str | None = None
+    kernel: str | None = None
+    architecture: str | None = None
+    cpu_count: int | None = None
+    memory_bytes: int | None = None
+    firmware: Firmware | None = None
+    agent_version: str | None = None
+    lag: timedelta | None = None
+    backlog_bytes: int | None = None
+    last_seen_at: UtcTime | None = None
+    head_checkpoint: CheckpointHead | None = None
+    totals: ServerTotals
+    inventory: dict[str, JsonValue] | None = None
+    created_at: UtcTime
+    version: int
+
+
+class ServerUpdate(Input):
+    """What to change of a server; what is absent stays."""
+
+    name: ServerName | None = None
+    description: Annotated[str, Field(max_length=1000)] | None = None
+
+
+class Filesystem(Resource):
+    """A filesystem as its superblock tells it; `type` is such as ext4, xfs, vfat, swap or LVM2_member."""
+
+    type: str
+    uuid: str | None = None
+    label: str | None = None
+    mount_points: tuple[str, ...] = ()
+
+
+class Partition(Resource):
+    """A partition; offset and size in bytes, `type` the GPT type GUID or the MBR type in hex."""
+
+    number: int
+    offset: int
+    size_bytes: int
+    type: str | None = None
+    uuid: str | None = None
+    name: str | None = None
+    filesystem: Filesystem | None = None
+
+
+class Disk(Resource):
+    """A disk of a server.
+
+    `key` tells it from the server's other disks for good: its WWN, else its serial, else its path.
+    `root`, `omitted_bytes` and `unreadable_bytes` are of the head checkpoint; `root` is None before the
+    first.
+    """
+
+    id: str
+    server_id: str
+    key: str
+    path: str
+    size_bytes: int
+    sector_size: int
+    chunk_size: int | None = None
+    serial: str | None = None
+    wwn: str | None = None
+    model: str | None = None
+    partition_table: str | None = None
+    partitions: tuple[Partition, ...] = ()
+    filesystem: Filesystem | None = None
+    root: HexRoot | None = None
+    omitted_bytes: int = 0
+    unreadable_bytes: int = 0

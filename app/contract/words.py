@@ -1,0 +1,98 @@
+"""The words of the contract: enums of states, reasons, labels and roles.
+
+Standard library only, so that pure state tables can import it. A member's value is what travels in JSON.
+"""
+
+from enum import StrEnum
+
+
+class LifecycleState(StrEnum):
+    """Where a server stands on its way from source to target."""
+
+    NOT_READY = "NOT_READY"
+    READY_FOR_TEST = "READY_FOR_TEST"
+    TESTING = "TESTING"
+    READY_FOR_CUTOVER = "READY_FOR_CUTOVER"
+    CUTTING_OVER = "CUTTING_OVER"
+    CUTOVER = "CUTOVER"
+    DISCONNECTED = "DISCONNECTED"
+
+
+class ReplicationState(StrEnum):
+    """What replication of a server is doing; a `ReplicationReason` may stand beside it."""
+
+    STOPPED = "STOPPED"
+    INITIATING = "INITIATING"
+    INITIAL_SYNC = "INITIAL_SYNC"
+    BACKLOG = "BACKLOG"
+    CREATING_SNAPSHOT = "CREATING_SNAPSHOT"
+    CONTINUOUS = "CONTINUOUS"
+    PAUSED = "PAUSED"
+    RESCAN = "RESCAN"
+    STALLED = "STALLED"
+    DISCONNECTED = "DISCONNECTED"
+
+
+class ReplicationReason(StrEnum):
+    """Why replication stands where it stands."""
+
+    AGENT_NOT_SEEN = "AGENT_NOT_SEEN"
+    NOT_CONVERGING = "NOT_CONVERGING"
+    UNSTABLE_NETWORK = "UNSTABLE_NETWORK"
+    SOURCE_READ_ERROR = "SOURCE_READ_ERROR"
+    STORE_FULL = "STORE_FULL"
+    DISK_LAYOUT_CHANGED = "DISK_LAYOUT_CHANGED"
+    DUPLICATE_AGENT = "DUPLICATE_AGENT"
+    TRACKER_GAP = "TRACKER_GAP"
+
+
+class ConsistencyLabel(StrEnum):
+    """How exact a checkpoint is.
+
+    `frozen`: one instant of all disks. `quiet`: no write was seen while it was taken. `fuzzy`: neither.
+    """
+
+    FROZEN = "frozen"
+    QUIET = "quiet"
+    FUZZY = "fuzzy"
+
+
+class ServerOperation(StrEnum):
+    """An action on a server; those possible now stand in its `allowedOperations`."""
+
+    TEST = "test"
+    MARK_READY = "markReady"
+    CUTOVER = "cutover"
+    FINALIZE = "finalize"
+    REVERT = "revert"
+    DISCONNECT = "disconnect"
+    ARCHIVE = "archive"
+
+
+class Firmware(StrEnum):
+    """How a source machine boots."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class DedupScope(StrEnum):
+    """Among which servers equal chunks are stored once."""
+
+    PROJECT = "project"
+    SERVER = "server"
+
+
+class Role(StrEnum):
+    """What a principal may do; each role includes those below it, viewer the least."""
+
+    ADMINISTRATOR = "administrator"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+class PrincipalKind(StrEnum):
+    """What stands behind a request."""
+
+    USER = "user"
+    TOKEN = "token"  # noqa: S105  (a kind, no secret)

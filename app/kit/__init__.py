@@ -1,0 +1,1 @@
+"""What every room needs and none owns: settings, logging, database, bus, clock, secrets, health, errors."""

@@ -1,0 +1,136 @@
+"""How connections are made and how their transactions begin, for each engine.
+
+SQLite: WAL (readers do not wait for the writer), ``synchronous=FULL`` (a commit survives a power cut),
+foreign keys on. Python's driver would begin a transaction at the first write only, as a deferred one that
+can fail to become a writer half-way; so the driver is put into autocommit and SQLAlchemy's begin event
+says ``BEGIN IMMEDIATE`` on the writing engine. The reading engine's connections are ``query_only``.
+
+MariaDB and MySQL: READ COMMITTED (REPEATABLE READ makes MariaDB 11.6.2 and later answer error 1020 to
+ordinary updates), utf8mb4, UTC and a strict mode. A reading transaction says so, so that the server
+refuses writes in it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from app.kit.settings import DatabaseSettings, Engine
+
+SQLITE_BUSY_SECONDS = 10
+SERVER_CONNECTIONS = 10
+SERVER_RECYCLE_SECONDS = 1800
+"""Below the eight hours after which a server drops an idle connection, and below common firewalls' hour."""
+
+SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+_SQLITE_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    f"busy_timeout = {SQLITE_BUSY_SECONDS * 1000}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One engine for units that write and one for units that only read; a server database shares its pool."""
+
+    writing: AsyncEngine
+    reading: AsyncEngine
+
+    async def dispose(self) -> None:
+        """Close all connections."""
+        await self.writing.dispose()
+        await self.reading.dispose()
+
+
+def make_engines(settings: DatabaseSettings) -> Engines:
+    """The engines of `settings`; nothing is connected yet."""
+    if settings.engine is Engine.SQLITE:
+        return Engines(_sqlite(settings, "BEGIN IMMEDIATE"), _sqlite(settings, "BEGIN", "query_only = ON"))
+    return _server(settings)
+
+
+def make_schema_engine(settings: DatabaseSettings) -> AsyncEngine:
+    """An engine for changing the schema.
+
+    On SQLite foreign keys are off: else dropping a table, as rebuilding one does, would delete the rows that
+    refer to it. The caller checks the references when it is done.
+    """
+    if settings.engine is Engine.SQLITE:
+        settings.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return _sqlite(settings, "BEGIN IMMEDIATE", "foreign_keys = OFF")
+    return _server(settings).writing
+
+
+def database_url(settings: DatabaseSettings) -> URL:
+    """The URL that SQLAlchemy connects to. It holds the password in clear: never log it."""
+    if settings.engine is Engine.SQLITE:
+        return URL.create("sqlite+aiosqlite", database=str(settings.path))
+    return URL.create(
+        "mysql+aiomysql",
+        username=settings.user,
+        password=None if settings.password is None else settings.password.get_secret_value(),
+        host=settings.host,
+        port=settings.port,
+        database=settings.name,
+        query={"charset": "utf8mb4"},
+    )
+
+
+def _sqlite(settings: DatabaseSettings, begin: str, *pragmas: str) -> AsyncEngine:
+    engine = create_async_engine(database_url(settings))
+    _on_connect(engine, (*_SQLITE_PRAGMAS, *pragmas))
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        with _cursor(connection) as cursor:
+            for pragma in pragmas:
+                cursor.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _cursor(connection: Any) -> Iterator[Any]:
+    cursor = connection.cursor()
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+def _server(settings: DatabaseSettings) -> Engines:
+    engine = create_async_engine(
+        database_url(settings),
+        isolation_level="READ COMMITTED",
+        pool_size=SERVER_CONNECTIONS,
+        max_overflow=SERVER_CONNECTIONS,
+        pool_pre_ping=True,
+        pool_recycle=SERVER_RECYCLE_SECONDS,
+        connect_args={
+            "init_command": f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}'",
+            "connect_timeout": 10,
+        },
+    )
+    return Engines(engine, _reading_only(engine))
+
+
+def _reading_only(engine: AsyncEngine) -> AsyncEngine:
+    reading = engine.execution_options()
+
+    @event.listens_for(reading.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+    return reading

@@ -1,0 +1,195 @@
+"""Every key an operator can set, with its meaning and its default.
+
+The names are upper-case wherever a person writes them (``DB_HOST``, ``STORE: {PATH: …}``) and lower-case
+here. The values arrive as text from all sources; the types below read them. A description completes the
+sentence "expected …" of an error message.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 1 << 30
+DATABASE_FILE = "go2cloud.db"
+STORE_FOLDER = "store"
+
+
+class Engine(StrEnum):
+    """A database engine; MariaDB and MySQL are one."""
+
+    SQLITE = "sqlite"
+    MYSQL = "mysql"
+
+
+class LogFormat(StrEnum):
+    """How log records look on stdout; `AUTO` is `CONSOLE` on a terminal and `JSON` elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """The least severe level that is written."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+def _engine(value: object) -> object:
+    name = value.lower() if isinstance(value, str) else value
+    return Engine.MYSQL if name == "mariadb" else name
+
+
+def _url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("the URL does not start with http:// or https://")
+    return value.rstrip("/")
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[int, Field(ge=1)]
+File = Annotated[Path, AfterValidator(Path.expanduser)]
+Url = Annotated[str, AfterValidator(_url)]
+
+
+class Section(BaseModel):
+    """A group of keys under one heading."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=str.upper,
+        validate_by_name=True,
+        validate_by_alias=True,
+        hide_input_in_errors=True,
+    )
+
+
+class StoreSettings(Section):
+    """STORE: where chunks, packs and checkpoints lie."""
+
+    path: File = Field(description="a folder on a local disk or a shared volume")
+    reserve_bytes: ByteSize = Field(
+        ByteSize(GIB),
+        ge=0,
+        description="free space to keep, in bytes or like 1GiB",
+    )
+    gc_interval_seconds: Seconds = Field(3600, description="seconds between two garbage collections")
+    gc_grace_seconds: Seconds = Field(
+        86400, description="seconds for which a pack that nothing refers to is kept nevertheless"
+    )
+
+
+class AgentSettings(Section):
+    """AGENT: what the agent tier tells the agents."""
+
+    public_url: Url | None = Field(None, description="the URL at which agents reach the agent tier")
+    cert_fingerprint: str | None = Field(
+        None, description="the SHA-256 fingerprint (hexadecimal) of the certificate that agents pin"
+    )
+    heartbeat_seconds: Seconds = Field(10, description="seconds between two heartbeats of an agent")
+    lease_seconds: Seconds = Field(30, description="seconds of silence until an agent counts as lost")
+    sync_interval_seconds: Seconds = Field(3600, description="seconds between two checkpoints of a server")
+
+
+class TlsSettings(Section):
+    """TLS: the certificate of the service itself, where no ingress ends TLS."""
+
+    cert_file: File | None = Field(None, description="a PEM file with the certificate and its chain")
+    key_file: File | None = Field(None, description="a PEM file with the private key of TLS.CERT_FILE")
+
+
+class AccessSettings(Section):
+    """ACCESS: sessions and logins of people."""
+
+    session_hours: int = Field(12, ge=1, description="hours until a login has to be repeated")
+    login_attempts_per_minute: int = Field(
+        10, ge=1, description="login attempts a minute for one name and one address"
+    )
+
+
+class LimitSettings(Section):
+    """LIMITS: the most that one request may carry or ask for."""
+
+    request_body_bytes: ByteSize = Field(
+        ByteSize(1 << 20), ge=1024, description="the largest body of a REST request, in bytes or like 1MiB"
+    )
+    page_size_max: int = Field(500, ge=1, description="the largest number of items on one page of a list")
+
+
+class Keys(BaseSettings):
+    """All keys. `Settings` in `app.kit.settings` is what code reads; this is what operators write."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", alias_generator=str.upper, hide_input_in_errors=True
+    )
+
+    data_dir: File = Field(description="a folder that go2cloud may write to")
+    db_engine: Annotated[Engine, BeforeValidator(_engine)] = Field(
+        Engine.SQLITE, description="sqlite or mysql (alias mariadb)"
+    )
+    db_path: File = Field(description="a file on a local disk for the SQLite database")
+    db_host: str | None = Field(None, description="the host name of the MariaDB or MySQL server")
+    db_port: Port = Field(3306, description="a port from 1 to 65535")
+    db_user: str | None = Field(None, description="a user of the MariaDB or MySQL server")
+    db_password: SecretStr | None = Field(None, description="the password of DB_USER")
+    db_name: str = Field("go2cloud", description="the name of a database of the MariaDB or MySQL server")
+    redis_host: str | None = Field(None, description="the host name of the Redis server")
+    redis_port: Port = Field(6379, description="a port from 1 to 65535")
+    redis_password: SecretStr | None = Field(None, description="the password of the Redis server")
+    http_listen_host: str | None = Field(None, description="an address of this host to listen on")
+    http_listen_port: Port | None = Field(None, description="a port from 0 (any free one) to 65535")
+    api_migrate_server_url: Url | None = Field(None, description="the URL of the migration API")
+    platform_callback_url: Url | None = Field(None, description="the URL at which the platform takes events")
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
+        LogLevel.INFO, description="DEBUG, INFO, WARNING or ERROR"
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        LogFormat.AUTO, description="auto, json or console"
+    )
+    log_file: File | None = Field(None, description="a file that gets the JSON log lines too")
+    store: StoreSettings
+    agent: AgentSettings = AgentSettings()
+    tls: TlsSettings = TlsSettings()
+    access: AccessSettings = AccessSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place_in_data_dir(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Drop empty values (they mean the default) and put what has no place into the data folder."""
+        given = _without_empty(data)
+        folder = Path(given["DATA_DIR"]).expanduser()
+        store = {"PATH": str(folder / STORE_FOLDER)} | given.get("STORE", {})
+        return {"DB_PATH": str(folder / DATABASE_FILE)} | given | {"STORE": store}
+
+
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_empty(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value != ""
+    }

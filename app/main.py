@@ -1,0 +1,232 @@
+"""The composition root: one application out of the tiers that a process's roles name.
+
+Each tier is imported only when its role is asked for, so that a pod of one role loads nothing of the others.
+What the tiers share is made once and taken down in the opposite order by one `AsyncExitStack`.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib.metadata import version
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.kit.accesslog import AccessLogMiddleware
+from app.kit.clock import SystemClock
+from app.kit.database import Database
+from app.kit.health import Checks, health_router
+from app.kit.logging import configure_logging, get_logger
+from app.kit.metrics import instrument
+from app.kit.problems import install_problem_handlers
+from app.kit.redisbus import make_bus
+from app.kit.requestid import RequestIdMiddleware
+from app.kit.settings import DatabaseSettings, Engine, Settings
+from app.roles import Role, default_port, name_of
+from app.schema import running
+
+if TYPE_CHECKING:
+    from app.kit.database import UnitOfWork
+    from app.migration.access.users import OneTimePassword
+    from app.migration.services import Services
+    from app.store.objects import ObjectStore
+
+API_PREFIX = "/api/v1"
+AGENT_PREFIX = "/agent/v1"
+DRAIN_SECONDS = 20
+"""Below the 30 seconds that Kubernetes gives a pod after SIGTERM."""
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than a heartbeat, so that an agent's connection is not closed under its next request."""
+
+_log = get_logger("go2cloud.main")
+
+
+def create_app(settings: Settings, roles: frozenset[Role], base_url: str | None = None) -> FastAPI:
+    """The application of these roles; nothing is opened before it starts.
+
+    `base_url` is where this process itself listens: the tiers of one process reach each other there.
+    """
+    checks = Checks()
+    app = FastAPI(
+        title="go2cloud migration API",
+        version=version("go2cloud"),
+        lifespan=lambda app: _lifespan(app, settings, roles, checks, base_url),
+        openapi_url=f"{API_PREFIX}/openapi.json" if Role.API in roles else None,
+        docs_url=None,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.add_middleware(AccessLogMiddleware)
+    app.add_middleware(RequestIdMiddleware)
+    install_problem_handlers(app)
+    instrument(app, name_of(roles))
+    app.include_router(health_router(checks))
+    _include_tiers(app, roles)
+    return app
+
+
+def _include_tiers(app: FastAPI, roles: frozenset[Role]) -> None:
+    if Role.API in roles:
+        from app.api import routes as api
+        from app.api.openapi import install_document
+
+        app.include_router(api.router(), prefix=API_PREFIX)
+        install_document(app)
+    if Role.AGENT in roles:
+        from app.agent.gateway import routes as gateway
+
+        app.include_router(gateway.router(), prefix=AGENT_PREFIX)
+    if Role.PLATFORM in roles:
+        from app.platform import routes as platform
+
+        app.include_router(platform.router())
+
+
+@asynccontextmanager
+async def _lifespan(
+    app: FastAPI, settings: Settings, roles: frozenset[Role], checks: Checks, base_url: str | None
+) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        if roles & {Role.API, Role.AGENT}:
+            await _open_services(app, stack, settings, roles, checks)
+        if Role.PLATFORM in roles:
+            _open_platform(app, stack, settings, checks, base_url)
+        _log.info("service.started", role=name_of(roles))
+        yield
+        _log.info("service.stopping", role=name_of(roles))
+
+
+async def _open_services(
+    app: FastAPI, stack: AsyncExitStack, settings: Settings, roles: frozenset[Role], checks: Checks
+) -> None:
+    """What the API and the agent tier stand on: database, bus, store."""
+    from app.migration.services import Services
+
+    await _settle_schema(settings.database)
+    database = Database.connect(settings.database, SystemClock())
+    stack.push_async_callback(database.close)
+    bus = make_bus(settings.redis)
+    stack.push_async_callback(bus.close)
+    store = _open_store(stack, settings)
+    services = Services(settings, SystemClock(), database, bus, store)
+    app.state.services = services
+    checks.add("database", database.ping)
+    checks.add("store", lambda: asyncio.to_thread(store.backend.usage))
+    if Role.API in roles:
+        await _first_start(services)
+    if Role.AGENT in roles:
+        _run_beside(stack, lambda: _collect_garbage(services))
+
+
+async def _settle_schema(settings: DatabaseSettings) -> None:
+    """The embedded database is brought up to date by the service itself; a server's by a job of its own."""
+    if settings.engine is Engine.SQLITE:
+        settings.path.parent.mkdir(parents=True, exist_ok=True)
+        if not await running.is_current(settings):
+            await running.upgrade(settings)
+    await running.require_current(settings)
+
+
+def _open_store(stack: AsyncExitStack, settings: Settings) -> "ObjectStore":
+    from app.store.folder import FolderBackend
+    from app.store.objects import ObjectStore
+
+    backend = FolderBackend(settings.store.path, int(settings.store.reserve_bytes))
+    stack.callback(backend.close)
+    stack.enter_context(backend.lock())
+    return ObjectStore(backend, grace=timedelta(seconds=settings.store.gc_grace_seconds))
+
+
+async def _first_start(services: "Services") -> None:
+    """An empty installation gets a project and an administrator, whose password is shown this once."""
+    from app.migration.access.users import ensure_administrator
+    from app.migration.projects.service import ensure_default_project
+
+    async def work(uow: "UnitOfWork") -> "OneTimePassword | None":
+        await ensure_default_project(uow)
+        return await ensure_administrator(uow)
+
+    created = await services.database.run(work)
+    if created is not None:
+        _log.warning("administrator.created", user=created.user, one_time_password=created.password)
+
+
+async def _collect_garbage(services: "Services") -> None:
+    """Collect garbage at the configured interval for as long as the process lives."""
+    from app.kit.errors import Go2CloudError
+    from app.migration.replication.maintenance import collect_garbage
+
+    while True:
+        await asyncio.sleep(services.settings.store.gc_interval_seconds)
+        try:
+            done = await collect_garbage(services)
+        except Go2CloudError as error:
+            _log.exception("garbage.failed", code=error.code)
+        else:
+            _log.info("garbage.collected", **vars(done))
+
+
+def _run_beside(stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a task as long as the application lives."""
+    task = asyncio.create_task(work())
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(stop)
+
+
+def _open_platform(
+    app: FastAPI, stack: AsyncExitStack, settings: Settings, checks: Checks, base_url: str | None
+) -> None:
+    from app.platform.upstream import Platform
+    from app.platform.upstream import checks as platform_checks
+
+    url = settings.api_migrate_server_url or base_url or f"http://127.0.0.1:{default_port(frozenset(Role))}"
+    platform = Platform.connect(settings, url)
+    stack.push_async_callback(platform.close)
+    app.state.platform = platform
+    platform_checks(platform, checks)
+
+
+def serve(settings: Settings, roles: frozenset[Role]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; returns when everything is closed."""
+    configure_logging(settings)
+    listener = _listen(settings, roles)
+    host, port = listener.getsockname()[:2]
+    scheme = "https" if settings.tls.cert_file else "http"
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  (compared, not bound)
+    config = uvicorn.Config(
+        create_app(settings, roles, f"{scheme}://{reached}:{port}"),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        ssl_certfile=settings.tls.cert_file,
+        ssl_keyfile=settings.tls.key_file,
+        loop="asyncio" if settings.tls.cert_file else "auto",
+    )
+    for received in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(received, _drained)
+    _log.info("service.listening", url=f"{scheme}://{host}:{port}", role=name_of(roles))
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _drained(_number: int, _frame: FrameType | None) -> None:
+    """uvicorn drains on the first signal, then raises it again: by then the work is done, and exit is 0."""
+
+
+def _listen(settings: Settings, roles: frozenset[Role]) -> socket.socket:
+    port = settings.http.port if settings.http.port is not None else default_port(roles)
+    family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
+    listener = socket.create_server((settings.http.host, port), family=family, backlog=2048)
+    listener.set_inheritable(True)
+    return listener

@@ -1,0 +1,1 @@
+"""The reading side: servers, disks and checkpoints as the contract shows them."""

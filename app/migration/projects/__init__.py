@@ -1,0 +1,1 @@
+"""Projects: the boundary of tenancy that servers, tokens and quotas belong to."""

@@ -1,0 +1,1 @@
+"""Replication: sessions, possession, packs and leaves, commit as compare-and-set, checkpoints."""

@@ -1,0 +1,298 @@
+"""Commit: one compare-and-set that makes a checkpoint of what a session has put.
+
+Order of durability: chunks and leaves are on stable storage before the commit is asked for; root nodes and
+the checkpoint file are written next; then ONE transaction checks that everything newly referred to is live,
+inserts the checkpoint and moves the head; last comes the commit marker beside the file. A commit whose answer
+was lost is answered again with the same checkpoint when the agent repeats it.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import or_, select, update
+
+from app.contract.words import ConsistencyLabel, LifecycleState, ReplicationState
+from app.kit.database import UnitOfWork
+from app.kit.errors import Invalid
+from app.kit.ids import new_id
+from app.migration.replication.documents import checkpoint_file, names_of
+from app.migration.replication.errors import BaseMismatch, Fenced, MissingChunks, MissingLeaves
+from app.migration.replication.meters import CHECKPOINTS, SOURCE_BYTES
+from app.migration.replication.nodes import write_roots
+from app.migration.replication.possession import BATCH, LIVE, live_chunks, owned_packs
+from app.migration.replication.sessions import SessionScope, head_roots, session_scope
+from app.migration.replication.tables import (
+    CheckpointRow,
+    ChunkRow,
+    DiskRootRow,
+    NodeRow,
+    PackRow,
+    SessionRow,
+)
+from app.migration.replication.trees import DiskTree, build_tree
+from app.migration.servers.states import after_checkpoint
+from app.migration.servers.tables import DiskRow, ServerRow
+from app.migration.services import Services
+from app.store.checkpointfile import CheckpointFile
+from app.wire.messages import Commit, Committed, DiskRoot
+
+MAX_DELTA_DEPTH = 8
+MAX_NAMED = 4096
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A commit whose trees are built and whose references are known: all but the transaction."""
+
+    message: Commit
+    trees: tuple[DiskTree, ...]
+    packs: frozenset[bytes]
+    checkpoint: CheckpointRow
+    roots: tuple[DiskRootRow, ...]
+
+    @property
+    def answer(self) -> Committed:
+        """What the agent is told."""
+        return _answer(self.checkpoint, self.roots)
+
+
+async def commit(services: Services, server_id: str, session_id: str, message: Commit) -> Committed:
+    """Make the checkpoint, or answer with the one that an earlier try of the same commit made.
+
+    Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, Invalid. Nothing is half-written:
+    what a refused commit leaves behind is an unmarked checkpoint file, which garbage collection removes.
+    """
+    async with services.database.reading() as uow:
+        scope = await session_scope(uow, server_id, session_id)
+        done = await _already_done(uow, scope, message)
+    if done is not None:
+        return done
+    prepared = await _prepare(services, scope, message)
+    file = await _file(services, prepared)
+    await asyncio.to_thread(services.store.write_checkpoint, file)
+    await services.database.run(lambda uow: _commit(uow, scope, prepared))
+    await asyncio.to_thread(services.store.confirm_checkpoint, file)
+    _count(prepared.checkpoint)
+    return prepared.answer
+
+
+def _count(checkpoint: CheckpointRow) -> None:
+    CHECKPOINTS.labels(checkpoint.label).inc()
+    for kind, number in checkpoint.counters.items():
+        SOURCE_BYTES.labels(kind).inc(number)
+
+
+async def _already_done(uow: UnitOfWork, scope: SessionScope, message: Commit) -> Committed | None:
+    """The head, if it is what this commit asks for: same session, same base, same roots."""
+    if message.generation != scope.generation:
+        raise Fenced(f"the commit names generation {message.generation}, the session {scope.generation}")
+    if (scope.base_checkpoint_id or "") == message.base:
+        return None
+    head = await uow.session.get(CheckpointRow, scope.base_checkpoint_id)
+    roots = await head_roots(uow, scope.base_checkpoint_id)
+    asked = {disk.disk_id: disk.root for disk in message.disks}
+    held = {disk_id: row.root.hex() for disk_id, row in roots.items()}
+    if head is not None and (head.parent_id or "") == message.base and asked == held:
+        return _answer(head, tuple(roots.values()))
+    raise BaseMismatch(
+        f"the commit stands on checkpoint {message.base or 'none'}, the head is {scope.base_checkpoint_id}",
+        remedy="open a new session",
+    )
+
+
+def _answer(checkpoint: CheckpointRow, roots: Iterable[DiskRootRow]) -> Committed:
+    disks = tuple(DiskRoot(row.disk_id, row.root.hex()) for row in roots)
+    return Committed(checkpoint.id, checkpoint.number, disks)
+
+
+async def _prepare(services: Services, scope: SessionScope, message: Commit) -> Prepared:
+    async with services.database.reading() as uow:
+        bases = await head_roots(uow, scope.base_checkpoint_id)
+        disks = await _disks(uow, scope, message)
+        parent = await uow.session.get(CheckpointRow, scope.base_checkpoint_id or "")
+    trees = tuple(
+        [
+            await build_tree(services.store, disk, bases.get(disk.disk_id), disks[disk.disk_id].chunk_size)
+            for disk in message.disks
+        ]
+    )
+    await write_roots(services, scope, [tree.node for tree in trees])
+    async with services.database.reading() as uow:
+        packs = await _referenced_packs(uow, scope, frozenset().union(*(tree.fresh_ids for tree in trees)))
+        now = uow.now
+    checkpoint = _checkpoint_row(scope, message, parent, trees, now)
+    roots = tuple(_root_row(checkpoint, tree, bases.get(tree.commit.disk_id)) for tree in trees)
+    return Prepared(message, trees, packs, checkpoint, roots)
+
+
+async def _disks(uow: UnitOfWork, scope: SessionScope, message: Commit) -> dict[str, DiskRow]:
+    rows = await uow.session.scalars(select(DiskRow).where(DiskRow.server_id == scope.server_id))
+    disks = {row.id: row for row in rows}
+    asked = [disk.disk_id for disk in message.disks]
+    if not asked or len(set(asked)) != len(asked) or not set(asked) <= disks.keys():
+        raise Invalid(
+            "a commit names each of its disks once, and only disks of its own server", code="BAD_COMMIT"
+        )
+    return disks
+
+
+async def _referenced_packs(uow: UnitOfWork, scope: SessionScope, ids: frozenset[bytes]) -> frozenset[bytes]:
+    """The packs of chunks that are newly referred to, and of the chunks that their deltas stand on.
+
+    Raises MissingChunks for ids that the server does not possess.
+    """
+    owned = await owned_packs(uow, scope, ids)
+    _require_all(ids, owned)
+    packs = {row.pack for row in owned.values()}
+    bases = _delta_bases(owned.values())
+    for _ in range(MAX_DELTA_DEPTH):
+        if not bases:
+            break
+        rows = await live_chunks(uow, scope, bases)
+        _require_all(bases, rows)
+        packs |= {row.pack for row in rows.values()}
+        bases = _delta_bases(rows.values())
+    return frozenset(packs)
+
+
+def _delta_bases(rows: Iterable[ChunkRow]) -> frozenset[bytes]:
+    return frozenset(row.base for row in rows if row.base is not None)
+
+
+def _require_all(wanted: frozenset[bytes], found: dict[bytes, ChunkRow]) -> None:
+    missing = wanted - found.keys()
+    if missing:
+        raise MissingChunks(
+            f"{len(missing)} chunks of the commit were not put by this server, or are gone",
+            remedy="open a new session and put them",
+            ids=[name.hex() for name in sorted(missing)[:MAX_NAMED]],
+        )
+
+
+def _checkpoint_row(
+    scope: SessionScope,
+    message: Commit,
+    parent: CheckpointRow | None,
+    trees: tuple[DiskTree, ...],
+    now: datetime,
+) -> CheckpointRow:
+    totals: dict[str, int] = {}
+    for tree in trees:
+        for name, value in vars(tree.commit.counters).items():
+            totals[name] = totals.get(name, 0) + value
+    return CheckpointRow(
+        id=new_id("chk"),
+        project_id=scope.project_id,
+        server_id=scope.server_id,
+        number=parent.number + 1 if parent else 1,
+        parent_id=scope.base_checkpoint_id,
+        generation=scope.generation,
+        label=_label(message.label),
+        method=message.method[:32],
+        tracker=message.tracker[:255],
+        source_time=_time(message.source_time),
+        created_at=now,
+        counters=totals,
+    )
+
+
+def _label(text: str) -> str:
+    try:
+        return ConsistencyLabel(text)
+    except ValueError as error:
+        raise Invalid(f"{text!r} is not a consistency label", code="BAD_COMMIT") from error
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Invalid(f"{text!r} is not an ISO-8601 time", code="BAD_COMMIT") from error
+    if time.tzinfo is None:
+        raise Invalid(f"the time {text} does not state its zone", code="BAD_COMMIT")
+    return time.astimezone(UTC)
+
+
+def _root_row(checkpoint: CheckpointRow, tree: DiskTree, base: DiskRootRow | None) -> DiskRootRow:
+    return DiskRootRow(
+        checkpoint_id=checkpoint.id,
+        disk_id=tree.commit.disk_id,
+        root=tree.node.hash,
+        parent_root=base.root if base else None,
+        size=tree.commit.size,
+        used_bytes=(base.used_bytes if base else 0) + tree.used_change,
+        chunk_size=tree.node.chunk_size,
+        label=_label(tree.commit.label),
+        omitted=[list(item) for item in tree.commit.omitted],
+        unreadable=[list(item) for item in tree.commit.unreadable],
+    )
+
+
+async def _file(services: Services, prepared: Prepared) -> CheckpointFile:
+    async with services.database.reading() as uow:
+        names = await names_of(uow, prepared.checkpoint.server_id)
+    counters = {disk.disk_id: disk.counters for disk in prepared.message.disks}
+    return checkpoint_file(prepared.checkpoint, prepared.roots, counters, names)
+
+
+async def _commit(uow: UnitOfWork, scope: SessionScope, prepared: Prepared) -> None:
+    """The transaction: everything referred to is live, the checkpoint exists, the head is moved."""
+    await _refer(uow, PackRow, prepared.packs, MissingChunks)
+    leaves = frozenset().union(*(tree.fresh_leaves for tree in prepared.trees))
+    await _refer(uow, NodeRow, leaves, MissingLeaves)
+    for row in (prepared.checkpoint, *prepared.roots):
+        await uow.session.merge(row)
+    await uow.session.flush()
+    await _move_head(uow, scope, prepared.checkpoint)
+
+
+async def _refer(
+    uow: UnitOfWork,
+    table: type[PackRow | NodeRow],
+    names: frozenset[bytes],
+    error: type[MissingChunks | MissingLeaves],
+) -> None:
+    """Count a reference on each of these rows, which locks them; all of them must be live."""
+    ordered = sorted(names)
+    for at in range(0, len(ordered), BATCH):
+        batch = ordered[at : at + BATCH]
+        touched = await uow.changed(
+            update(table)
+            .where(table.name.in_(batch), table.state == LIVE)
+            .values(reference=table.reference + 1)
+        )
+        if touched != len(batch):
+            raise error(
+                "garbage collection took something that the commit refers to",
+                remedy="open a new session and put what is missing",
+            )
+
+
+async def _move_head(uow: UnitOfWork, scope: SessionScope, checkpoint: CheckpointRow) -> None:
+    """The compare-and-set: only the newest generation moves the head, and only from the commit's base."""
+    server = await uow.session.get_one(ServerRow, scope.server_id, populate_existing=True)
+    base = scope.base_checkpoint_id
+    held = ServerRow.head_checkpoint_id.is_(None) if base is None else ServerRow.head_checkpoint_id == base
+    moved = await uow.changed(
+        update(ServerRow)
+        .where(ServerRow.id == scope.server_id, ServerRow.generation == scope.generation, held)
+        .values(
+            head_checkpoint_id=checkpoint.id,
+            lifecycle_state=after_checkpoint(LifecycleState(server.lifecycle_state)),
+            replication_state=ReplicationState.CONTINUOUS,
+            replication_reason=None,
+            version=ServerRow.version + 1,
+        )
+    )
+    if not moved:
+        raise Fenced(
+            f"a newer session of server {server.name} exists, or its head has moved",
+            remedy="open a new session; everything uncommitted counts as dirty again",
+        )
+    await uow.session.execute(
+        update(SessionRow)
+        .where(SessionRow.id == scope.id, or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > uow.now))
+        .values(base_checkpoint_id=checkpoint.id, active_at=uow.now)
+    )

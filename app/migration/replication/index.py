@@ -1,0 +1,164 @@
+"""What the store reads of the database: the protocols `ChunkIndex`, `ContentIndex` and `CheckIndex`.
+
+Each method opens its own short unit; iterators read in batches by key, so that no transaction stays open
+while the store works on a batch.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Select, exists, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.contract.words import ConsistencyLabel
+from app.kit.database import Database
+from app.migration.replication.tables import (
+    CheckpointRow,
+    ChunkRow,
+    DiskRootRow,
+    NodeRow,
+    PackRow,
+    SessionRow,
+)
+from app.migration.servers.tables import ServerRow
+from app.store.checkpointfile import CheckpointName
+from app.store.index import CheckpointInfo, DiskRoot, Location, NodeInfo, ObjectState, PackInfo
+from app.store.layout import NodeKind
+from app.wire.codec import Codec
+
+BATCH = 1000
+
+
+class DatabaseIndex:
+    """The index of the store, on the database."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from this database."""
+        self._database = database
+
+    async def locate(self, project: str, ids: Sequence[bytes]) -> Mapping[bytes, Location]:
+        """Where the project's chunks are; see `ChunkIndex`."""
+        query = select(ChunkRow).where(ChunkRow.project_id == project, ChunkRow.id.in_(list(ids)))
+        async with self._database.reading() as uow:
+            return {row.id: location(row) for row in await uow.session.scalars(query)}
+
+    async def chunks_of(self, pack: bytes) -> Mapping[bytes, Location]:
+        """The chunks whose rows point into the pack."""
+        async with self._database.reading() as uow:
+            rows = await uow.session.scalars(select(ChunkRow).where(ChunkRow.pack == pack))
+            return {row.id: location(row) for row in rows}
+
+    async def packs(self) -> AsyncIterator[PackInfo]:
+        """All packs, condemned ones too."""
+        held, after = _held(PackRow.session_id), bytes(32)
+        while rows := await self._packs_after(select(PackRow, held).where(PackRow.name > after)):
+            for info in rows:
+                yield info
+            after = rows[-1].name
+
+    async def _packs_after(self, query: Select[PackRow, bool]) -> list[PackInfo]:
+        async with self._database.reading() as uow:
+            rows = await uow.session.execute(query.order_by(PackRow.name).limit(BATCH))
+            return [_pack_info(row, bool(held)) for row, held in rows]
+
+    async def nodes(self) -> AsyncIterator[NodeInfo]:
+        """All leaves and roots, condemned ones too."""
+        held, after = _held(NodeRow.session_id), bytes(32)
+        while rows := await self._nodes_after(select(NodeRow, held).where(NodeRow.name > after)):
+            for info in rows:
+                yield info
+            after = rows[-1].name
+
+    async def _nodes_after(self, query: Select[NodeRow, bool]) -> list[NodeInfo]:
+        async with self._database.reading() as uow:
+            rows = await uow.session.execute(query.order_by(NodeRow.name).limit(BATCH))
+            return [_node_info(row, bool(held)) for row, held in rows]
+
+    async def checkpoints(self) -> AsyncIterator[CheckpointInfo]:
+        """All retained checkpoints with their disks."""
+        after = ""
+        while batch := await self._checkpoints_after(after):
+            for info in batch:
+                yield info
+            after = batch[-1].name.id
+
+    async def _checkpoints_after(self, after: str) -> list[CheckpointInfo]:
+        query = select(CheckpointRow, _pinned()).where(CheckpointRow.id > after)
+        async with self._database.reading() as uow:
+            rows = list(await uow.session.execute(query.order_by(CheckpointRow.id).limit(BATCH)))
+            ids = [row.id for row, _ in rows]
+            roots = await uow.session.scalars(select(DiskRootRow).where(DiskRootRow.checkpoint_id.in_(ids)))
+            disks: dict[str, list[DiskRoot]] = {name: [] for name in ids}
+            for root in roots:
+                disks[root.checkpoint_id].append(
+                    DiskRoot(root.disk_id, root.root, root.size, root.chunk_size)
+                )
+        return [_checkpoint_info(row, bool(pinned), disks[row.id]) for row, pinned in rows]
+
+    async def mark_damaged(self, project: str, ids: Sequence[bytes]) -> None:
+        """These chunks count as unknown to agents from now on, so that they are sent again."""
+        await self._mark(project, ids, damaged=True)
+
+    async def mark_whole(self, project: str, ids: Sequence[bytes]) -> None:
+        """These chunks were read and are good."""
+        await self._mark(project, ids, damaged=False)
+
+    async def _mark(self, project: str, ids: Sequence[bytes], *, damaged: bool) -> None:
+        changing = (ChunkRow.id.in_(list(ids)), ChunkRow.damaged.is_(not damaged))
+        statement = update(ChunkRow).where(ChunkRow.project_id == project, *changing).values(damaged=damaged)
+        await self._database.run(lambda uow: uow.changed(statement))
+
+
+def location(row: ChunkRow) -> Location:
+    """Where a chunk's row says that it is."""
+    return Location(
+        row.pack,
+        row.position,
+        row.stored_length,
+        row.raw_length,
+        Codec(row.codec),
+        row.base,
+        row.depth,
+    )
+
+
+def _held(session_id: InstrumentedAttribute[str | None]) -> ColumnElement[bool]:
+    """Whether an open session put the row."""
+    return exists().where(SessionRow.id == session_id, SessionRow.ended_at.is_(None))
+
+
+def _pinned() -> ColumnElement[bool]:
+    """Whether a checkpoint is a head or the base of an open session."""
+    head = exists().where(ServerRow.head_checkpoint_id == CheckpointRow.id)
+    base = exists().where(SessionRow.base_checkpoint_id == CheckpointRow.id, SessionRow.ended_at.is_(None))
+    return head | base
+
+
+def _pack_info(row: PackRow, held: bool) -> PackInfo:
+    return PackInfo(
+        row.name,
+        row.project_id,
+        row.server_id,
+        ObjectState(row.state),
+        row.reference,
+        row.stored_bytes,
+        row.raw_bytes,
+        row.created_at,
+        held,
+    )
+
+
+def _node_info(row: NodeRow, held: bool) -> NodeInfo:
+    state = ObjectState(row.state)
+    return NodeInfo(row.name, NodeKind(row.kind), state, row.reference, row.created_at, held)
+
+
+def _checkpoint_info(row: CheckpointRow, pinned: bool, disks: Sequence[DiskRoot]) -> CheckpointInfo:
+    return CheckpointInfo(
+        project=row.project_id,
+        name=CheckpointName(row.server_id, row.number, row.id),
+        confirmed=row.confirmed,
+        source_time=row.source_time,
+        is_frozen=row.label == ConsistencyLabel.FROZEN,
+        pinned=pinned,
+        disks=tuple(disks),
+    )

@@ -1,0 +1,137 @@
+"""Taking in a put: frames in, durable packs and leaves out, rows last.
+
+Chunks are unpacked and hashed in a thread as their frame arrives; what the project stores already is only
+granted (sending the bytes proved possession), the rest goes into packs in the form it was sent in. Nothing
+counts as received before `finish` has returned.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from app.kit.errors import BadRequest
+from app.migration.replication.meters import CHUNKS, STORED_BYTES
+from app.migration.replication.nodes import write_leaves
+from app.migration.replication.packing import PackStream
+from app.migration.replication.possession import grant, live_chunks, owned_packs, placed
+from app.migration.replication.reading import chunk_reader, readable
+from app.migration.replication.received import Stored, is_proved, rebuild, verify
+from app.migration.replication.sessions import SessionScope
+from app.migration.services import Services
+from app.store.pack import MAX_DEPTH
+from app.wire.frames import (
+    Frame,
+    FrameType,
+    PatchRecord,
+    ProofRecord,
+    chunk_records,
+    leaves_of,
+    patch_records,
+    proof_records,
+)
+from app.wire.messages import PutResult, Refused
+
+
+class Ingest:
+    """One put stream of one session; its frames are accepted one after the other."""
+
+    def __init__(self, services: Services, scope: SessionScope) -> None:
+        """Nothing is taken in yet."""
+        self._services = services
+        self._scope = scope
+        self._reader = chunk_reader(services.store, services.database)
+        self._packs = PackStream(services, scope)
+        self._stored = 0
+        self._known = 0
+        self._leaves = 0
+        self._refused: list[Refused] = []
+
+    async def accept(self, frame: Frame) -> None:
+        """Take one frame in. Raises WireError, Invalid HASH_MISMATCH, StoreFull."""
+        match frame.type:
+            case FrameType.CHUNKS:
+                await self._store(await asyncio.to_thread(verify, chunk_records(frame)))
+            case FrameType.PATCHES:
+                await self._store(await self._rebuild(patch_records(frame)))
+            case FrameType.PROOFS:
+                await self._prove(proof_records(frame))
+            case FrameType.LEAVES:
+                self._leaves += await write_leaves(self._services, self._scope, leaves_of(frame))
+            case FrameType.ROOT:
+                raise BadRequest("a put carries no ROOT frame", code="BAD_FRAME")
+            case FrameType.END:
+                return
+
+    async def finish(self) -> PutResult:
+        """All that was accepted is durable and recorded when this returns. Raises StoreFull."""
+        await self._packs.finish()
+        self._count()
+        return PutResult(
+            self._stored, self._known, self._leaves, self._packs.stored_bytes, tuple(self._refused)
+        )
+
+    def _count(self) -> None:
+        for outcome, number in (
+            ("stored", self._stored),
+            ("known", self._known),
+            ("refused", len(self._refused)),
+        ):
+            CHUNKS.labels(outcome).inc(number)
+        STORED_BYTES.inc(self._packs.stored_bytes)
+
+    async def abandon(self) -> None:
+        """The stream broke off; what was written stays for the next session to find."""
+        await self._packs.abandon()
+
+    async def _store(self, chunks: Sequence[Stored]) -> None:
+        """Put checked chunks into packs, but for those that the project has."""
+        known = await self._grant_known(chunk.id for chunk in chunks)
+        for chunk in chunks:
+            if chunk.id in known or chunk.id in self._packs.pending:
+                self._known += 1
+            else:
+                await self._packs.add(chunk)
+                self._stored += 1
+
+    async def _grant_known(self, ids: Iterable[bytes]) -> set[bytes]:
+        wanted = set(ids) - self._packs.pending
+        async with self._services.database.reading() as uow:
+            known = set(await live_chunks(uow, self._scope, wanted))
+            strange = known - (await owned_packs(uow, self._scope, known)).keys()
+        if strange:
+            await self._services.database.run(lambda uow: grant(uow, self._scope, strange))
+        return known
+
+    async def _rebuild(self, records: Sequence[PatchRecord]) -> list[Stored]:
+        """Patched chunks, each on a base that the server possesses; what cannot be rebuilt is refused.
+
+        A chunk that takes the place of a lost one is stored whole: its base might stand on that very chunk.
+        """
+        async with self._services.database.reading() as uow:
+            bases = await owned_packs(uow, self._scope, {record.base for record in records})
+            replaced = await placed(uow, self._scope, {record.id for record in records})
+        plain = await readable(self._reader, self._scope.project_id, bases)
+        chunks = []
+        for record in records:
+            chunk = None
+            if record.base in plain:
+                depth = MAX_DEPTH if record.id in replaced else bases[record.base].depth
+                chunk = await asyncio.to_thread(rebuild, record, plain[record.base], depth)
+            if chunk is None:
+                self._refused.append(Refused(record.id.hex(), "PATCH_MISMATCH"))
+            else:
+                chunks.append(chunk)
+        return chunks
+
+    async def _prove(self, records: Sequence[ProofRecord]) -> None:
+        async with self._services.database.reading() as uow:
+            stored = await live_chunks(uow, self._scope, {record.id for record in records})
+        plain = await readable(self._reader, self._scope.project_id, stored)
+        proved = {record.id for record in records if record.id in plain and self._holds(record, plain)}
+        self._refused += [
+            Refused(record.id.hex(), "PROOF_REFUSED") for record in records if record.id not in proved
+        ]
+        self._known += len(proved)
+        await self._services.database.run(lambda uow: grant(uow, self._scope, proved))
+
+    def _holds(self, record: ProofRecord, plain: dict[bytes, bytes]) -> bool:
+        return is_proved(record, plain[record.id], self._scope.proof_key)

@@ -1,0 +1,68 @@
+"""From checked chunks to packs: one fills while the one before is written, so two are in memory at most."""
+
+import asyncio
+
+from app.kit.database import UnitOfWork
+from app.migration.replication.packs import record_pack
+from app.migration.replication.received import Stored
+from app.migration.replication.sessions import SessionScope
+from app.migration.services import Services
+from app.store.pack import PackBuilder, SealedPack
+
+
+class PackStream:
+    """The packs of one put. Chunks are durable and recorded when `finish` has returned."""
+
+    def __init__(self, services: Services, scope: SessionScope) -> None:
+        """Start with an empty pack."""
+        self._services = services
+        self._scope = scope
+        self._builder = self._new_builder()
+        self._writing: asyncio.Task[None] | None = None
+        self.pending: set[bytes] = set()
+        self.stored_bytes = 0
+
+    async def add(self, chunk: Stored) -> None:
+        """Take a chunk that the store lacks; its buffer must not change any more. Raises StoreFull."""
+        self._builder.add(chunk.id, chunk.codec, chunk.raw_length, chunk.data, chunk.base, chunk.depth)
+        self.pending.add(chunk.id)
+        if self._builder.is_full:
+            await self._seal()
+
+    async def finish(self) -> None:
+        """Write what is left and wait for all of it. Raises StoreFull."""
+        if not self._builder.is_empty:
+            await self._seal()
+        await self._written()
+
+    async def abandon(self) -> None:
+        """The put broke off: wait for the pack that is being written, so that no thread outlives it."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    async def _seal(self) -> None:
+        builder, self._builder = self._builder, self._new_builder()
+        await self._written()
+        self._writing = asyncio.create_task(self._write(builder))
+
+    def _new_builder(self) -> PackBuilder:
+        return PackBuilder(self._scope.project_id, self._scope.server_id)
+
+    async def _written(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
+
+    async def _write(self, builder: PackBuilder) -> None:
+        pack = await asyncio.to_thread(self._write_durably, builder)
+
+        async def record(uow: UnitOfWork) -> None:
+            await record_pack(uow, self._scope, pack)
+
+        await self._services.database.run(record)
+        self.stored_bytes += pack.size
+
+    def _write_durably(self, builder: PackBuilder) -> SealedPack:
+        pack = builder.seal()
+        self._services.store.write_pack(pack)
+        return pack

@@ -1,0 +1,78 @@
+"""Which chunks a server may refer to: a bare id is no possession.
+
+A chunk counts as the server's own when a pack that this server put holds it, or when the server proved by a
+keyed hash that it has the bytes (a grant). Everything else is unknown to it, or must be proved.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+
+from app.contract.words import DedupScope
+from app.kit.database import UnitOfWork
+from app.migration.projects.service import dedup_scope
+from app.migration.replication.sessions import SessionScope
+from app.migration.replication.statements import insert_ignoring
+from app.migration.replication.tables import ChunkRow, GrantRow, PackRow
+from app.wire.messages import HAVE_KNOWN, HAVE_PROVE, HAVE_SEND
+
+LIVE = "live"
+CONDEMNED = "condemned"
+BATCH = 4096
+
+
+async def have(uow: UnitOfWork, scope: SessionScope, ids: Sequence[bytes]) -> bytes:
+    """One byte per id: send it, it is known, or prove possession."""
+    wanted = set(ids)
+    owned = await owned_packs(uow, scope, wanted)
+    provable = await _stored_in_project(uow, scope, wanted - owned.keys())
+    codes = dict.fromkeys(owned, HAVE_KNOWN) | dict.fromkeys(provable, HAVE_PROVE)
+    return bytes(codes.get(name, HAVE_SEND) for name in ids)
+
+
+async def owned_packs(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, ChunkRow]:
+    """The live, undamaged chunks among `ids` that the server possesses, by id."""
+    granted = exists().where(GrantRow.server_id == scope.server_id, GrantRow.chunk_id == ChunkRow.id)
+    return await _live_chunks(uow, scope, ids, or_(PackRow.server_id == scope.server_id, granted))
+
+
+async def live_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, ChunkRow]:
+    """The live, undamaged chunks of the project among `ids`, whoever put them."""
+    return await _live_chunks(uow, scope, ids, None)
+
+
+async def placed(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> set[bytes]:
+    """Those of `ids` (at most 4,096) that have a row in the project, be they damaged or condemned."""
+    rows = select(ChunkRow.id).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(list(ids)))
+    return set(await uow.session.scalars(rows))
+
+
+async def _live_chunks(
+    uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes], extra: ColumnElement[bool] | None
+) -> dict[bytes, ChunkRow]:
+    wanted = list(ids)
+    found: dict[bytes, ChunkRow] = {}
+    for at in range(0, len(wanted), BATCH):
+        query = (
+            select(ChunkRow)
+            .join(PackRow, and_(PackRow.name == ChunkRow.pack, PackRow.state == LIVE))
+            .where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(wanted[at : at + BATCH]))
+            .where(ChunkRow.damaged.is_(False))
+        )
+        rows = await uow.session.scalars(query if extra is None else query.where(extra))
+        found |= {row.id: row for row in rows}
+    return found
+
+
+async def _stored_in_project(uow: UnitOfWork, scope: SessionScope, ids: set[bytes]) -> set[bytes]:
+    """Chunks that other servers put, where the project shares them."""
+    if not ids or await dedup_scope(uow, scope.project_id) is DedupScope.SERVER:
+        return set()
+    return set(await live_chunks(uow, scope, ids))
+
+
+async def grant(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> None:
+    """Note that the server proved possession of these chunks; a repeated grant changes nothing."""
+    rows = [{"server_id": scope.server_id, "chunk_id": name} for name in ids]
+    if rows:
+        await uow.session.execute(insert_ignoring(uow, GrantRow), rows)

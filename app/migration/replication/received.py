@@ -1,0 +1,63 @@
+"""Checking what an agent sent: every chunk hashes to its id before it is stored. Pure and blocking."""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.kit.errors import Invalid
+from app.store.pack import MAX_DEPTH
+from app.wire.buffers import Buffer
+from app.wire.chunks import chunk_id, is_zero, possession_proof
+from app.wire.codec import Codec, decode, encode
+from app.wire.errors import WireError
+from app.wire.frames import ChunkRecord, PatchRecord, ProofRecord
+from app.wire.patch import Patch, apply_patch
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A checked chunk in the form in which a pack keeps it; `base` and `depth` only for a delta."""
+
+    id: bytes
+    codec: Codec
+    raw_length: int
+    data: Buffer
+    base: bytes | None = None
+    depth: int = 0
+
+
+def verify(records: Sequence[ChunkRecord]) -> list[Stored]:
+    """The records, once each has been unpacked and hashed.
+
+    Raises CodecError, and Invalid HASH_MISMATCH for a chunk that is not what its id says.
+    """
+    for record in records:
+        plain = decode(record.codec, record.data, record.raw_length)
+        if chunk_id(plain) != record.id or is_zero(plain):
+            raise Invalid(
+                f"chunk {record.id.hex()} does not hash to its id",
+                code="HASH_MISMATCH",
+                remedy="the bytes changed on their way or in memory: the agent reads and sends them again",
+            )
+    return [Stored(record.id, record.codec, record.raw_length, record.data) for record in records]
+
+
+def rebuild(record: PatchRecord, base: bytes, base_depth: int) -> Stored | None:
+    """The patched chunk as a delta on its base, or whole where that is not much larger or the chain of
+    deltas is at its end. None when the patch does not give the chunk that it names."""
+    try:
+        patch = Patch(record.extents, decode(record.codec, record.data, record.patch_length))
+        plain = apply_patch(base, patch, record.raw_length)
+    except WireError:
+        return None
+    if chunk_id(plain) != record.id:
+        return None
+    delta, (codec, whole) = patch.encode(), encode(plain)
+    if base_depth < MAX_DEPTH and len(delta) < memoryview(whole).nbytes // 2:
+        return Stored(record.id, Codec.DELTA, record.raw_length, delta, record.base, base_depth + 1)
+    return Stored(record.id, codec, record.raw_length, whole)
+
+
+def is_proved(record: ProofRecord, plain: bytes, proof_key: bytes) -> bool:
+    """Whether the sender of the proof holds the chunk's bytes."""
+    return hmac.compare_digest(record.proof, possession_proof(plain, proof_key))

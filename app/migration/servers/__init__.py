@@ -1,0 +1,1 @@
+"""Source servers and their disks: enrolment, identity, lease of the agent, lifecycle."""

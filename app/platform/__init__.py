@@ -1,0 +1,1 @@
+"""The dashboard edge: session cookie, proxy to the API and the start page."""

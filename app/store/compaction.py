@@ -1,0 +1,126 @@
+"""Compaction: the live records of mostly dead, or of many small, packs move into a new pack.
+
+Records are copied as they are stored, from packs whose every byte was verified first. The index then repoints
+their rows and condemns the old packs in one transaction, by the same rule as all condemning; when that is
+refused (a commit came to refer to one of them), the new pack has no row and goes as an orphan. Readers that
+hold an old location still find the old pack: it is deleted a grace period later.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.store.index import Candidate, CompactedPack, GarbageIndex, Location, PackInfo
+from app.store.objects import ObjectStore
+from app.store.pack import MAX_RECORDS, TARGET_BYTES, PackBuilder, SealedPack
+from app.store.packcheck import PackExamination
+from app.wire.chunks import MIB
+
+SPARSE_SHARE: Final = 0.5
+SMALL_BYTES: Final = 4 * MIB
+_OVERHEAD: Final = 256
+"""Bytes that a record takes beside its stored ones, at most: header, base, footer entry."""
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A pack to empty, and where its live chunks lie in it."""
+
+    pack: PackInfo
+    live: dict[bytes, Location]
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes that the live records take, roughly."""
+        return sum(at.stored_length + _OVERHEAD for at in self.live.values())
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether less than half of the pack is live."""
+        return self.live_bytes < SPARSE_SHARE * self.pack.stored_bytes
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the pack is one of those that are better joined."""
+        return self.pack.stored_bytes < SMALL_BYTES
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What compaction did: old packs emptied, packs left alone because they are damaged."""
+
+    packs: int = 0
+    damaged: tuple[bytes, ...] = ()
+
+
+async def compact(objects: ObjectStore, index: GarbageIndex, found: Iterable[Sparse]) -> Compacted:
+    """Empty these packs into new ones, server by server. Raises StoreError."""
+    owners: dict[tuple[str, str], list[Sparse]] = defaultdict(list)
+    for sparse in found:
+        owners[sparse.pack.project, sparse.pack.server].append(sparse)
+    done, damaged = 0, []
+    for (project, server), packs in owners.items():
+        for group in _groups(packs):
+            sealed, bad = await asyncio.to_thread(_copied, objects, project, server, group)
+            damaged += bad
+            whole = [sparse for sparse in group if sparse.pack.name not in bad]
+            if sealed is not None and await _moved(objects, index, sealed, whole):
+                done += len(whole)
+    return Compacted(done, tuple(damaged))
+
+
+def _groups(packs: Sequence[Sparse]) -> Iterator[list[Sparse]]:
+    """Packs whose live records fit together into one new pack; a lone one only if it is sparse."""
+    group: list[Sparse] = []
+    size = records = 0
+    for sparse in packs:
+        if group and (size + sparse.live_bytes > TARGET_BYTES or records + len(sparse.live) > MAX_RECORDS):
+            yield from _worthwhile(group)
+            group, size, records = [], 0, 0
+        group.append(sparse)
+        size += sparse.live_bytes
+        records += len(sparse.live)
+    yield from _worthwhile(group)
+
+
+def _worthwhile(group: list[Sparse]) -> Iterator[list[Sparse]]:
+    if len(group) > 1 or any(sparse.is_sparse for sparse in group):
+        yield group
+
+
+def _copied(
+    objects: ObjectStore, project: str, server: str, group: Sequence[Sparse]
+) -> tuple[SealedPack | None, list[bytes]]:
+    """A new pack with the group's live records, and the packs that are too damaged to copy from."""
+    builder = PackBuilder(project, server)
+    bad: list[bytes] = []
+    for sparse in group:
+        examination, data = objects.examine_pack(sparse.pack.name)
+        if examination.fault or not _agrees(examination, sparse):
+            bad.append(sparse.pack.name)
+            continue
+        view = memoryview(data)
+        for name, at in sorted(sparse.live.items(), key=lambda item: item[1].offset):
+            stored = bytes(view[at.offset : at.offset + at.stored_length])
+            builder.add(name, at.codec, at.raw_length, stored, at.base, at.depth)
+    return (None if builder.is_empty else builder.seal()), bad
+
+
+def _agrees(examination: PackExamination, sparse: Sparse) -> bool:
+    """Whether the rows of the live chunks say what the pack's own footer says."""
+    assert examination.index is not None
+    stated = {(entry.id, Location.of(sparse.pack.name, entry)) for entry in examination.index.entries}
+    return stated.issuperset(sparse.live.items())
+
+
+async def _moved(
+    objects: ObjectStore, index: GarbageIndex, sealed: SealedPack, group: Sequence[Sparse]
+) -> bool:
+    await asyncio.to_thread(objects.write_pack, sealed, reserved=True)
+    chunks = {entry.id: Location.of(sealed.name, entry) for entry in sealed.entries}
+    old = tuple(Candidate(sparse.pack.name, sparse.pack.reference) for sparse in group)
+    owner = sealed.owner
+    new = CompactedPack(sealed.name, owner.project, owner.server, sealed.size, sealed.raw_bytes, chunks, old)
+    return await index.relocate(new, objects.clock.now())

@@ -1,0 +1,59 @@
+"""The export stream: one disk of a checkpoint as frames that a receiver verifies one by one.
+
+ROOT             the root node; its hash is what the receiver asked for
+for each leaf that is not all zero, in the order of the disk:
+  LEAVES         that one leaf; its hash stands in the root node
+  CHUNKS …       each distinct chunk of the leaf once, in any order; each hashes to its id
+END
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from app.store.objects import ObjectStore
+from app.store.reader import ChunkReader
+from app.wire.buffers import Buffer
+from app.wire.chunks import MIB, ZERO_ID
+from app.wire.frames import ChunkRecord, encode_chunks, encode_end, encode_leaves, encode_root
+from app.wire.tree import ZERO_LEAF, leaf_ids
+
+FRAME_BYTES: Final = 2 * MIB
+"""Stored bytes of a CHUNKS frame, exceeded by at most one chunk."""
+
+
+async def export_stream(
+    objects: ObjectStore, reader: ChunkReader, project: str, root: bytes
+) -> AsyncIterator[bytes]:
+    """The stream of the disk whose root hash is `root`, in pieces of about 2 MiB.
+
+    Raises ObjectMissing, ObjectDamaged; the receiver then sees a stream without END.
+    """
+    node = await asyncio.to_thread(objects.read_root, root)
+    yield _joined(encode_root(node.encode()))
+    for name in node.leaf_hashes():
+        if name == ZERO_LEAF:
+            continue
+        leaf = await asyncio.to_thread(objects.read_leaf, name)
+        yield _joined(encode_leaves([leaf]))
+        async for frame in _chunk_frames(reader, project, leaf):
+            yield frame
+    yield _joined(encode_end())
+
+
+async def _chunk_frames(reader: ChunkReader, project: str, leaf: bytes) -> AsyncIterator[bytes]:
+    ids = [name for name in leaf_ids(leaf) if name != ZERO_ID]
+    batch: list[ChunkRecord] = []
+    size = 0
+    async for record in reader.stored_records(project, ids):
+        batch.append(record)
+        size += memoryview(record.data).nbytes
+        if size >= FRAME_BYTES:
+            yield _joined(encode_chunks(batch))
+            batch, size = [], 0
+    if batch:
+        yield _joined(encode_chunks(batch))
+
+
+def _joined(parts: Sequence[Buffer]) -> bytes:
+    return b"".join(parts)

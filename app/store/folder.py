@@ -1,0 +1,293 @@
+"""A backend in a folder of a local or shared POSIX filesystem.
+
+Writing an object, in this order: a temporary file in the same filesystem, write, fsync, rename to its name,
+fsync of the folder that got the name; a new folder is fsynced in its parent before it is used. What a call
+acknowledges is therefore on stable storage, data before name.
+
+An fsync that fails leaves the kernel free to drop the dirty pages, so a second fsync proves nothing: the file
+is removed, the error reported, and the caller writes it anew.
+
+Layout: objects under their names, `.lock`, and `.tmp/<process>/`, one folder for each process that has the
+store open, with a locked `.owner` in it. A folder whose owner is no longer locked belonged to a process that
+died: the next process to open the store removes it.
+
+Lock: services share an flock on `.lock`, an offline command takes it alone.
+"""
+
+import errno
+import fcntl
+import itertools
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.store.backend import ObjectInfo, Usage, checked_name
+from app.store.errors import ObjectDamaged, StoreFull, StoreInUse, storage_errors
+from app.wire.buffers import Buffer
+
+_MOST_BUFFERS = 512
+"""Buffers in one vectored write; the kernel's limit is 1,024."""
+
+
+class FileCalls:
+    """The system calls that durability stands on, where a test can watch them or let them fail."""
+
+    def write(self, descriptor: int, parts: Sequence[Buffer]) -> None:
+        """Write all the parts at the file's position."""
+        views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+        while views:
+            written = os.writev(descriptor, views[:_MOST_BUFFERS])
+            while views and written >= views[0].nbytes:
+                written -= views.pop(0).nbytes
+            if written:
+                views[0] = views[0][written:]
+
+    def fsync(self, descriptor: int, path: Path) -> None:
+        """Bring the file, or the names in the folder, to stable storage."""
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            error.filename = str(path)
+            raise
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give the file its name, replacing what had it."""
+        source.rename(target)
+
+    def make_folder(self, path: Path) -> bool:
+        """Make one folder; False when it is there already."""
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file; harmless when it is gone."""
+        path.unlink(missing_ok=True)
+
+
+class FolderBackend:
+    """Objects as files below `path`, keeping `reserve_bytes` of the filesystem free."""
+
+    def __init__(self, path: Path, reserve_bytes: int = 0, calls: FileCalls | None = None) -> None:
+        """Use, and make where missing, the folder `path`. Raises StoreError."""
+        self.path = path.absolute()
+        self._reserve = reserve_bytes
+        self._calls = calls or FileCalls()
+        self._numbers = itertools.count()
+        self._durable: set[Path] = set()
+        self._guard = threading.Lock()
+        self._workspace: Path | None = None
+        self._owner = -1
+        with storage_errors("open the store", str(path)):
+            self._make_root()
+            self._open_workspace()
+
+    def close(self) -> None:
+        """Give up the folder for temporary files; the backend is of no use afterwards."""
+        if self._workspace is not None:
+            shutil.rmtree(self._workspace, ignore_errors=True)
+            os.close(self._owner)
+            self._workspace = None
+
+    @contextmanager
+    def lock(self, *, exclusive: bool = False) -> Iterator[None]:
+        """Hold the store's lock: shared for a service, alone for an offline command. Raises StoreInUse."""
+        with storage_errors("lock", str(self.path)):
+            descriptor = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._flock(descriptor, exclusive=exclusive)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def put(self, name: str, parts: Sequence[Buffer], *, reserved: bool = False) -> None:
+        """See `Backend.put`."""
+        target = self._file(name)
+        if not reserved:
+            self._require_room(name, sum(memoryview(part).nbytes for part in parts))
+        with storage_errors("write", name):
+            self._make_durable_folder(target.parent)
+            temporary = self._write_temporary(parts)
+            try:
+                self._calls.rename(temporary, target)
+            except OSError:
+                self._calls.unlink(temporary)
+                raise
+            self._settle(target)
+
+    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Backend.get`."""
+        with storage_errors("read", name), self._file(name).open("rb", buffering=0) as file:
+            end = os.fstat(file.fileno()).st_size
+            wanted = end - offset if length is None else length
+            if wanted < 0 or offset + wanted > end:
+                raise ObjectDamaged(
+                    f"{name} has {end} bytes where {offset + wanted} are needed: it was cut off", object=name
+                )
+            data = os.pread(file.fileno(), wanted, offset)
+            while len(data) < wanted:
+                more = os.pread(file.fileno(), wanted - len(data), offset + len(data))
+                if not more:
+                    raise ObjectDamaged(f"{name} shrank while it was read", object=name)
+                data += more
+            return data
+
+    def info(self, name: str) -> ObjectInfo:
+        """See `Backend.info`."""
+        with storage_errors("look at", name):
+            status = self._file(name).stat()
+        return ObjectInfo(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See `Backend.list`."""
+        parent, _, start = prefix.rpartition("/")
+        with storage_errors("list", prefix):
+            yield from self._walk(parent, start)
+
+    def delete(self, name: str) -> None:
+        """See `Backend.delete`."""
+        with storage_errors("delete", name):
+            self._calls.unlink(self._file(name))
+
+    def usage(self) -> Usage:
+        """See `Backend.usage`."""
+        with storage_errors("measure the room of", str(self.path)):
+            status = os.statvfs(self.path)
+        free = status.f_bavail * status.f_frsize - self._reserve
+        return Usage(max(0, free), status.f_blocks * status.f_frsize)
+
+    def _file(self, name: str) -> Path:
+        return self.path / checked_name(name)
+
+    def _flock(self, descriptor: int, *, exclusive: bool) -> None:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = "a service" if exclusive else "an offline command"
+            raise StoreInUse(
+                f"the store {self.path} is in use by {holder}",
+                remedy=f"stop {holder} that uses {self.path}, or wait until it is done, then try again",
+                path=str(self.path),
+            ) from error
+
+    def _require_room(self, name: str, length: int) -> None:
+        free = self.usage().free
+        if length > free:
+            raise StoreFull(
+                f"write {name}: {length} bytes are needed, {free} are free beyond the reserve",
+                remedy=f"free space under {self.path}, enlarge it, or lower the store's reserve",
+                free=free,
+                reserve=self._reserve,
+            )
+
+    def _write_temporary(self, parts: Sequence[Buffer]) -> Path:
+        assert self._workspace is not None, "the backend is closed"
+        path = self._workspace / str(next(self._numbers))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            self._calls.write(descriptor, parts)
+            self._calls.fsync(descriptor, path)
+        except OSError:
+            self._calls.unlink(path)
+            raise
+        finally:
+            os.close(descriptor)
+        return path
+
+    def _settle(self, target: Path) -> None:
+        """Make the new name durable; if that fails the object counts as lost and goes."""
+        try:
+            self._fsync_folder(target.parent)
+        except OSError:
+            self._calls.unlink(target)
+            raise
+
+    def _make_durable_folder(self, folder: Path) -> None:
+        """Make `folder` with its parents and fsync each one's name, once in the life of this process."""
+        if folder in self._durable or folder == self.path:
+            return
+        with self._guard:
+            for part in reversed([folder, *folder.parents]):
+                if part not in self._durable and part.is_relative_to(self.path) and part != self.path:
+                    self._add_folder(part)
+                    self._durable.add(part)
+
+    def _add_folder(self, folder: Path) -> None:
+        """Make one folder and its name durable; if that fails, a new folder counts as lost and goes."""
+        made = self._calls.make_folder(folder)
+        try:
+            self._fsync_folder(folder.parent)
+        except OSError:
+            if made:
+                folder.rmdir()
+            raise
+
+    def _make_root(self) -> None:
+        for part in reversed([self.path, *self.path.parents]):
+            if not part.exists():
+                self._add_folder(part)
+
+    def _fsync_folder(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._calls.fsync(descriptor, folder)
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, folder: str, start: str) -> Iterator[ObjectInfo]:
+        try:
+            with os.scandir(self.path / folder) as found:
+                entries = [entry for entry in found if entry.name.startswith(start)]
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = f"{folder}/{entry.name}".lstrip("/")
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(name, "")
+            else:
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    yield ObjectInfo(name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def _open_workspace(self) -> None:
+        """Clear what dead processes left, then make this process's own folder, alone with `.tmp/.lock`."""
+        base = self.path / ".tmp"
+        base.mkdir(exist_ok=True, mode=0o700)
+        gate = os.open(base / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX)
+            for folder in base.iterdir():
+                if folder.is_dir() and _is_abandoned(folder):
+                    shutil.rmtree(folder)
+            self._workspace = base / secrets.token_hex(8)
+            self._workspace.mkdir(mode=0o700)
+            self._owner = os.open(self._workspace / ".owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(gate)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether the process that made this folder for temporary files is gone."""
+    try:
+        descriptor = os.open(folder / ".owner", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,312 @@
+"""The JSON messages between agent and service, as frozen dataclasses.
+
+Bytes (ids, hashes, keys) travel as lower-case hex: `Hash` and `HashOrNone`. Times are ISO-8601 in UTC, sizes
+and offsets are bytes. The limits of texts are those of the database's columns. A message with an unknown
+field is refused by the field's name: both sides speak one version of the protocol, and a field that is
+silently dropped would be a promise not kept.
+
+One replication session, in order:
+
+    POST /agent/v1/sessions                      Open    → Opened     generation += 1
+    GET  …/{session}/disks/{disk}/leaves         ids of the base root's leaves
+    POST …/{session}/have                        ids     → one byte per id (see HAVE_*)
+    POST …/{session}/signatures                  ids     → block signatures
+    POST …/{session}/put                         frames  → PutResult  durable when answered
+    POST …/{session}/commit                      Commit  → Committed  one compare-and-set
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final, TypeAlias
+
+from app.wire.chunks import ID_BYTES
+from app.wire.jsonform import AtMost, Hex
+
+HAVE_SEND: Final = 0
+HAVE_KNOWN: Final = 1
+HAVE_PROVE: Final = 2
+MAX_HAVE: Final = 4096
+MAX_MESSAGE: Final = 64 * 1024 * 1024
+MAX_WAIT_SECONDS: Final = 3600
+MAX_SECTOR_SIZE: Final = 1 << 20
+
+Hash: TypeAlias = Annotated[str, Hex(ID_BYTES)]
+"""32 bytes as lower-case hex: an id, a hash or a key."""
+HashOrNone: TypeAlias = Annotated[str, Hex(ID_BYTES, or_empty=True)]
+"""The same, or empty where there is none."""
+Instance: TypeAlias = Annotated[str, AtMost(200)]
+"""Names the state directory of a daemon during one boot: two live ones of a server are a duplicate."""
+SectorSize: TypeAlias = Annotated[int, AtMost(MAX_SECTOR_SIZE)]
+
+Range: TypeAlias = tuple[int, int]
+"""(offset, length) in bytes."""
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """What a superblock says; `kind` is e.g. ext4, xfs, btrfs, vfat, swap, LVM2_member, crypto_LUKS."""
+
+    kind: str
+    uuid: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A partition: `start` and `size` in bytes, `type` the GPT type GUID or the MBR type in hex."""
+
+    number: int
+    start: int
+    size: int
+    type: str
+    name: str = ""
+    uuid: str = ""
+    filesystem: Filesystem | None = None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of a source server. `key` tells it from the server's other disks for good: its WWN, else its
+    serial, else its path."""
+
+    key: Annotated[str, AtMost(255)]
+    path: Annotated[str, AtMost(1024)]
+    size: int
+    sector_size: SectorSize
+    physical_sector_size: SectorSize = 512
+    serial: str = ""
+    wwn: str = ""
+    model: str = ""
+    is_file: bool = False
+    partition_table: str = "none"
+    partitions: tuple[Partition, ...] = ()
+    filesystem: Filesystem | None = None
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted filesystem."""
+
+    source: str
+    target: str
+    kind: str
+    options: str = ""
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network interface; `addresses` with prefix length."""
+
+    name: str
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+    mtu: int = 0
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the main table; `gateway` is empty for a direct one."""
+
+    destination: str
+    gateway: str
+    interface: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the agent reports of its host. `warnings` name what could not be found out, and why."""
+
+    hostname: Annotated[str, AtMost(253)]
+    os_name: str = ""
+    os_version: str = ""
+    os_id: str = ""
+    kernel: str = ""
+    architecture: str = ""
+    cpu_model: str = ""
+    cpu_count: int = 0
+    memory_bytes: int = 0
+    firmware: str = ""
+    machine_id: Annotated[str, AtMost(64)] = ""
+    boot_id: str = ""
+    disks: tuple[Disk, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    routes: tuple[Route, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Enroll:
+    """Redeem an install token."""
+
+    token: Annotated[str, AtMost(255)]
+    instance: Instance
+    agent_version: Annotated[str, AtMost(64)]
+    inventory: Inventory
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """The server that this agent now is, and the credential that is bound to it."""
+
+    server_id: str
+    name: str
+    credential: str
+
+
+@dataclass(frozen=True)
+class Poll:
+    """A heartbeat that waits up to `wait_seconds` for a command."""
+
+    instance: Instance
+    state: str
+    wait_seconds: Annotated[int, AtMost(MAX_WAIT_SECONDS)] = 0
+    inventory: Inventory | None = None
+
+
+@dataclass(frozen=True)
+class Polled:
+    """`command` is `none` or `sync`; the times are in seconds."""
+
+    command: str
+    heartbeat_seconds: int
+    sync_interval_seconds: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """The agent stops cleanly: another instance may take over at once."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True)
+class Open:
+    """Open a replication session of these disks. An older session of the server can write nothing more."""
+
+    instance: Instance
+    tracker: str
+    disks: tuple[Disk, ...]
+
+
+@dataclass(frozen=True)
+class DiskBase:
+    """Where a disk's replica stands: `root` is empty and `size` 0 where the head lacks the disk."""
+
+    disk_id: str
+    key: str
+    chunk_size: int
+    root: HashOrNone
+    size: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the service accepts in one request."""
+
+    have_ids: int
+    frame_bytes: int
+    put_bytes: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`head` is the checkpoint that a commit must name as its base, empty if there is none yet.
+    `proof_key` keys proofs of possession. `resend` lists chunk ids whose stored bytes were found damaged:
+    they count as unknown."""
+
+    session_id: str
+    generation: int
+    head: str
+    disks: tuple[DiskBase, ...]
+    proof_key: Hash
+    limits: Limits
+    resend: tuple[Hash, ...] = ()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A chunk id of a put that was not accepted, with a code such as PROOF_REFUSED or PATCH_MISMATCH:
+    the agent sends it whole."""
+
+    id: Hash
+    code: str
+
+
+@dataclass(frozen=True)
+class PutResult:
+    """Everything accepted in the request is durable. Counts are chunks; `stored_bytes` is what packs grew."""
+
+    stored: int
+    known: int
+    leaves: int
+    stored_bytes: int
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What a session did, in bytes of the source's disks; `wire` is what was sent after compression."""
+
+    read: int = 0
+    zero: int = 0
+    known: int = 0
+    sent: int = 0
+    wire: int = 0
+    patched: int = 0
+    omitted: int = 0
+
+
+@dataclass(frozen=True)
+class LeafChange:
+    """Leaf `index` of the disk has the hash `leaf` now."""
+
+    index: int
+    leaf: Hash
+
+
+@dataclass(frozen=True)
+class DiskCommit:
+    """One disk of a checkpoint. `base_root` is empty where the base lacks the disk: all leaves are zero
+    then. `root` is what the agent derives from its own leaves."""
+
+    disk_id: str
+    base_root: HashOrNone
+    root: Hash
+    size: int
+    label: str
+    changed: tuple[LeafChange, ...]
+    omitted: tuple[Range, ...] = ()
+    unreadable: tuple[Range, ...] = ()
+    counters: Counters = field(default_factory=Counters)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Make a checkpoint of all the server's disks out of what was put. `base` is the head of Opened.
+    `label` is frozen, quiet or fuzzy; `method` is the capture method."""
+
+    generation: int
+    base: str
+    source_time: str
+    tracker: str
+    method: str
+    label: str
+    disks: tuple[DiskCommit, ...]
+
+
+@dataclass(frozen=True)
+class DiskRoot:
+    """The service's own root of a disk of the checkpoint."""
+
+    disk_id: str
+    root: Hash
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The checkpoint exists and will not be lost."""
+
+    checkpoint_id: str
+    number: int
+    disks: tuple[DiskRoot, ...]

@@ -1,0 +1,5 @@
+"""A service to talk to."""
+
+from tests.services.running import running
+
+__all__ = ["running"]

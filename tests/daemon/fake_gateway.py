@@ -1,0 +1,429 @@
+"""A gateway in one process and in memory that speaks the real wire over real HTTP, with faults on demand.
+
+It checks what it is sent as strictly as a service must: hashes of chunks, patches against their base,
+proofs, roots, and that every leaf of a commit and every chunk of such a leaf is there.
+"""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from app.wire import version
+from app.wire.buffers import Buffer
+from app.wire.chunks import CHUNK_SIZE, ID_BYTES, ZERO_ID, chunk_id, chunk_length, possession_proof
+from app.wire.codec import decode as decompress
+from app.wire.frames import (
+    MAX_PAYLOAD,
+    Frame,
+    FrameReader,
+    FrameType,
+    chunk_records,
+    leaves_of,
+    patch_records,
+    proof_records,
+)
+from app.wire.jsonform import decode, encode
+from app.wire.messages import (
+    HAVE_KNOWN,
+    HAVE_PROVE,
+    HAVE_SEND,
+    Commit,
+    Committed,
+    Disk,
+    DiskBase,
+    DiskRoot,
+    Enroll,
+    Enrolled,
+    Limits,
+    Open,
+    Opened,
+    Poll,
+    Polled,
+    PutResult,
+    Refused,
+)
+from app.wire.patch import Patch, apply_patch, signatures
+from app.wire.tree import LEAF_BYTES, ZERO_LEAF, RootNode, leaf_hash, leaf_ids
+
+TOKEN = "g2i_secret"
+CREDENTIAL = "g2a_credential"
+PROOF_KEY = bytes(range(32))
+
+
+class Problem(Exception):
+    """A refusal as the service would word it."""
+
+    def __init__(self, status: int, code: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.document = {"type": f"urn:go2cloud:problem:{code}", "status": status, "code": code, **extra}
+        self.document["detail"] = detail
+
+
+@dataclass
+class Replica:
+    """What the service holds of one disk."""
+
+    id: str
+    disk: Disk
+    root: RootNode | None = None
+
+
+@dataclass
+class Faults:
+    """What goes wrong, and how often: each is counted down."""
+
+    cut_puts: int = 0
+    refuse_puts: int = 0
+    unanswered_commits: int = 0
+    fenced_commits: int = 0
+    missing_commits: int = 0
+    refuse_patches: int = 0
+    refuse_proofs: int = 0
+    busy_answers: int = 0
+    duplicate: bool = False
+    store_full: bool = False
+    long_answer: bool = False
+
+    def take(self, name: str) -> bool:
+        """Whether this fault strikes now."""
+        left: int = getattr(self, name)
+        if left:
+            setattr(self, name, left - 1)
+        return left > 0
+
+
+@dataclass
+class FakeGateway:
+    """State of the service; `serve` runs it."""
+
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+    leaves: dict[bytes, bytes] = field(default_factory=dict)
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    unproven: set[bytes] = field(default_factory=set)
+    faults: Faults = field(default_factory=Faults)
+    resend: tuple[str, ...] = ()
+    polled: Polled = field(default_factory=lambda: Polled("none", 5, 3600))
+    commits: list[Commit] = field(default_factory=list)
+    polls: list[Poll] = field(default_factory=list)
+    enrolments: list[Enroll] = field(default_factory=list)
+    releases: int = 0
+    puts: int = 0
+    received: int = 0
+    patches: int = 0
+    proofs: int = 0
+    generation: int = 0
+    url: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    hook: Callable[[str], None] = lambda _: None
+
+    @property
+    def head(self) -> str:
+        """The head checkpoint."""
+        return f"chk-{len(self.commits)}" if self.commits else ""
+
+    def content(self, key: str) -> bytes:
+        """The replica's bytes."""
+        root = self.replicas[key].root
+        assert root is not None
+        parts = []
+        for index in range(root.count):
+            name = root.leaf(index)
+            ids = bytes(LEAF_BYTES) if name == ZERO_LEAF else self.leaves[name]
+            for number, chunk in enumerate(leaf_ids(ids), index * 1024):
+                length = chunk_length(number, root.size, root.chunk_size)
+                if length > 0:
+                    parts.append(bytes(length) if chunk == ZERO_ID else self.chunks[chunk])
+        return b"".join(parts)
+
+    def enroll(self, message: Enroll) -> Enrolled:
+        """Redeem the token."""
+        if message.token != TOKEN:
+            raise Problem(401, "TOKEN_INVALID", "the install token is unknown", remedy="make a new one")
+        self.enrolments.append(message)
+        return Enrolled("srv-1", message.inventory.hostname, CREDENTIAL)
+
+    def poll(self, message: Poll) -> Polled:
+        """Take a heartbeat."""
+        self.polls.append(message)
+        if self.faults.duplicate:
+            raise Problem(409, "DUPLICATE_AGENT", "another instance of srv-1 is alive", remedy="stop it")
+        return self.polled
+
+    def open(self, message: Open) -> Opened:
+        """Open a session."""
+        self.generation += 1
+        for disk in message.disks:
+            self.replicas.setdefault(disk.key, Replica(f"dsk-{len(self.replicas)}", disk))
+        return Opened(
+            session_id=f"ses-{self.generation}",
+            generation=self.generation,
+            head=self.head,
+            disks=tuple(self._base(self.replicas[disk.key], disk.key) for disk in message.disks),
+            proof_key=PROOF_KEY.hex(),
+            limits=Limits(have_ids=4096, frame_bytes=MAX_PAYLOAD, put_bytes=1 << 30),
+            resend=self.resend,
+        )
+
+    def _base(self, replica: Replica, key: str) -> DiskBase:
+        root = replica.root
+        if root is None:
+            return DiskBase(replica.id, key, CHUNK_SIZE, "", 0)
+        return DiskBase(replica.id, key, root.chunk_size, root.hash.hex(), root.size)
+
+    def base_leaves(self, disk_id: str, start: int, count: int) -> bytes:
+        """The ids of leaves of the base."""
+        (root,) = [replica.root for replica in self.replicas.values() if replica.id == disk_id]
+        assert root is not None
+        names = [root.leaf(index) for index in range(start, start + count)]
+        return b"".join(bytes(LEAF_BYTES) if name == ZERO_LEAF else self.leaves[name] for name in names)
+
+    def have(self, ids: list[bytes]) -> bytes:
+        """One byte an id."""
+        return bytes(map(self._has, ids))
+
+    def _has(self, name: bytes) -> int:
+        if name.hex() in self.resend or name not in self.chunks:
+            return HAVE_SEND
+        return HAVE_PROVE if name in self.unproven else HAVE_KNOWN
+
+    def signatures(self, ids: list[bytes]) -> bytes:
+        """Length and signatures of each chunk."""
+        found = [signatures(self.chunks[name]) if name in self.chunks else b"" for name in ids]
+        return b"".join(len(item).to_bytes(4, "big") + item for item in found)
+
+    def commit(self, message: Commit) -> Committed:
+        """Make a checkpoint; the same one twice is one."""
+        if self.faults.take("fenced_commits"):
+            raise Problem(409, "FENCED", "a newer session exists")
+        if self.faults.take("missing_commits"):
+            (name,) = list(self.chunks)[:1]
+            raise Problem(409, "MISSING_CHUNKS", "a chunk is gone", ids=[name.hex()])
+        if self.commits and self.commits[-1] == message:
+            return self._committed()
+        if message.generation != self.generation or message.base != self.head:
+            raise Problem(409, "FENCED", "a newer session exists")
+        by_id = {replica.id: replica for replica in self.replicas.values()}
+        for disk in message.disks:
+            replica = by_id[disk.disk_id]
+            base = replica.root or RootNode.empty(disk.size, CHUNK_SIZE)
+            changed = {change.index: bytes.fromhex(change.leaf) for change in disk.changed}
+            root = base.with_leaves(disk.size, changed)
+            if root.hash.hex() != disk.root:
+                raise Problem(422, "ROOT_MISMATCH", "the roots differ")
+            self._require_all(root)
+            replica.root = root
+        self.commits.append(message)
+        return self._committed()
+
+    def _require_all(self, root: RootNode) -> None:
+        for index in range(root.count):
+            name = root.leaf(index)
+            if name == ZERO_LEAF:
+                continue
+            if name not in self.leaves:
+                raise Problem(409, "MISSING_LEAVES", f"leaf {index} was not put")
+            missing = [i.hex() for i in leaf_ids(self.leaves[name]) if i != ZERO_ID and i not in self.chunks]
+            if missing:
+                raise Problem(409, "MISSING_CHUNKS", "chunks are missing", ids=missing)
+
+    def _committed(self) -> Committed:
+        roots = [(r.id, r.root.hash.hex()) for r in self.replicas.values() if r.root]
+        return Committed(self.head, len(self.commits), tuple(DiskRoot(*pair) for pair in roots))
+
+
+class Ingest:
+    """One put."""
+
+    def __init__(self, gateway: FakeGateway) -> None:
+        self._gateway = gateway
+        self._stored = 0
+        self._leaves = 0
+        self._bytes = 0
+        self._refused: list[Refused] = []
+
+    def accept(self, frame: Frame) -> None:
+        """Take a frame in."""
+        with self._gateway.lock:
+            if frame.type is FrameType.CHUNKS:
+                for chunk in chunk_records(frame):
+                    self._store(chunk.id, bytes(decompress(chunk.codec, chunk.data, chunk.raw_length)))
+            elif frame.type is FrameType.PATCHES:
+                self._patches(frame)
+            elif frame.type is FrameType.PROOFS:
+                self._proofs(frame)
+            elif frame.type is FrameType.LEAVES:
+                for leaf in leaves_of(frame):
+                    self._gateway.leaves[leaf_hash(leaf)] = bytes(leaf)
+                    self._leaves += 1
+
+    def _store(self, name: bytes, data: bytes) -> None:
+        assert chunk_id(data) == name, "a chunk does not have its hash"
+        self._gateway.chunks[name] = data
+        self._gateway.unproven.discard(name)
+        self._stored += 1
+        self._bytes += len(data)
+
+    def _patches(self, frame: Frame) -> None:
+        for record in patch_records(frame):
+            self._gateway.patches += 1
+            if self._gateway.faults.take("refuse_patches"):
+                self._refused.append(Refused(record.id.hex(), "PATCH_MISMATCH"))
+                continue
+            data: Buffer = decompress(record.codec, record.data, record.patch_length)
+            patch = Patch(record.extents, data)
+            self._store(record.id, apply_patch(self._gateway.chunks[record.base], patch, record.raw_length))
+
+    def _proofs(self, frame: Frame) -> None:
+        for record in proof_records(frame):
+            self._gateway.proofs += 1
+            good = possession_proof(self._gateway.chunks[record.id], PROOF_KEY) == record.proof
+            if self._gateway.faults.take("refuse_proofs") or not good:
+                self._refused.append(Refused(record.id.hex(), "PROOF_REFUSED"))
+            else:
+                self._gateway.unproven.discard(record.id)
+
+    def result(self) -> PutResult:
+        """What became of it."""
+        return PutResult(self._stored, 0, self._leaves, self._bytes, tuple(self._refused))
+
+
+class Cut(Exception):
+    """The connection is dropped without an answer."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """HTTP around a FakeGateway."""
+
+    protocol_version = "HTTP/1.1"
+    gateway: FakeGateway
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay quiet."""
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self._answer()
+
+    def do_POST(self) -> None:
+        """Answer a POST."""
+        self._answer()
+
+    def _answer(self) -> None:
+        try:
+            self._require_headers()
+            self._reply(200, self._route(urlsplit(self.path).path.removeprefix("/agent/v1")))
+        except Problem as problem:
+            self.close_connection = True
+            self._reply(problem.status, json.dumps(problem.document).encode(), "application/problem+json")
+        except Cut:
+            self.close_connection = True
+            self.connection.close()
+
+    def _require_headers(self) -> None:
+        if self.headers[version.HEADER] != str(version.VERSION):
+            raise Problem(400, "UNSUPPORTED_PROTOCOL_VERSION", "this version is not spoken")
+        authorised = self.headers["Authorization"] == f"Bearer {CREDENTIAL}"
+        if not authorised and not self.path.endswith("/enroll"):
+            raise Problem(401, "CREDENTIAL_INVALID", "the credential is unknown", remedy="enrol again")
+        if self.gateway.faults.take("busy_answers"):
+            raise Problem(503, "UNAVAILABLE", "the database is away")
+
+    def _route(self, path: str) -> bytes:
+        gateway = self.gateway
+        parts = path.strip("/").split("/")
+        if parts == ["enroll"]:
+            return encode(gateway.enroll(decode(Enroll, self._body())))
+        if parts == ["poll"]:
+            return encode(gateway.poll(decode(Poll, self._body())))
+        if parts == ["release"]:
+            self._body()
+            gateway.releases += 1
+            return b""
+        if parts == ["sessions"]:
+            return encode(gateway.open(decode(Open, self._body())))
+        if parts[1] != f"ses-{gateway.generation}":
+            raise Problem(409, "FENCED", "a newer session exists")
+        return self._session(parts[2:])
+
+    def _session(self, parts: list[str]) -> bytes:
+        gateway = self.gateway
+        gateway.hook(parts[0])
+        if parts[0] == "disks":
+            query = parse_qs(urlsplit(self.path).query)
+            return gateway.base_leaves(parts[1], int(query["start"][0]), int(query["count"][0]))
+        if parts == ["put"]:
+            return self._put()
+        if parts == ["commit"]:
+            message = decode(Commit, self._body())
+            committed = gateway.commit(message)
+            if gateway.faults.take("unanswered_commits"):
+                raise Cut
+            return encode(committed)
+        ids = self._ids()
+        return gateway.have(ids) if parts == ["have"] else gateway.signatures(ids)
+
+    def _put(self) -> bytes:
+        gateway = self.gateway
+        if gateway.faults.store_full:
+            raise Problem(507, "STORE_FULL", "the store is full", remedy="add space")
+        gateway.puts += 1
+        cut, refuse = gateway.faults.take("cut_puts"), gateway.faults.take("refuse_puts")
+        ingest, reader = Ingest(gateway), FrameReader()
+        for piece in self._pieces():
+            gateway.received += len(piece)
+            for frame in reader.feed(piece):
+                if cut:
+                    raise Cut
+                if refuse:
+                    raise Problem(400, "BAD_FRAME", "this is not a frame")
+                ingest.accept(frame)
+        reader.finish()
+        if cut:
+            raise Cut
+        if gateway.faults.long_answer:
+            return b" " * (64 << 20)
+        return encode(ingest.result())
+
+    def _pieces(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"] or 0))
+
+    def _ids(self) -> list[bytes]:
+        data = self._body()
+        return [data[at : at + ID_BYTES] for at in range(0, len(data), ID_BYTES)]
+
+    def _reply(self, status: int, body: bytes, kind: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A dropped connection is part of the tests."""
+
+
+def serve(gateway: FakeGateway, context: ssl.SSLContext | None = None) -> ThreadingHTTPServer:
+    """Serve on a free loopback port; shut the returned server down when done."""
+    handler = type("BoundHandler", (Handler,), {"gateway": gateway})
+    server = _Server(("127.0.0.1", 0), handler)
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    gateway.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    return server

@@ -1,0 +1,70 @@
+"""A source host: the real agent program with its own state, and disks that the test makes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.deployment import Deployment, run_command
+
+AGENT = [sys.executable, "-m", "app.agent.daemon"]
+WAIT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class SourceHost:
+    """An agent with its state directory."""
+
+    state: Path
+
+    def enroll(self, deployment: Deployment, *disks: Path, token: str | None = None) -> str:
+        """Enrol with these disks; the id of the new server."""
+        options = [option for disk in disks for option in ("--disk", str(disk))]
+        wanted = token or deployment.install_token()
+        self.call("enroll", "--url", deployment.agent_url, "--token", wanted, *options)
+        status = json.loads(self.call("status", "--json"))
+        server: str = status["serverId"]
+        return server
+
+    def call(self, verb: str, *arguments: str) -> str:
+        """Run a command of the agent that must succeed; its standard output."""
+        return run_command([*AGENT, verb, *arguments, "--state-dir", str(self.state)], os.environ)
+
+    def refused(self, verb: str, *arguments: str) -> tuple[int, str]:
+        """Run a command of the agent that must fail; its exit code and standard error."""
+        done = self.attempt(verb, *arguments)
+        assert done.returncode != 0, f"{verb} succeeded:\n{done.stdout}"
+        return done.returncode, done.stderr
+
+    def attempt(self, verb: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the agent that may fail."""
+        command = [*AGENT, verb, *arguments, "--state-dir", str(self.state)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
+
+    def sync(self) -> dict[str, object]:
+        """`run --once`; the summary."""
+        return summary_of(self.call("run", "--once"))
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """`run` in the background; killed at the end if it still runs."""
+        command = [*AGENT, "run", *arguments, "--state-dir", str(self.state)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=WAIT_SECONDS)
+
+
+def summary_of(output: str) -> dict[str, object]:
+    """The summary among the JSON lines of a sync."""
+    events = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    (summary,) = [event for event in events if event["event"] == "summary"]
+    assert isinstance(summary, dict)
+    return summary

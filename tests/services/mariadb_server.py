@@ -1,0 +1,112 @@
+"""A real MariaDB server of our own on the loopback address, with its data in memory where possible."""
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+from pydantic import SecretStr
+
+from app.kit.settings import DatabaseSettings, Engine
+from tests.services.processes import Service, free_port, required_binary
+
+PACKAGE = "mariadb-server"
+USER = "go2cloud"
+PASSWORD = "0123456"
+MEMORY = Path("/dev/shm")
+
+
+class MariaDb:
+    """The server: makes empty databases and drops them."""
+
+    def __init__(self, service: Service, port: int) -> None:
+        """A server that answers on `port`."""
+        self.service = service
+        self.port = port
+
+    def create_database(self) -> DatabaseSettings:
+        """A new empty database with the character set of our schema."""
+        name = f"g2c_{secrets.token_hex(6)}"
+        self.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        return DatabaseSettings(
+            engine=Engine.MYSQL,
+            path=Path("/nonexistent/go2cloud.db"),
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=SecretStr(PASSWORD),
+            name=name,
+        )
+
+    def drop_database(self, settings: DatabaseSettings) -> None:
+        """Forget a database of `create_database`."""
+        self.execute(f"DROP DATABASE {settings.name}")
+
+    def execute(self, statement: str) -> None:
+        """Run one statement as the server's administrator."""
+        with pymysql.connect(host="127.0.0.1", port=self.port, user="root") as connection:
+            connection.cursor().execute(statement)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """A running MariaDB server, stopped at the end of the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="g2c-mariadb-", dir=MEMORY if MEMORY.is_dir() else None))
+    owner = ["--user=mysql"] if os.geteuid() == 0 else []
+    if owner:
+        os.chown(folder, pwd.getpwnam("mysql").pw_uid, -1)
+    try:
+        _install(folder, owner)
+        server = _server(folder, owner)
+        server.service.start()
+        server.execute(f"CREATE USER {USER} IDENTIFIED BY '{PASSWORD}'")
+        server.execute(f"GRANT ALL ON `g2c\\_%`.* TO {USER}")
+        yield server
+        server.service.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _install(folder: Path, owner: list[str]) -> None:
+    install = required_binary("mariadb-install-db", PACKAGE)
+    options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+    done = subprocess.run(
+        [install, "--no-defaults", f"--datadir={folder / 'data'}", *options, *owner],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"{install} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}", pytrace=False)
+
+
+def _server(folder: Path, owner: list[str]) -> MariaDb:
+    port = free_port()
+    arguments = [
+        required_binary("mariadbd", PACKAGE),
+        "--no-defaults",
+        f"--datadir={folder / 'data'}",
+        f"--socket={folder / 'socket'}",
+        f"--pid-file={folder / 'pid'}",
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        "--innodb-buffer-pool-size=64M",
+        "--innodb-flush-log-at-trx-commit=0",
+        "--skip-name-resolve",
+        *owner,
+    ]
+    return MariaDb(Service(arguments, folder / "log", lambda: _answers(port)), port)
+
+
+def _answers(port: int) -> bool:
+    try:
+        pymysql.connect(host="127.0.0.1", port=port, user="root").close()
+    except pymysql.err.OperationalError:
+        return False
+    return True
