@@ -101,7 +101,7 @@ class Synchroniser:
         raise AssertionError("unreachable")
 
     def _attempt(self, doubted: set[bytes]) -> SyncResult:
-        started = time.monotonic()
+        started, source_time = time.monotonic(), datetime.now(UTC)
         with _opened(self._named) as disks:
             session = self._service.open(Open(self._instance, "", tuple(disk.disk for disk in disks)))
             session.doubted |= doubted
@@ -112,7 +112,7 @@ class Synchroniser:
                 runner.run()
             finally:
                 self._observer.pass_ends()
-            committed = self._commit(session, passes)
+            committed = self._commit(session, passes, source_time)
             return _result(committed, passes, time.monotonic() - started, runner.stored_bytes)
 
     def _passes(self, disks: tuple[SourceDisk, ...], session: Session) -> tuple[DiskPass, ...]:
@@ -122,12 +122,13 @@ class Synchroniser:
             for number, disk in enumerate(disks)
         )
 
-    def _commit(self, session: Session, passes: tuple[DiskPass, ...]) -> Committed:
+    def _commit(self, session: Session, passes: tuple[DiskPass, ...], source_time: datetime) -> Committed:
+        """Commit what was read; `source_time` is when the pass began: writes since then may be missing."""
         committed = session.commit(
             Commit(
                 generation=session.opened.generation,
                 base=session.opened.head,
-                source_time=datetime.now(UTC).isoformat(),
+                source_time=source_time.isoformat(),
                 tracker="",
                 method=self._method.name,
                 label=QUIET if all(disk.label == QUIET for disk in passes) else FUZZY,

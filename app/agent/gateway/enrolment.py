@@ -1,25 +1,36 @@
 """Enrolment, heartbeat and release of agents."""
 
-import asyncio
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
-from app.agent.gateway.answers import answer
+from app.agent.gateway.answers import HEADERS, answer
+from app.agent.gateway.commands import CommandWatch
 from app.agent.gateway.intake import Agent, Serving, message
 from app.kit.database import UnitOfWork
 from app.migration.servers import enrolment
 from app.migration.services import Services
-from app.wire.chunks import MIB
+from app.wire.chunks import KIB, MIB
 from app.wire.messages import Enroll, Poll, Polled, Release
 
 router = APIRouter()
 
 INVENTORY_BYTES: Final = 4 * MIB
+RELEASE_BYTES: Final = 64 * KIB
 LONGEST_WAIT_SECONDS: Final = 50
 """Below the 60 seconds after which common proxies give up on a silent request."""
-LOOK_SECONDS: Final = 2.0
+
+
+async def _watch(request: Request, services: Serving) -> CommandWatch:
+    """The one watch of this process, made when the first poll needs it."""
+    state = request.app.state
+    if not hasattr(state, "command_watch"):
+        state.command_watch = CommandWatch(lambda: _commanded(services))
+    return cast("CommandWatch", state.command_watch)
+
+
+Watch = Annotated[CommandWatch, Depends(_watch)]
 
 
 @router.post("/enroll")
@@ -30,39 +41,37 @@ async def enroll(request: Request, services: Serving) -> Response:
 
 
 @router.post("/poll")
-async def poll(request: Request, services: Serving, server: Agent) -> Response:
-    """A heartbeat; it waits for a command as long as the agent asked for and its lease allows."""
+async def poll(request: Request, services: Serving, server: Agent, watch: Watch) -> Response:
+    """A heartbeat; it waits for a command as long as the agent asked for.
+
+    A command is handed out once, so an agent that hung up meanwhile does not get it: its next poll does.
+    """
     beat = await message(request, Poll, INVENTORY_BYTES)
     command = await services.database.run(lambda uow: _beat(uow, services, server, beat))
-    waited = 0.0
+    wait = min(beat.wait_seconds, LONGEST_WAIT_SECONDS)
+    if command == "none" and wait and await watch.wait(server, wait) and not await request.is_disconnected():
+        command = await services.database.run(lambda uow: enrolment.take_command(uow, server))
     agent = services.settings.agent
-    longest = min(beat.wait_seconds, LONGEST_WAIT_SECONDS, agent.lease_seconds - agent.heartbeat_seconds)
-    while command == "none" and waited < longest:
-        await asyncio.sleep(LOOK_SECONDS)
-        waited += LOOK_SECONDS
-        command = await _waiting(services, server)
     return answer(Polled(command, agent.heartbeat_seconds, agent.sync_interval_seconds))
 
 
 async def _beat(uow: UnitOfWork, services: Services, server: str, beat: Poll) -> str:
-    lease = timedelta(seconds=services.settings.agent.lease_seconds)
+    waits = min(beat.wait_seconds, LONGEST_WAIT_SECONDS)
+    lease = timedelta(seconds=services.settings.agent.lease_seconds + waits)
     row = await enrolment.hold_lease(uow, server, beat.instance, lease)
     if beat.inventory is not None:
         await enrolment.note_inventory(uow, row, beat.inventory)
     return await enrolment.take_command(uow, server) if beat.wait_seconds else "none"
 
 
-async def _waiting(services: Services, server: str) -> str:
-    """Look without writing; take the command only when there is one."""
+async def _commanded(services: Services) -> frozenset[str]:
     async with services.database.reading() as uow:
-        if not (await enrolment.find_server(uow, server)).sync_requested:
-            return "none"
-    return await services.database.run(lambda uow: enrolment.take_command(uow, server))
+        return await enrolment.commanded_servers(uow)
 
 
 @router.post("/release")
 async def release(request: Request, services: Serving, server: Agent) -> Response:
     """The agent stops cleanly: another instance may take over at once."""
-    wanted = await message(request, Release, INVENTORY_BYTES)
+    wanted = await message(request, Release, RELEASE_BYTES)
     await services.database.run(lambda uow: enrolment.release_lease(uow, server, wanted.instance))
-    return Response(status_code=204)
+    return Response(status_code=204, headers=HEADERS)

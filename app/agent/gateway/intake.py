@@ -1,24 +1,32 @@
 """Reading an agent's request: its version, its credential, and a body of bounded size."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Final, TypeVar, cast
 
 from anyio import fail_after
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from app.kit.errors import BadRequest, TooLarge, Unauthenticated
 from app.migration.access.agents import agent_of
 from app.migration.services import Services
 from app.wire import jsonform, version
+from app.wire.chunks import KIB
 from app.wire.errors import WireError
 
 T = TypeVar("T")
 STALL_SECONDS = 60
 """How long a body may stand still; a connection that was cut without a word is given up then."""
 
+PARSED_INLINE_BYTES: Final = 256 * KIB
+"""A larger message is parsed in a thread: 64 MiB of JSON take seconds, and others wait for the loop."""
 
-def _services(request: Request) -> Services:
+Name = Annotated[str, Path(pattern="^[!-~]{1,32}$")]
+"""An id in a path, within what the database's id columns hold: any other is refused and never asked for."""
+
+
+async def _services(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
@@ -26,7 +34,7 @@ Serving = Annotated[Services, Depends(_services)]
 """The services of this process."""
 
 
-def wire_version(request: Request) -> None:
+async def wire_version(request: Request) -> None:
     """Every request names the protocol's version. Raises BadRequest UNSUPPORTED_PROTOCOL_VERSION."""
     with wire_errors():
         version.require_supported(request.headers.get(version.HEADER))
@@ -79,8 +87,8 @@ async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
 async def body(request: Request, most: int) -> bytes:
     """The whole body, bounded before anything is allocated for it. Raises TooLarge, BadRequest."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > most:
-        raise TooLarge(f"a body of {declared} bytes is larger than the {most} that this request may have")
+    if declared.isdecimal() and (len(declared) > len(str(most)) or int(declared) > most):
+        raise TooLarge(f"the body is larger than the {most} bytes that this request may have")
     return b"".join([piece async for piece in pieces(request, most)])
 
 
@@ -88,4 +96,6 @@ async def message(request: Request, kind: type[T], most: int) -> T:
     """The body as a message of the wire. Raises TooLarge, BadRequest BAD_MESSAGE."""
     data = await body(request, most)
     with wire_errors():
+        if len(data) > PARSED_INLINE_BYTES:
+            return await asyncio.to_thread(jsonform.decode, kind, data)
         return jsonform.decode(kind, data)

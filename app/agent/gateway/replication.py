@@ -1,6 +1,8 @@
 """One replication session on the wire: open, leaves, have, signatures, put, commit."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated
 
@@ -8,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from app.agent.gateway.answers import answer, raw
-from app.agent.gateway.intake import Agent, Serving, body, message, pieces, wire_errors
+from app.agent.gateway.intake import Agent, Name, Serving, body, message, pieces, wire_errors
 from app.contract.words import ReplicationReason, ReplicationState
 from app.kit.bus import Event
 from app.kit.errors import BadRequest, StoreFull
@@ -28,11 +30,12 @@ from app.migration.replication.trees import base_ids
 from app.migration.servers.enrolment import note_replication
 from app.migration.services import Services
 from app.wire.chunks import ID_BYTES, MIB
-from app.wire.frames import FrameReader
+from app.wire.frames import PUT_TYPES, FrameReader
 from app.wire.messages import MAX_HAVE, MAX_MESSAGE, Commit, Open, PutResult
 
 router = APIRouter(prefix="/sessions")
 MAX_LEAVES = 64
+OPEN_BYTES = 4 * MIB
 
 _log = get_logger("go2cloud.gateway")
 
@@ -40,7 +43,7 @@ _log = get_logger("go2cloud.gateway")
 @router.post("")
 async def open_(request: Request, services: Serving, server: Agent) -> Response:
     """Begin a session; older ones of the server can write nothing more."""
-    wanted = await message(request, Open, 4 * MIB)
+    wanted = await message(request, Open, OPEN_BYTES)
     lease = timedelta(seconds=services.settings.agent.lease_seconds)
     opened = await services.database.run(lambda uow: open_session(uow, server, wanted, lease))
     _log.info("session.opened", server=server, session=opened.session_id, generation=opened.generation)
@@ -56,8 +59,8 @@ async def _scope(services: Services, server: str, session: str) -> SessionScope:
 async def leaves(
     services: Serving,
     server: Agent,
-    session: str,
-    disk: str,
+    session: Name,
+    disk: Name,
     start: Annotated[int, Query(ge=0)],
     count: Annotated[int, Query(ge=1, le=MAX_LEAVES)],
 ) -> Response:
@@ -69,7 +72,7 @@ async def leaves(
 
 
 @router.post("/{session}/have")
-async def have_(request: Request, services: Serving, server: Agent, session: str) -> Response:
+async def have_(request: Request, services: Serving, server: Agent, session: Name) -> Response:
     """One byte for each id: send it, it is known, prove that you hold it."""
     ids = await _ids(request)
     async with services.database.reading() as uow:
@@ -84,32 +87,40 @@ async def _ids(request: Request) -> list[bytes]:
 
 
 @router.post("/{session}/signatures")
-async def signatures(request: Request, services: Serving, server: Agent, session: str) -> Response:
+async def signatures(request: Request, services: Serving, server: Agent, session: Name) -> Response:
     """The block signatures of chunks of the server."""
     ids = await _ids(request)
     return raw(await signatures_of(services, await _scope(services, server, session), ids))
 
 
 @router.post("/{session}/put")
-async def put(request: Request, services: Serving, server: Agent, session: str) -> Response:
+async def put(request: Request, services: Serving, server: Agent, session: Name) -> Response:
     """Take a stream of frames in; all of it is durable when the answer leaves."""
     ingest = Ingest(services, await _scope(services, server, session))
     try:
-        return answer(await _take_in(request, ingest))
+        async with _noting_full_store(services, server):
+            return answer(await _take_in(request, ingest))
     except ClientDisconnect:
         _log.info("put.cut_off", server=server, session=session)
         return Response(status_code=400)
+    finally:
+        await ingest.abandon()
+
+
+@asynccontextmanager
+async def _noting_full_store(services: Services, server: str) -> AsyncIterator[None]:
+    """Say on the server's resource why its replication stands still; the next session or commit clears it."""
+    try:
+        yield
     except StoreFull:
         await services.database.run(
             lambda uow: note_replication(uow, server, ReplicationState.STALLED, ReplicationReason.STORE_FULL)
         )
         raise
-    finally:
-        await ingest.abandon()
 
 
 async def _take_in(request: Request, ingest: Ingest) -> PutResult:
-    reader = FrameReader()
+    reader = FrameReader(PUT_TYPES)
     async for piece in pieces(request, PUT_BYTES):
         with wire_errors():
             for frame in reader.feed(piece):
@@ -120,15 +131,19 @@ async def _take_in(request: Request, ingest: Ingest) -> PutResult:
 
 
 @router.post("/{session}/commit")
-async def commit(request: Request, services: Serving, server: Agent, session: str) -> Response:
+async def commit(request: Request, services: Serving, server: Agent, session: Name) -> Response:
     """Make a checkpoint of all the server's disks, or say why not."""
     wanted = await message(request, Commit, MAX_MESSAGE)
-    committed = await commits.commit(services, server, session, wanted)
+    scope = await _scope(services, server, session)
+    with wire_errors():
+        async with _noting_full_store(services, server):
+            committed = await commits.commit(services, server, session, wanted)
     _log.info("checkpoint.committed", server=server, checkpoint=committed.checkpoint_id)
     await services.bus.publish(
         Event(
             "checkpoint.committed",
             services.clock.now(),
+            project=scope.project_id,
             subject=server,
             data={"checkpoint": committed.checkpoint_id, "number": committed.number},
         )

@@ -1,7 +1,7 @@
 """Servers, disks and checkpoints as the contract shows them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
@@ -107,6 +107,7 @@ def _server(
 ) -> Server:
     facts = _inventory(row)
     state = LifecycleState(row.lifecycle_state)
+    replication, reason = replication_of(row, uow.now)
     return Server(
         id=row.id,
         project_id=row.project_id,
@@ -115,8 +116,8 @@ def _server(
         hostname=row.hostname,
         description=row.description,
         lifecycle_state=state,
-        replication_state=ReplicationState(row.replication_state),
-        replication_reason=ReplicationReason(row.replication_reason) if row.replication_reason else None,
+        replication_state=replication,
+        replication_reason=reason,
         allowed_operations=allowed(state),
         archived=row.archived,
         os=" ".join(part for part in (facts.os_name, facts.os_version) if part) or None,
@@ -134,6 +135,14 @@ def _server(
         created_at=row.created_at,
         version=row.version,
     )
+
+
+def replication_of(row: ServerRow, now: datetime) -> tuple[ReplicationState, ReplicationReason | None]:
+    """What replication does now, and why: an agent whose lease ran out without a word is not seen."""
+    state = ReplicationState(row.replication_state)
+    if state is not ReplicationState.STOPPED and (row.lease_until is None or row.lease_until < now):
+        return ReplicationState.DISCONNECTED, ReplicationReason.AGENT_NOT_SEEN
+    return state, ReplicationReason(row.replication_reason) if row.replication_reason else None
 
 
 def _inventory(row: ServerRow) -> messages.Inventory:

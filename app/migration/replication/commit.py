@@ -36,10 +36,11 @@ from app.migration.servers.states import after_checkpoint
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.migration.services import Services
 from app.store.checkpointfile import CheckpointFile
-from app.wire.messages import Commit, Committed, DiskRoot
+from app.wire.messages import Commit, Committed, DiskRoot, Range
 
 MAX_DELTA_DEPTH = 8
 MAX_NAMED = 4096
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ async def _already_done(uow: UnitOfWork, scope: SessionScope, message: Commit) -
         raise Fenced(f"the commit names generation {message.generation}, the session {scope.generation}")
     if (scope.base_checkpoint_id or "") == message.base:
         return None
-    head = await uow.session.get(CheckpointRow, scope.base_checkpoint_id)
+    head = await uow.session.get(CheckpointRow, scope.base_checkpoint_id or "")
     roots = await head_roots(uow, scope.base_checkpoint_id)
     asked = {disk.disk_id: disk.root for disk in message.disks}
     held = {disk_id: row.root.hex() for disk_id, row in roots.items()}
@@ -135,7 +136,23 @@ async def _disks(uow: UnitOfWork, scope: SessionScope, message: Commit) -> dict[
         raise Invalid(
             "a commit names each of its disks once, and only disks of its own server", code="BAD_COMMIT"
         )
+    for disk in message.disks:
+        _require_ranges(disk.disk_id, disk.omitted, disk.size)
+        _require_ranges(disk.disk_id, disk.unreadable, disk.size)
     return disks
+
+
+def _require_ranges(disk_id: str, ranges: Iterable[Range], size: int) -> None:
+    """Refuse ranges that are empty, out of order, overlapping or beyond the disk's end. Raises Invalid."""
+    behind = 0
+    for offset, length in ranges:
+        if length == 0 or offset < behind or offset + length > size:
+            raise Invalid(
+                f"disk {disk_id}: the range of {length} bytes from {offset} is empty, out of order or beyond "
+                f"the disk's {size} bytes",
+                code="BAD_COMMIT",
+            )
+        behind = offset + length
 
 
 async def _referenced_packs(uow: UnitOfWork, scope: SessionScope, ids: frozenset[bytes]) -> frozenset[bytes]:
@@ -202,17 +219,20 @@ def _label(text: str) -> str:
     try:
         return ConsistencyLabel(text)
     except ValueError as error:
-        raise Invalid(f"{text!r} is not a consistency label", code="BAD_COMMIT") from error
+        raise Invalid(f"{text[:64]!r} is not a consistency label", code="BAD_COMMIT") from error
 
 
 def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Invalid(f"{text!r} is not an ISO-8601 time", code="BAD_COMMIT") from error
+        at = time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"{text[:64]!r} is not an ISO-8601 time", code="BAD_COMMIT") from error
     if time.tzinfo is None:
         raise Invalid(f"the time {text} does not state its zone", code="BAD_COMMIT")
-    return time.astimezone(UTC)
+    if at < EPOCH:
+        raise Invalid(f"the time {text} lies before 1970: the source's clock is wrong", code="BAD_COMMIT")
+    return at
 
 
 def _root_row(checkpoint: CheckpointRow, tree: DiskTree, base: DiskRootRow | None) -> DiskRootRow:

@@ -6,14 +6,16 @@ counts as received before `finish` has returned.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from app.kit.errors import BadRequest
 from app.migration.replication.meters import CHUNKS, STORED_BYTES
 from app.migration.replication.nodes import write_leaves
 from app.migration.replication.packing import PackStream
 from app.migration.replication.possession import grant, live_chunks, owned_packs, placed
-from app.migration.replication.reading import chunk_reader, readable
+from app.migration.replication.reading import BATCH, chunk_reader, readable
 from app.migration.replication.received import Stored, is_proved, rebuild, verify
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
@@ -29,6 +31,13 @@ from app.wire.frames import (
     proof_records,
 )
 from app.wire.messages import PutResult, Refused
+
+T = TypeVar("T")
+
+
+def _batches(records: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Few enough records at a time that the stored chunks they refer to fit into memory together."""
+    return (records[at : at + BATCH] for at in range(0, len(records), BATCH))
 
 
 class Ingest:
@@ -51,9 +60,11 @@ class Ingest:
             case FrameType.CHUNKS:
                 await self._store(await asyncio.to_thread(verify, chunk_records(frame)))
             case FrameType.PATCHES:
-                await self._store(await self._rebuild(patch_records(frame)))
+                for patches in _batches(patch_records(frame)):
+                    await self._store(await self._rebuild(patches))
             case FrameType.PROOFS:
-                await self._prove(proof_records(frame))
+                for proofs in _batches(proof_records(frame)):
+                    await self._prove(proofs)
             case FrameType.LEAVES:
                 self._leaves += await write_leaves(self._services, self._scope, leaves_of(frame))
             case FrameType.ROOT:
@@ -83,14 +94,21 @@ class Ingest:
         await self._packs.abandon()
 
     async def _store(self, chunks: Sequence[Stored]) -> None:
-        """Put checked chunks into packs, but for those that the project has."""
+        """Put checked chunks into packs, but for those that the project has.
+
+        A chunk's data is a view of its frame. Where only some of a frame is kept they are copied, else the few
+        would hold the memory of all until their pack is full.
+        """
         known = await self._grant_known(chunk.id for chunk in chunks)
-        for chunk in chunks:
-            if chunk.id in known or chunk.id in self._packs.pending:
-                self._known += 1
-            else:
-                await self._packs.add(chunk)
+        fresh = [chunk for chunk in chunks if chunk.id not in known and chunk.id not in self._packs.pending]
+        for chunk in fresh:
+            if chunk.id not in self._packs.pending:
+                is_all = len(fresh) == len(chunks)
+                await self._packs.add(chunk if is_all else replace(chunk, data=bytes(chunk.data)))
                 self._stored += 1
+            else:
+                self._known += 1
+        self._known += len(chunks) - len(fresh)
 
     async def _grant_known(self, ids: Iterable[bytes]) -> set[bytes]:
         wanted = set(ids) - self._packs.pending

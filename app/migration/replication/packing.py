@@ -38,7 +38,7 @@ class PackStream:
     async def abandon(self) -> None:
         """The put broke off: wait for the pack that is being written, so that no thread outlives it."""
         if self._writing is not None:
-            await asyncio.wait([self._writing])
+            await asyncio.gather(self._writing, return_exceptions=True)
 
     async def _seal(self) -> None:
         builder, self._builder = self._builder, self._new_builder()

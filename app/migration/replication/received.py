@@ -50,7 +50,7 @@ def rebuild(record: PatchRecord, base: bytes, base_depth: int) -> Stored | None:
         plain = apply_patch(base, patch, record.raw_length)
     except WireError:
         return None
-    if chunk_id(plain) != record.id:
+    if chunk_id(plain) != record.id or is_zero(plain):
         return None
     delta, (codec, whole) = patch.encode(), encode(plain)
     if base_depth < MAX_DEPTH and len(delta) < memoryview(whole).nbytes // 2:

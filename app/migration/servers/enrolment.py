@@ -170,6 +170,13 @@ async def note_replication(
     )
 
 
+async def commanded_servers(uow: UnitOfWork) -> frozenset[str]:
+    """The servers for whose agent a command waits."""
+    return frozenset(
+        await uow.session.scalars(select(ServerRow.id).where(ServerRow.sync_requested.is_(True)))
+    )
+
+
 async def take_command(uow: UnitOfWork, server_id: str) -> str:
     """The command that waits for the agent, handed out once: `sync` or `none`."""
     taken = await uow.changed(
