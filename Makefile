@@ -3,13 +3,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export UV_SYSTEM_CERTS := 1
 TOOLS := .tools
-UV := $(shell command -v uv || echo $(TOOLS)/bin/uv)
+UV = $(shell command -v uv || echo $(TOOLS)/bin/uv)
 PYTHON ?= python3
-RUN := $(UV) run --frozen
+RUN = $(UV) run --frozen
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends >/dev/null
 
 # Debian packages of the real parts that the tests use; `make apt` installs those that are missing.
-TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount qemu-utils shellcheck openssl
+TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
+  qemu-utils nbdkit libnbd-bin fuse3 shellcheck openssl
 
 .PHONY: help setup apt check lint types rooms test test-fast demo run bench openapi clean
 
@@ -19,16 +21,19 @@ help: ## List the targets
 setup: .venv/.ready ## Make the virtual environment from the lock file
 
 .venv/.ready: pyproject.toml uv.lock
-	@command -v uv >/dev/null || [ -x $(TOOLS)/bin/uv ] || \
-	  { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/pip install --quiet uv; } || \
-	  { echo "make: cannot make a virtual environment: apt-get install python3-venv" >&2; exit 1; }
+	@command -v uv >/dev/null || [ -x $(TOOLS)/bin/uv ] || $(MAKE) --no-print-directory $(TOOLS)/bin/uv
 	$(UV) sync --frozen --quiet
 	@touch $@
+
+# uv comes from PyPI into a folder of its own; Debian keeps the module venv in a package of its own.
+$(TOOLS)/bin/uv:
+	@$(PYTHON) -m venv $(TOOLS) || { rm -rf $(TOOLS); $(APT) python3-venv && $(PYTHON) -m venv $(TOOLS); }
+	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv
 
 apt: ## Install the Debian packages that the tests need
 	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
-	  $(SUDO) apt-get -qq update && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
+	  $(APT) $$missing; fi
 
 check: setup lint types rooms ## Format, lint, types and import rules
 
@@ -59,7 +64,7 @@ bench: setup ## Measure replication of a disk image
 	$(RUN) python -m bench
 
 openapi: setup ## Write docs/openapi.json from the code
-	$(RUN) python -m app openapi --output docs/openapi.json
+	$(RUN) python -m app openapi > docs/openapi.json
 
 clean: ## Remove what setup and tests made
 	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist var

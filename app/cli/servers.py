@@ -65,3 +65,11 @@ def show(context: typer.Context, server: ServerRef, output: Out = Format.TABLE) 
     """Show one server."""
     with connected(context) as client:
         show_one(client.send(servers.get(server)), VIEW, output)
+
+
+@app.command()
+def sync(context: typer.Context, server: ServerRef) -> None:
+    """Ask the server's running agent to bring the replica up to date now."""
+    with connected(context) as client:
+        found = client.send(servers.sync(server))
+    typer.echo(f"{found.name} is asked to synchronise; watch: go2cloud replica list {found.name}", err=True)

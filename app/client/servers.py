@@ -64,3 +64,8 @@ def content(ref: str, at: str, disk_id: str) -> Call[None]:
 def verify(ref: str, at: str = LATEST) -> Call[None]:
     """Verify what is stored of a checkpoint; give it to `stream`, or use `app.client.replicas.verify`."""
     return Call("POST", f"/servers/{segment(ref)}:verify", nothing, {"checkpoint": at})
+
+
+def sync(ref: str) -> Call[Server]:
+    """Ask the server's running agent to bring the replica up to date now."""
+    return Call("POST", f"/servers/{segment(ref)}:sync", model(Server))

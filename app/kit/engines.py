@@ -7,7 +7,9 @@ says ``BEGIN IMMEDIATE`` on the writing engine. The reading engine's connections
 
 MariaDB and MySQL: READ COMMITTED (REPEATABLE READ makes MariaDB 11.6.2 and later answer error 1020 to
 ordinary updates), utf8mb4, UTC and a strict mode. A reading transaction says so, so that the server
-refuses writes in it.
+refuses writes in it. A process that was paused inside a transaction must not hold its row locks for ever:
+MariaDB ends such a transaction after `IDLE_SECONDS`, and whoever waits for a lock is told so after
+`LOCK_WAIT_SECONDS` and repeats its unit.
 """
 
 from collections.abc import Iterator
@@ -24,6 +26,10 @@ SQLITE_BUSY_SECONDS = 10
 SERVER_CONNECTIONS = 10
 SERVER_RECYCLE_SECONDS = 1800
 """Below the eight hours after which a server drops an idle connection, and below common firewalls' hour."""
+
+LOCK_WAIT_SECONDS = 5
+IDLE_SECONDS = 15
+"""Between two statements of one transaction; no unit of ours waits for anything but the database."""
 
 SQL_MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _SQLITE_PRAGMAS = (
@@ -119,11 +125,17 @@ def _server(settings: DatabaseSettings) -> Engines:
         pool_pre_ping=True,
         pool_recycle=SERVER_RECYCLE_SECONDS,
         connect_args={
-            "init_command": f"SET time_zone = '+00:00', sql_mode = '{SQL_MODE}'",
+            "init_command": _session_variables(),
             "connect_timeout": 10,
         },
     )
     return Engines(engine, _reading_only(engine))
+
+
+def _session_variables() -> str:
+    """What each connection sets; MySQL, which has no time limit for idle transactions, skips that part."""
+    common = f"time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
+    return f"SET {common} /*M!100300 , idle_write_transaction_timeout = {IDLE_SECONDS} */"
 
 
 def _reading_only(engine: AsyncEngine) -> AsyncEngine:

@@ -13,9 +13,10 @@ import httpx2
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.kit.errors import BadGateway, BadRequest, TooLarge
+from app.kit.errors import BadGateway, BadRequest
 from app.kit.logging import get_logger
 from app.platform import cookie
+from app.platform.bodies import body_of
 from app.platform.guard import own_origin
 from app.platform.upstream import ANSWER_SECONDS, ApiUnreachable, Platform, Upstream
 
@@ -50,7 +51,10 @@ async def pass_on(request: Request, upstream: Upstream) -> Response:
     """Send a request on to the API and its answer back."""
     secret = cookie.session_of(request)
     outgoing = upstream.http.build_request(
-        request.method, _target(request), headers=_headers(request, secret), content=_body(request, upstream)
+        request.method,
+        _target(request),
+        headers=_headers(request, secret),
+        content=body_of(request, upstream.body_bytes),
     )
     answer = await _sent(upstream, outgoing)
     response = StreamingResponse(_pieces(answer), answer.status_code)
@@ -96,31 +100,6 @@ def _kept(headers: Iterable[tuple[str, str]], dropped: frozenset[str]) -> Iterab
         part.strip().lower() for name, value in every if name == "connection" for part in value.split(",")
     }
     return [(name, value) for name, value in every if name not in dropped | named]
-
-
-def _body(request: Request, upstream: Platform) -> AsyncIterator[bytes] | None:
-    """The body as it arrives, None where there is none; raises TooLarge as soon as it is too much."""
-    announced = request.headers.get("content-length")
-    if announced is None and "transfer-encoding" not in request.headers:
-        return None
-    if announced is not None and int(announced) > upstream.body_bytes:
-        raise _too_large(upstream.body_bytes)
-    return _counted(request, upstream.body_bytes)
-
-
-async def _counted(request: Request, most: int) -> AsyncIterator[bytes]:
-    seen = 0
-    async for piece in request.stream():
-        seen += len(piece)
-        if seen > most:
-            raise _too_large(most)
-        yield piece
-
-
-def _too_large(most: int) -> TooLarge:
-    return TooLarge(
-        f"the body has more than {most} bytes", remedy="send less, or raise LIMITS.REQUEST_BODY_BYTES"
-    )
 
 
 async def _sent(upstream: Platform, outgoing: httpx2.Request) -> httpx2.Response:

@@ -3,15 +3,19 @@
 from dataclasses import replace
 
 from fastapi import APIRouter, Depends, Request, Response, status
+from pydantic import ValidationError
 
 from app.client import access
 from app.client.errors import ApiProblem, NotAuthenticated, Unreachable
 from app.contract.resources.access import Login
 from app.contract.resources.base import Resource, UtcTime
-from app.kit.errors import BadGateway, Go2CloudError, TooManyRequests, Unauthenticated
+from app.kit.errors import BadGateway, Go2CloudError, Invalid, TooManyRequests, Unauthenticated
 from app.platform import cookie
+from app.platform.bodies import body_of
 from app.platform.guard import own_origin
-from app.platform.upstream import ApiUnreachable, Upstream
+from app.platform.upstream import ApiUnreachable, Platform, Upstream
+
+LOGIN_BYTES = 4096
 
 router = APIRouter(dependencies=[Depends(own_origin)], include_in_schema=False)
 
@@ -24,8 +28,9 @@ class LoggedIn(Resource):
 
 
 @router.post("/bff/session", status_code=status.HTTP_201_CREATED)
-async def log_in(request: Request, response: Response, upstream: Upstream, body: Login) -> LoggedIn:
-    """Open a session and give the browser its cookie."""
+async def log_in(request: Request, response: Response, upstream: Upstream) -> LoggedIn:
+    """Open a session and give the browser its cookie; the body is that of POST /api/v1/sessions."""
+    body = await _login(request, upstream)
     call = access.log_in(body.user, body.password)
     try:
         session = await upstream.client.send(replace(call, headers=_on_behalf_of(request)))
@@ -50,6 +55,19 @@ async def log_out(request: Request, upstream: Upstream) -> Response:
     except Unreachable as error:
         raise ApiUnreachable(upstream.api_url) from error
     return response
+
+
+async def _login(request: Request, upstream: Platform) -> Login:
+    stream = body_of(request, min(upstream.body_bytes, LOGIN_BYTES))
+    text = b"" if stream is None else b"".join([piece async for piece in stream])
+    try:
+        return Login.model_validate_json(text)
+    except ValidationError as error:
+        named = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}"
+            for each in error.errors(include_input=False, include_url=False)
+        )
+        raise Invalid(named, remedy="send user and password as JSON") from None
 
 
 def _on_behalf_of(request: Request) -> dict[str, str]:

@@ -10,7 +10,8 @@ from app.agent.daemon.link.link import Link
 from app.agent.daemon.service import Service
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Observer, Synchroniser
-from tests.daemon.fake_gateway import CREDENTIAL, FakeGateway, serve
+from tests.daemon.fake_gateway import CREDENTIAL, FakeGateway
+from tests.daemon.fake_server import serve
 
 
 @pytest.fixture

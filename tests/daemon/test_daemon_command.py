@@ -185,6 +185,24 @@ def test_the_agent_runs_at_low_priority(gateway: FakeGateway, image: Image, tmp_
     assert process.wait(30) == 0
 
 
+def test_the_agent_needs_less_than_200_mb_whatever_the_number_of_disks(
+    gateway: FakeGateway, image: Image, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    paths = [image(f"disk{n}.img", 90 * MIB, (0, os.urandom(80 * MIB))) for n in range(5)]
+    enroll(gateway, state, *(part for path in paths for part in ("--disk", path)))
+    code = (
+        "import io, pathlib, app.agent.daemon.cli as cli\n"
+        f"arguments = ['run', '--once', '--state-dir', {str(state)!r}]\n"
+        "assert cli.run(arguments, cli.Streams(io.StringIO(), io.StringIO())) == 0\n"
+        "lines = pathlib.Path('/proc/self/status').read_text().splitlines()\n"
+        "print(next(line.split()[1] for line in lines if line.startswith('VmHWM')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert int(done.stdout) * 1024 < 200_000_000
+
+
 def test_a_copied_state_directory_is_another_instance(tmp_path: Path) -> None:
     with StateDir(tmp_path / "one") as state:
         first, again = state.instance_id(), state.instance_id()

@@ -21,7 +21,8 @@ from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Observer, Synchroniser
 from app.wire import version
 from app.wire.messages import Poll
-from tests.daemon.fake_gateway import CREDENTIAL, FakeGateway, serve
+from tests.daemon.fake_gateway import CREDENTIAL, FakeGateway
+from tests.daemon.fake_server import serve
 
 POLL = Poll("instance", "idle")
 

@@ -12,7 +12,7 @@ from app.client import servers
 from app.contract.words import ConsistencyLabel, LifecycleState
 from app.wire.tree import LEAF_BYTES
 from tests.e2e.deployment import Deployment, until
-from tests.e2e.replica import assert_identical, random_disk
+from tests.e2e.replica import assert_identical, head_of, random_disk
 from tests.e2e.source_host import SourceHost
 
 MIB = 1 << 20
@@ -127,3 +127,16 @@ def test_a_service_killed_half_way_ends_with_an_identical_replica(
         host.sync()
     assert_identical(deployment, server, disk)
     assert output
+
+
+def test_a_running_agent_synchronises_when_it_is_asked_to(
+    deployment: Deployment, host: SourceHost, tmp_path: Path
+) -> None:
+    disk = random_disk(tmp_path / "disk.img", 4 * MIB)
+    server = host.enroll(deployment, disk)
+    with host.running(), deployment.client() as client:
+        until(lambda: client.send(servers.get(server)).head_checkpoint is not None, 60, "a first sync")
+        disk.write_bytes(os.urandom(4 * MIB))
+        client.send(servers.sync(server))
+        until(lambda: head_of(deployment, server).number == 2, 60, "the second sync")
+    assert_identical(deployment, server, disk)

@@ -66,6 +66,17 @@ async def test_a_wrong_password_is_told_as_the_api_tells_it(browser: httpx2.Asyn
     assert "set-cookie" not in response.headers
 
 
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b"", 422), (b"[]", 422), (b'{"user":"a"}', 422), (b"\xff", 422), (b" " * 5000, 413)],
+)
+async def test_a_login_that_is_none_is_refused(
+    browser: httpx2.AsyncClient, content: bytes, status: int
+) -> None:
+    response = await browser.post("/bff/session", content=content, headers=OURS)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+
+
 async def test_without_a_cookie_nothing_passes(browser: httpx2.AsyncClient, running: Running) -> None:
     for headers in ({}, {"Authorization": f"Bearer {running.token}"}):
         response = await browser.get("/bff/v1/me", headers=headers)

@@ -5,6 +5,7 @@ AgentError            exit 1
 ├── StateError                 the state directory: not enrolled, already enrolled, in use, damaged
 ├── DiskError                  a source disk: not found, shrunk, vanished, unreadable
 ├── LinkError         exit 5   the service cannot be reached, or its answer cannot be accepted
+│   ├── Garbled       exit 1   the service got other bytes than were sent
 │   └── LinkRefused   exit 1   the connection must not be used: certificate, plain HTTP, protocol version
 └── Refusal                    the service said no: its code, status and words
     └── Denied        exit 4   wrong, expired or revoked credential
@@ -55,6 +56,13 @@ class LinkError(AgentError):
 
     code = "SERVICE_UNREACHABLE"
     exit_code = 5
+
+
+class Garbled(LinkError):
+    """The service got other bytes than were sent: they changed on the way, or in a memory that is faulty."""
+
+    code = "GARBLED"
+    exit_code = 1
 
 
 class LinkRefused(LinkError):

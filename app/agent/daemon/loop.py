@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from app.agent.daemon.console import Console
-from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
+from app.agent.daemon.errors import AgentError, Denied, LinkRefused
 from app.agent.daemon.heartbeat import Heartbeat
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import LastPass, StateDir
@@ -19,10 +19,14 @@ from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser, SyncResult
 from app.wire.messages import Inventory, Poll, Polled, Release
 
-LONGEST_WAIT: Final = 50
-"""Seconds of one long poll: proxies give up on a silent request after 60."""
-_FIRST_RETRY: Final = 15.0
+LONGEST_WAIT: Final = 15
+"""Seconds of one long poll. A connection that died silently is noticed soon after."""
+DENIALS: Final = 3
+"""The daemon ends when it was denied so often in a row: one refusal may come of a request that was garbled."""
+_FIRST_RETRY: Final = 2.0
+_LONGEST_LINK_RETRY: Final = 15.0
 _LONGEST_RETRY: Final = 600.0
+"""A fault of the link ends of itself; after others a pass, which reads whole disks, is tried ever less."""
 
 
 class Daemon:
@@ -45,6 +49,7 @@ class Daemon:
         self._inventory = inventory
         self._instance = state.instance_id()
         self._failures = 0
+        self._was_absent = False
 
     def once(self) -> SyncResult:
         """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes."""
@@ -73,6 +78,8 @@ class Daemon:
                 due = time.monotonic() + self._sync_and_wait(polled)
             wait = int(max(1.0, min(float(LONGEST_WAIT), due - time.monotonic())))
             polled = self._until_good(partial(self._poll, wait))
+            if self._was_absent and self._failures:
+                due = time.monotonic()
 
     def _is_due(self, polled: Polled, due: float) -> bool:
         wanted = polled.sync_interval_seconds > 0 or self._failures > 0
@@ -82,29 +89,39 @@ class Daemon:
         return self._service.poll(Poll(self._instance, "idle", wait))
 
     def _until_good(self, ask: Callable[[], Polled]) -> Polled:
-        """Repeat until the service answers; another live instance is waited out too."""
-        failures = 0
+        """Repeat until the service answers; another live instance is waited out too.
+
+        Raises Denied or LinkRefused when that is the answer `DENIALS` times in a row.
+        """
+        failures = denials = 0
         while True:
             try:
-                return ask()
-            except (Stopped, Denied, LinkRefused):
+                polled = ask()
+            except Stopped:
                 raise
             except AgentError as error:
                 failures += 1
+                denials = denials + 1 if isinstance(error, Denied | LinkRefused) else 0
+                if denials == DENIALS:
+                    raise
                 if failures == 1:
                     self._console.note(f"the service does not serve this agent now: {error}")
                 self._service.link.pause(failures)
+            else:
+                self._was_absent = failures > 0
+                return polled
 
     def _sync_and_wait(self, polled: Polled) -> float:
         """Synchronise; seconds until the next time: the interval, or less after a failure."""
         try:
             self._sync(polled)
-        except (Stopped, Denied, LinkRefused):
+        except Stopped:
             raise
         except AgentError as error:
             self._failures += 1
             self._console.note(f"the synchronisation failed: {error}")
-            return min(_LONGEST_RETRY, _FIRST_RETRY * 2.0 ** min(self._failures, 10))
+            longest = _LONGEST_LINK_RETRY if isinstance(error, LinkError) else _LONGEST_RETRY
+            return min(longest, _FIRST_RETRY * 2.0 ** min(self._failures, 10))
         self._failures = 0
         return float(polled.sync_interval_seconds)
 
@@ -133,6 +150,6 @@ class Daemon:
         """Let the lease go; where that fails, it ends by itself after a while."""
         try:
             self._service.release(Release(self._instance))
-        except (LinkError, Stopped, AgentError) as error:
+        except AgentError as error:
             self._console.note(f"the lease was not released and will run out: {error}")
         self._service.link.close()

@@ -6,8 +6,8 @@ from typing import Final, TypeVar
 
 from app.agent.daemon.errors import LinkError
 from app.agent.daemon.link.answer import read_answer
-from app.agent.daemon.link.connection import translated
-from app.agent.daemon.link.link import BYTES, MAX_ANSWER, Link, Request
+from app.agent.daemon.link.connection import send_all, translated
+from app.agent.daemon.link.link import BYTES, MAX_ANSWER, STALL_SECONDS, Link, Request
 from app.wire import messages
 from app.wire.chunks import MAX_CHUNK_SIZE
 from app.wire.errors import MessageError
@@ -19,7 +19,9 @@ T = TypeVar("T")
 
 _LENGTH: Final = struct.Struct("!I")
 _MOST_SIGNATURES: Final = MAX_CHUNK_SIZE // 4096 * SIGNATURE_BYTES
-_PUT_SECONDS: Final = 300.0
+POLL_GRACE_SECONDS: Final = 8.0
+COMMIT_ATTEMPTS: Final = 40
+"""A commit of a large disk takes minutes: what repeats it joins the one that is under way."""
 
 
 def parsed(kind: type[T], body: bytes) -> T:
@@ -47,7 +49,7 @@ class Service:
 
     def poll(self, message: messages.Poll, attempts: int | None = None) -> messages.Polled:
         """A heartbeat that waits for a command for up to the message's `wait_seconds`."""
-        request = Request("POST", "/poll", encode(message), timeout=message.wait_seconds + 30.0)
+        request = Request("POST", "/poll", encode(message), timeout=message.wait_seconds + POLL_GRACE_SECONDS)
         return parsed(messages.Polled, self.link.send(request, attempts))
 
     def release(self, message: messages.Release) -> None:
@@ -93,14 +95,17 @@ class Session:
         body = self._link.send(Request("POST", self._path("/signatures"), b"".join(ids), BYTES, limit=limit))
         return _split(body, len(ids))
 
-    def begin_put(self) -> "PutStream":
-        """Open a put; what is written goes out at once. Raises LinkError."""
-        return PutStream(self._link, self._path("/put"))
+    def begin_put(self, patience: float = STALL_SECONDS) -> "PutStream":
+        """Open a put; what is written goes out at once. It is lost when nothing moves for `patience` seconds.
+
+        Raises LinkError.
+        """
+        return PutStream(self._link, self._path("/put"), patience)
 
     def commit(self, message: messages.Commit) -> messages.Committed:
         """Make the checkpoint. Repeated when no answer came: the same commit twice is one."""
-        request = Request("POST", self._path("/commit"), encode(message), timeout=_PUT_SECONDS)
-        return parsed(messages.Committed, self._link.send(request))
+        request = Request("POST", self._path("/commit"), encode(message))
+        return parsed(messages.Committed, self._link.send(request, COMMIT_ATTEMPTS))
 
     def pause(self, attempt: int) -> None:
         """Wait before another attempt. Raises Stopped."""
@@ -118,7 +123,7 @@ class Session:
 class PutStream:
     """A put in the making: a chunked request body. Close it in any case."""
 
-    def __init__(self, link: Link, path: str) -> None:
+    def __init__(self, link: Link, path: str, patience: float) -> None:
         self._link = link
         self._connection = link.open_connection()
         self.sent = 0
@@ -128,7 +133,7 @@ class PutStream:
                 self._connection.putheader(name, value)
             self._connection.putheader("Transfer-Encoding", "chunked")
             self._connection.endheaders()
-            self._connection.sock.settimeout(_PUT_SECONDS)
+            self._connection.sock.settimeout(patience)
 
     def write(self, frame: bytes) -> None:
         """Send bytes of the body. Raises LinkError, or Refusal when the service said no meanwhile."""
@@ -138,7 +143,7 @@ class PutStream:
     def _write(self, data: bytes) -> None:
         with translated(self._link.endpoint):
             try:
-                self._connection.send(data)
+                send_all(self._connection.sock, data)
             except (BrokenPipeError, ConnectionResetError):
                 self._early_answer()
                 raise

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from app.agent.daemon.capture.activity import FUZZY, QUIET
-from app.agent.daemon.capture.method import CaptureMethod
-from app.agent.daemon.capture.rescan import Rescan
+from app.agent.daemon.capture.choice import choose
 from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.errors import AgentError, LinkError, Refusal
 from app.agent.daemon.pipeline.disk_pass import DiskPass
@@ -84,7 +83,6 @@ class Synchroniser:
         self._named = named
         self._stop = stop
         self._observer = observer
-        self._method: CaptureMethod = Rescan()
 
     def run(self) -> SyncResult:
         """Synchronise once. Raises DiskError, LinkError, Refusal, Denied, Stopped."""
@@ -118,7 +116,9 @@ class Synchroniser:
     def _passes(self, disks: tuple[SourceDisk, ...], session: Session) -> tuple[DiskPass, ...]:
         bases = {base.key: base for base in session.opened.disks}
         return tuple(
-            DiskPass(number, disk.reader, _base(bases, disk), self._method.begin(disk.reader, disk.layout))
+            DiskPass(
+                number, disk.reader, _base(bases, disk), choose(disk.reader).begin(disk.reader, disk.layout)
+            )
             for number, disk in enumerate(disks)
         )
 
@@ -130,7 +130,7 @@ class Synchroniser:
                 base=session.opened.head,
                 source_time=source_time.isoformat(),
                 tracker="",
-                method=self._method.name,
+                method=",".join(sorted({choose(disk.reader).name for disk in passes})),
                 label=QUIET if all(disk.label == QUIET for disk in passes) else FUZZY,
                 disks=tuple(disk.commit() for disk in passes),
             )

@@ -5,13 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from app.api.auth import Administrator
+from app.api.bodies import UnitRoute
 from app.api.paging import Paging, listing
 from app.contract.resources.access import AuditEntry
 from app.contract.resources.base import Listing
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.access import audit as service
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 @router.get("/audit")

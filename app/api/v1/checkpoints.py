@@ -7,17 +7,18 @@ from fastapi.responses import StreamingResponse
 
 from app.api.audit import Audit
 from app.api.auth import Operator, Viewer
+from app.api.bodies import UnitRoute
 from app.api.context import Serving
 from app.api.paging import Paging, listing
 from app.api.streams import FRAMES, LINES, frames_response, lines_response
 from app.contract.resources.base import Listing
 from app.contract.resources.checkpoint import Checkpoint
 from app.kit.errors import NotFound
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.catalogue import service
 from app.migration.replication.service import export_stream, verify_stream
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 @router.get("/servers/{server}/checkpoints")

@@ -6,16 +6,17 @@ from fastapi import APIRouter, Query, status
 
 from app.api.audit import Audit
 from app.api.auth import Operator
+from app.api.bodies import UnitRoute
 from app.api.context import Serving
 from app.api.paging import Paging, listing
 from app.api.repeats import Once
 from app.contract.resources.access import InstallToken, InstallTokenCreate
 from app.contract.resources.base import Listing
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.access import install_tokens as service
 from app.migration.projects.service import get_project
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 @router.get("/installTokens")

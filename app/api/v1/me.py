@@ -4,14 +4,15 @@ from fastapi import APIRouter, Response, status
 
 from app.api.audit import Audit
 from app.api.auth import Viewer
+from app.api.bodies import UnitRoute
 from app.contract.resources.access import Me, PasswordChange
 from app.contract.words import PrincipalKind
 from app.kit.errors import Forbidden
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.access import users
 from app.migration.access.principals import Principal
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 @router.get("/me")

@@ -6,15 +6,16 @@ from fastapi import APIRouter, Query, Response, status
 
 from app.api.audit import Audit
 from app.api.auth import Administrator, Operator, Viewer
+from app.api.bodies import UnitRoute
 from app.api.conditional import IfMatch, tag
 from app.api.paging import Paging, listing
 from app.api.repeats import Once
 from app.contract.resources.base import Listing
 from app.contract.resources.project import Project, ProjectCreate, ProjectUpdate
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.projects import service
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 @router.get("/projects")

@@ -6,16 +6,17 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from app.api.audit import Audit
 from app.api.auth import Operator, Viewer
+from app.api.bodies import UnitRoute
 from app.api.conditional import IfMatch, tag
 from app.api.paging import Paging, listing, whole
 from app.contract.filters import ServerFilter
 from app.contract.resources.base import Listing
 from app.contract.resources.server import Disk, Server, ServerUpdate
 from app.contract.words import LifecycleState, ReplicationState
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.catalogue import service
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 def _filters(
@@ -68,3 +69,11 @@ async def list_disks(uow: Uow, who: Viewer, server: str) -> Listing[Disk]:
     """All disks of a server, on one page."""
     found = await service.get_server(uow, who.scope, server)
     return whole(Disk, await service.list_disks(uow, found.id))
+
+
+@router.post("/servers/{server}:sync", status_code=202)
+async def sync_server(uow: Uow, who: Operator, record: Audit, server: str) -> Server:
+    """Let the server's running agent bring the replica up to date now, not at its next interval."""
+    found = await service.request_sync(uow, who.scope, server)
+    await record("server.sync", found.id, found.project_id)
+    return Server.model_validate(found)

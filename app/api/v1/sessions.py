@@ -10,25 +10,26 @@ from fastapi import APIRouter, Request, Response, status
 
 from app.api.audit import Audit
 from app.api.auth import Viewer
+from app.api.bodies import PlainRoute, UnitRoute
 from app.api.context import Serving
 from app.api.throttle import LoginThrottle
 from app.contract.resources.access import Login, Session
 from app.kit.database import UnitOfWork
 from app.kit.logging import get_logger
 from app.kit.requestid import request_id
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.access import audit, sessions, users
 from app.migration.access.errors import LoginFailed
 from app.migration.services import Services
 
 _log = get_logger("go2cloud.sessions")
 
-closing = APIRouter(route_class=TransactionalRoute)
+closing = APIRouter(route_class=UnitRoute)
 
 
 def opening(throttle: LoginThrottle) -> APIRouter:
     """The route that logs in, braked by `throttle`."""
-    router = APIRouter()
+    router = APIRouter(route_class=PlainRoute)
 
     @router.post("/sessions", status_code=status.HTTP_201_CREATED)
     async def log_in(request: Request, serving: Serving, body: Login) -> Session:

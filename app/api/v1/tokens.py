@@ -4,17 +4,18 @@ from fastapi import APIRouter, status
 
 from app.api.audit import Audit
 from app.api.auth import Administrator
+from app.api.bodies import UnitRoute
 from app.api.paging import Paging, listing
 from app.api.repeats import Once
 from app.contract.resources.access import Token, TokenCreate
 from app.contract.resources.base import Listing
 from app.kit.database import UnitOfWork
-from app.kit.transaction import TransactionalRoute, Uow
+from app.kit.transaction import Uow
 from app.migration.access import tokens as service
 from app.migration.access.principals import Principal
 from app.migration.projects.service import get_project
 
-router = APIRouter(route_class=TransactionalRoute)
+router = APIRouter(route_class=UnitRoute)
 
 
 @router.get("/tokens")

@@ -41,6 +41,12 @@ async def update_server(
     return await get_server(uow, scope, row.id)
 
 
+async def request_sync(uow: UnitOfWork, scope: Scope, ref: str) -> Server:
+    """Let the running agent make a checkpoint at its next poll. Raises ServerNotFound."""
+    row = await servers.request_sync(uow, scope, ref)
+    return await get_server(uow, scope, row.id)
+
+
 async def list_disks(uow: UnitOfWork, server_id: str) -> tuple[Disk, ...]:
     """All disks that a server ever reported, oldest first."""
     return await disk_views(uow, await find_server(uow, server_id))

@@ -1,9 +1,13 @@
 """Commit: one compare-and-set that makes a checkpoint of what a session has put.
 
 Order of durability: chunks and leaves are on stable storage before the commit is asked for; root nodes and
-the checkpoint file are written next; then ONE transaction checks that everything newly referred to is live,
-inserts the checkpoint and moves the head; last comes the commit marker beside the file. A commit whose answer
-was lost is answered again with the same checkpoint when the agent repeats it.
+the checkpoint file are written next; then ONE transaction moves the head, checks that everything newly
+referred to is live and inserts the checkpoint; last comes the commit marker beside the file.
+
+The head is moved first: its row lock makes rival commits of a server wait for each other, and the one that
+comes too late learns it there and nowhere else. A commit whose answer was lost, or whose outcome the database
+did not tell, is looked up by what it asked for: base, generation and roots. It is acknowledged only when its
+marker is durable too, else a rebuild of the database would take it for a refused one.
 """
 
 import asyncio
@@ -14,7 +18,7 @@ from datetime import UTC, datetime
 from sqlalchemy import or_, select, update
 
 from app.contract.words import ConsistencyLabel, LifecycleState, ReplicationState
-from app.kit.database import UnitOfWork
+from app.kit.database import CommitUncertain, UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
 from app.migration.replication.documents import checkpoint_file, names_of
@@ -35,7 +39,8 @@ from app.migration.replication.trees import DiskTree, build_tree
 from app.migration.servers.states import after_checkpoint
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.migration.services import Services
-from app.store.checkpointfile import CheckpointFile
+from app.store.checkpointfile import CheckpointFile, CheckpointName
+from app.store.objects import ObjectStore
 from app.wire.messages import Commit, Committed, DiskRoot, Range
 
 MAX_DELTA_DEPTH = 8
@@ -65,18 +70,39 @@ async def commit(services: Services, server_id: str, session_id: str, message: C
     Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, Invalid. Nothing is half-written:
     what a refused commit leaves behind is an unmarked checkpoint file, which garbage collection removes.
     """
-    async with services.database.reading() as uow:
-        scope = await session_scope(uow, server_id, session_id)
-        done = await _already_done(uow, scope, message)
+    scope, done = await _earlier_try(services, server_id, session_id, message)
     if done is not None:
         return done
     prepared = await _prepare(services, scope, message)
     file = await _file(services, prepared)
     await asyncio.to_thread(services.store.write_checkpoint, file)
-    await services.database.run(lambda uow: _commit(uow, scope, prepared))
+    try:
+        await services.database.run(lambda uow: _commit(uow, scope, prepared))
+    except (CommitUncertain, Fenced):
+        _, done = await _earlier_try(services, server_id, session_id, message)
+        if done is None:
+            raise
+        return done
     await asyncio.to_thread(services.store.confirm_checkpoint, file)
     _count(prepared.checkpoint)
     return prepared.answer
+
+
+async def _earlier_try(
+    services: Services, server_id: str, session_id: str, message: Commit
+) -> tuple[SessionScope, Committed | None]:
+    """The session, and the checkpoint if this commit made it already: then its marker is made durable."""
+    async with services.database.reading() as uow:
+        scope = await session_scope(uow, server_id, session_id)
+        done = await _already_done(uow, scope, message)
+    if done is not None:
+        await asyncio.to_thread(_confirm, services.store, server_id, done)
+    return scope, done
+
+
+def _confirm(store: ObjectStore, server_id: str, done: Committed) -> None:
+    name = CheckpointName(server_id, done.number, done.checkpoint_id)
+    store.confirm_checkpoint(store.read_checkpoint(name))
 
 
 def _count(checkpoint: CheckpointRow) -> None:
@@ -258,14 +284,13 @@ async def _file(services: Services, prepared: Prepared) -> CheckpointFile:
 
 
 async def _commit(uow: UnitOfWork, scope: SessionScope, prepared: Prepared) -> None:
-    """The transaction: everything referred to is live, the checkpoint exists, the head is moved."""
+    """The transaction: the head is moved, everything referred to is live, the checkpoint exists."""
+    await _move_head(uow, scope, prepared.checkpoint)
     await _refer(uow, PackRow, prepared.packs, MissingChunks)
     leaves = frozenset().union(*(tree.fresh_leaves for tree in prepared.trees))
     await _refer(uow, NodeRow, leaves, MissingLeaves)
     for row in (prepared.checkpoint, *prepared.roots):
         await uow.session.merge(row)
-    await uow.session.flush()
-    await _move_head(uow, scope, prepared.checkpoint)
 
 
 async def _refer(

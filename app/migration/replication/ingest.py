@@ -96,8 +96,8 @@ class Ingest:
     async def _store(self, chunks: Sequence[Stored]) -> None:
         """Put checked chunks into packs, but for those that the project has.
 
-        A chunk's data is a view of its frame. Where only some of a frame is kept they are copied, else the few
-        would hold the memory of all until their pack is full.
+        A chunk's data is a view of its frame. Where only some of a frame are kept they are copied, else those
+        few would hold the memory of all until their pack is full.
         """
         known = await self._grant_known(chunk.id for chunk in chunks)
         fresh = [chunk for chunk in chunks if chunk.id not in known and chunk.id not in self._packs.pending]

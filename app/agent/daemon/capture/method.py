@@ -4,7 +4,6 @@ A method says by a probe whether it works for a disk, and why not. A capture is 
 it names the byte ranges that need not be read, and judges afterwards how consistent the pass was.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +51,3 @@ class CaptureMethod(Protocol):
 
     def begin(self, reader: DiskReader, layout: Layout) -> Capture:
         """Begin a pass. Raises DiskError."""
-
-
-Chooser = Callable[[DiskReader], CaptureMethod]

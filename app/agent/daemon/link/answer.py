@@ -1,18 +1,22 @@
 """Reading an answer: bounded, and a refusal turned into its error.
 
-A refusal is a problem document (RFC 9457); its `code` decides, its `detail` and `remedy` are shown.
+A refusal is a problem document (RFC 9457); its `code` decides, its `detail` and `remedy` are shown. Some
+codes say that what arrived is nothing that an agent sends: the same again may arrive whole.
 """
 
 import http.client
 import json
 from typing import Any, Final
 
-from app.agent.daemon.errors import Denied, LinkError, Refusal
+from app.agent.daemon.errors import Denied, Garbled, LinkError, Refusal
 
 MAX_PROBLEM: Final = 8 * 1024 * 1024
 _DENIED: Final = (401, 403)
 _STORE_FULL: Final = 507
 _STALLED: Final = "STALLED"
+_GARBLED: Final = frozenset(
+    {"HASH_MISMATCH", "BAD_FRAME", "BAD_COMPRESSED_DATA", "BAD_PATCH", "BAD_TREE_NODE", "BAD_MESSAGE"}
+)
 
 
 class ServiceBusy(LinkError):
@@ -48,6 +52,8 @@ def refusal(response: http.client.HTTPResponse, body: bytes) -> LinkError | Refu
     detail = str(problem.get("detail") or problem.get("title") or f"HTTP {response.status} {response.reason}")
     if _may_pass(response.status, str(problem.get("code", ""))):
         return ServiceBusy(f"the service is busy: {detail}", _seconds(response.getheader("Retry-After")))
+    if problem.get("code") in _GARBLED:
+        return Garbled(detail, code=str(problem["code"]), remedy=str(problem.get("remedy") or ""))
     if not problem.get("code") and response.status not in _DENIED:
         return LinkError(
             f"the answer does not come from go2cloud: {detail}",

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import http.client
+import select
 import socket
 import ssl
 from base64 import b64encode
@@ -15,8 +16,9 @@ from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.endpoint import Endpoint
+from app.wire.buffers import Buffer
 
-CONNECT_SECONDS: Final = 15.0
+CONNECT_SECONDS: Final = 10.0
 
 
 def connect(endpoint: Endpoint) -> http.client.HTTPConnection:
@@ -74,6 +76,23 @@ def _require_pinned(connection: http.client.HTTPConnection, endpoint: Endpoint) 
             remedy="make sure that nobody stands in between; if the certificate was renewed, "
             "enrol again with a new install token",
         )
+
+
+def send_all(sock: socket.socket, data: Buffer) -> None:
+    """Send every byte. The socket's time-out counts for each wait and not for the whole, as in `sendall`:
+    a slow link is not a dead one."""
+    view = memoryview(data).cast("B")
+    at = 0
+    while at < len(view):
+        at += sock.send(view[at:])
+
+
+def is_quiet(sock: socket.socket) -> bool:
+    """Whether nothing came in that nobody asked for. On a connection between two requests that would be its
+    end, or a second answer to the one before, which the next request would take for its own."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return not poll.poll(0)
 
 
 @contextlib.contextmanager

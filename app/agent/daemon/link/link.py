@@ -1,8 +1,12 @@
 """Requests to the service: keep-alive connections, one a thread, and the patience to repeat.
 
 A request that fails on a kept connection, which the other side may have closed meanwhile, is repeated at
-once on a new one. Other failures that may pass are repeated with exponential back-off and jitter. All
-requests but a put's stream can be repeated safely; a lost put is the pipeline's business.
+once on a new one. Other failures that may pass are repeated with back-off and jitter: pauses stay short, so
+that work goes on within seconds when a network or a service is back. All requests but a put's stream can be
+repeated safely; a lost put is the pipeline's business.
+
+A connection on which nothing moves is given up after STALL_SECONDS: it may be half open, with nobody at its
+other end. Should the service be slow and not gone, the next attempt is three times as patient.
 """
 
 import http.client
@@ -10,12 +14,12 @@ import random
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.answer import ServiceBusy, read_answer
-from app.agent.daemon.link.connection import connect, translated
+from app.agent.daemon.link.connection import connect, is_quiet, send_all, translated
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.stopping import Stop
 from app.wire import version
@@ -23,26 +27,32 @@ from app.wire import version
 JSON: Final = "application/json"
 BYTES: Final = "application/octet-stream"
 MAX_ANSWER: Final = 16 * 1024 * 1024
+STALL_SECONDS: Final = 20.0
+PATIENCE: Final = 3.0
+ATTEMPTS: Final = 16
+"""With their pauses they outlast a service that is away for half a minute."""
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 4.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is below /agent/v1; `timeout` in seconds is for each wait on the socket."""
+    """`path` is below /agent/v1; `timeout` in seconds is for each wait on the socket, at the first attempt."""
 
     method: str
     path: str
     body: bytes = b""
     kind: str = JSON
     limit: int = MAX_ANSWER
-    timeout: float = 60.0
+    timeout: float = STALL_SECONDS
 
 
 class Link:
     """Carries requests to one service. Safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint, stop: Stop, credential: str = "", attempts: int = 6) -> None:
+    def __init__(
+        self, endpoint: Endpoint, stop: Stop, credential: str = "", attempts: int = ATTEMPTS
+    ) -> None:
         self.endpoint = endpoint
         self._stop = stop
         self._credential = credential
@@ -77,12 +87,14 @@ class Link:
                 self._stop.check()
                 if attempt == most:
                     raise
+                if isinstance(error.__cause__, TimeoutError):
+                    request = more_patient(request)
                 self.pause(attempt, error.after if isinstance(error, ServiceBusy) else 0)
         raise AssertionError("unreachable")
 
     def pause(self, attempt: int, at_least: float = 0.0) -> None:
         """Wait before attempt number `attempt` + 1. Raises Stopped."""
-        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 10))
         self._stop.wait(max(at_least, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter, no secret
         self._stop.check()
 
@@ -99,7 +111,9 @@ class Link:
 
     def _send_fresh_if_stale(self, request: Request) -> bytes:
         kept: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
-        if kept is not None:
+        if kept is not None and kept.sock is not None and not is_quiet(kept.sock):
+            self.discard(kept)
+        elif kept is not None:
             try:
                 return self._send_on(kept, request)
             except LinkError as error:
@@ -115,8 +129,7 @@ class Link:
             with translated(self.endpoint):
                 assert connection.sock is not None
                 connection.sock.settimeout(request.timeout)
-                headers = dict(self.headers(request.kind))
-                connection.request(request.method, self.path(request.path), request.body, headers)
+                self._write(connection, request)
                 response = connection.getresponse()
                 try:
                     return read_answer(response, request.limit)
@@ -124,6 +137,14 @@ class Link:
                     is_reusable = response.isclosed() and connection.sock is not None
         finally:
             self._keep(connection) if is_reusable else self.discard(connection)
+
+    def _write(self, connection: http.client.HTTPConnection, request: Request) -> None:
+        connection.putrequest(request.method, self.path(request.path), skip_accept_encoding=True)
+        for name, value in self.headers(request.kind).items():
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(request.body)))
+        connection.endheaders()
+        send_all(connection.sock, request.body)
 
     def open_connection(self) -> http.client.HTTPConnection:
         """A new connection that `interrupt` knows of; hand it back with `discard`. Raises LinkError."""
@@ -140,6 +161,11 @@ class Link:
 
     def _keep(self, connection: http.client.HTTPConnection) -> None:
         self._mine.connection = connection
+
+
+def more_patient(request: Request) -> Request:
+    """The request for the attempt after one that timed out."""
+    return replace(request, timeout=max(request.timeout, STALL_SECONDS * PATIENCE))
 
 
 def _shut_down(sock: socket.socket) -> None:

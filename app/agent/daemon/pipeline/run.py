@@ -30,6 +30,7 @@ READERS: Final = 4
 """Disks that are read at the same time, at most."""
 MAX_HASHERS: Final = 4
 MAX_ROUNDS: Final = 10
+"""Rounds one after the other in which the service got nothing that it lacked."""
 
 
 class PassRunner:
@@ -44,8 +45,10 @@ class PassRunner:
     def run(self) -> None:
         """Copy all disks. Raises DiskError, LinkError, Refusal, Stopped."""
         todo = [key for disk in self._disks for key in disk.keys]
-        for _ in range(MAX_ROUNDS):
-            again = self._round(todo)
+        fruitless = 0
+        while fruitless < MAX_ROUNDS:
+            again, delivered = self._round(todo)
+            fruitless = 0 if delivered else fruitless + 1
             if not again:
                 again = self._recheck()
             if not again:
@@ -67,12 +70,13 @@ class PassRunner:
             again.update(disk.keys_of(verdict.spoilt))
         return again
 
-    def _round(self, todo: list[LeafKey]) -> set[LeafKey]:
+    def _round(self, todo: list[LeafKey]) -> tuple[set[LeafKey], int]:
+        """The leaves to be done again, and how many chunks the service got that it lacked."""
         with _stoppable_crew(self._stop) as crew:
             work = _Round(crew, self._session, self._disks, todo)
             again = work.run()
         self.stored_bytes += work.stored_bytes
-        return again
+        return again, work.delivered
 
 
 @contextmanager
@@ -121,6 +125,11 @@ class _Round:
     def stored_bytes(self) -> int:
         """What the store grew by."""
         return self._sender.stored_bytes
+
+    @property
+    def delivered(self) -> int:
+        """How many chunks the service got that it lacked."""
+        return self._sender.delivered
 
     def run(self) -> set[LeafKey]:
         """Do the leaves; those to be done again. Raises what any thread raised."""

@@ -1,8 +1,9 @@
 """The sending stage: one thread puts frames into requests and learns what became of them.
 
 A request is closed after `put_bytes`, or when nothing came for a while, so that little is ever
-unacknowledged. What a lost request or a refusal concerned is not kept: its leaves are done again, and the
-service's `have` then says what is left to send.
+unacknowledged; after a loss requests are smaller, until they get through again. What a lost request or a
+refusal concerned is not kept: its leaves are done again, and the service's `have` then says what is left to
+send.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
+from app.agent.daemon.link.link import PATIENCE, STALL_SECONDS
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.leaves import LeafKey
 from app.agent.daemon.pipeline.outgoing import Outgoing
@@ -21,22 +23,27 @@ from app.wire.messages import Counters, PutResult
 PUT_BYTES: Final = 128 * MIB
 Step = Callable[[], None]
 IDLE_SECONDS: Final = 3.0
-MAX_LOST: Final = 8
+SMALL_PUT_BYTES: Final = 8 * MIB
+MAX_LOST: Final = 16
 """Requests lost one after the other before the pass is given up."""
 
 
 class Sender:
-    """`redo` holds the leaves to be done again, and `stored_bytes` what the store grew by."""
+    """`redo` holds the leaves to be done again, `delivered` counts chunks that the service lacked and has now,
+    and `stored_bytes` is what the store grew by."""
 
     def __init__(self, session: Session, frames: Channel[Outgoing]) -> None:
         self._session = session
         self._frames = frames
-        self._most = max(MIB, min(PUT_BYTES, session.limits.put_bytes // 2))
+        self._limit = max(MIB, min(PUT_BYTES, session.limits.put_bytes // 2))
+        self._most = self._limit
+        self._patience = STALL_SECONDS
         self._put: PutStream | None = None
         self._leaves: set[LeafKey] = set()
         self._lost = 0
         self.redo: set[LeafKey] = set()
         self.stored_bytes = 0
+        self.delivered = 0
 
     def run(self) -> None:
         """Send until the channel is closed. Raises AgentError, Aborted."""
@@ -61,7 +68,7 @@ class Sender:
 
     def _write(self, frame: bytes) -> None:
         if self._put is None:
-            self._put = self._session.begin_put()
+            self._put = self._session.begin_put(self._patience)
         self._put.write(frame)
         if self._put.sent >= self._most:
             self._finish()
@@ -76,7 +83,10 @@ class Sender:
 
     def _take(self, result: PutResult) -> None:
         self.stored_bytes += result.stored_bytes
+        self.delivered += result.stored
         self._lost = 0
+        self._patience = STALL_SECONDS
+        self._most = min(self._limit, self._most * 2)
         if result.refused:
             self._session.doubted |= {bytes.fromhex(refused.id) for refused in result.refused}
             self.redo |= self._leaves
@@ -88,16 +98,22 @@ class Sender:
             step()
         except LinkRefused:
             raise
-        except LinkError:
-            self._lost += 1
-            self._drop()
-            self.redo |= self._leaves
-            self._leaves = set()
+        except LinkError as error:
+            self._lose(error)
             if self._lost >= MAX_LOST:
                 raise
             self._session.pause(self._lost)
             return False
         return True
+
+    def _lose(self, error: LinkError) -> None:
+        self._lost += 1
+        self._drop()
+        self.redo |= self._leaves
+        self._leaves = set()
+        self._most = min(self._most, max(SMALL_PUT_BYTES, self._most // 4))
+        if isinstance(error.__cause__, TimeoutError):
+            self._patience = STALL_SECONDS * PATIENCE
 
     def _drop(self) -> None:
         if self._put is not None:
