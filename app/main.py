@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from app.kit.accesslog import AccessLogMiddleware
 from app.kit.clock import SystemClock
 from app.kit.database import Database
+from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
 from app.kit.logging import configure_logging, get_logger
 from app.kit.metrics import instrument
@@ -45,6 +46,13 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than a heartbeat, so that an agent's connection is not closed under its next request."""
 
 _log = get_logger("go2cloud.main")
+
+
+class AddressInUse(Unavailable):
+    """The address to listen on cannot be had."""
+
+    code = "ADDRESS_IN_USE"
+    title = "Address in use"
 
 
 def create_app(settings: Settings, roles: frozenset[Role], base_url: str | None = None) -> FastAPI:
@@ -106,6 +114,17 @@ async def _open_services(
     app: FastAPI, stack: AsyncExitStack, settings: Settings, roles: frozenset[Role], checks: Checks
 ) -> None:
     """What the API and the agent tier stand on: database, bus, store."""
+    services = await _open_shared(stack, settings)
+    app.state.services = services
+    checks.add("database", services.database.ping)
+    checks.add("store", lambda: asyncio.to_thread(services.store.backend.usage))
+    if Role.API in roles:
+        await _first_start(services)
+    if Role.AGENT in roles:
+        _run_beside(stack, lambda: _collect_garbage(services))
+
+
+async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
     from app.migration.services import Services
 
     await _settle_schema(settings.database)
@@ -113,15 +132,7 @@ async def _open_services(
     stack.push_async_callback(database.close)
     bus = make_bus(settings.redis)
     stack.push_async_callback(bus.close)
-    store = _open_store(stack, settings)
-    services = Services(settings, SystemClock(), database, bus, store)
-    app.state.services = services
-    checks.add("database", database.ping)
-    checks.add("store", lambda: asyncio.to_thread(store.backend.usage))
-    if Role.API in roles:
-        await _first_start(services)
-    if Role.AGENT in roles:
-        _run_beside(stack, lambda: _collect_garbage(services))
+    return Services(settings, SystemClock(), database, bus, _open_store(stack, settings))
 
 
 async def _settle_schema(settings: DatabaseSettings) -> None:
@@ -130,6 +141,7 @@ async def _settle_schema(settings: DatabaseSettings) -> None:
         settings.path.parent.mkdir(parents=True, exist_ok=True)
         if not await running.is_current(settings):
             await running.upgrade(settings)
+            _log.info("schema.upgraded", version=running.head())
     await running.require_current(settings)
 
 
@@ -197,8 +209,12 @@ def _open_platform(
 
 
 def serve(settings: Settings, roles: frozenset[Role]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; returns when everything is closed."""
+    """Serve until SIGTERM or SIGINT, then drain; returns when everything is closed.
+
+    Raises SchemaOutdated, DatabaseInUse, StoreInUse and the like before it listens, AddressInUse.
+    """
     configure_logging(settings)
+    asyncio.run(_try_out(settings, roles))
     listener = _listen(settings, roles)
     host, port = listener.getsockname()[:2]
     scheme = "https" if settings.tls.cert_file else "http"
@@ -227,6 +243,17 @@ def _drained(_number: int, _frame: FrameType | None) -> None:
 def _listen(settings: Settings, roles: frozenset[Role]) -> socket.socket:
     port = settings.http.port if settings.http.port is not None else default_port(roles)
     family = socket.AF_INET6 if ":" in settings.http.host else socket.AF_INET
-    listener = socket.create_server((settings.http.host, port), family=family, backlog=2048)
-    listener.set_inheritable(True)
-    return listener
+    try:
+        return socket.create_server((settings.http.host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise AddressInUse(
+            f"cannot listen on {settings.http.host} port {port}: {error.strerror}",
+            remedy="stop what listens there, or set HTTP_LISTEN_PORT",
+        ) from error
+
+
+async def _try_out(settings: Settings, roles: frozenset[Role]) -> None:
+    """Open what the roles stand on and close it again, so that a refusal is an error of the command line."""
+    async with AsyncExitStack() as stack:
+        if roles & {Role.API, Role.AGENT}:
+            await _open_shared(stack, settings)

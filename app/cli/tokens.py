@@ -106,6 +106,8 @@ def create_install(
     with connected(context) as client:
         created = client.send(access.create_install_token(body))
     _show_secret(created, created.secret, INSTALL_VIEW, output)
+    if created.agent_url:
+        typer.echo(f"go2cloud-agent enroll --url {created.agent_url} --token {created.secret}", err=True)
 
 
 @install.command("revoke")

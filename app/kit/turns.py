@@ -1,4 +1,4 @@
-"""Turns of the writers of one process.
+"""Turns within one process: of the writers, and of those who do the same thing.
 
 SQLite lets one connection write at a time and makes the others poll for it. Inside a process an asyncio
 lock hands the right to write on in the order of asking, which is fair and needs no polling.
@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from app.kit.settings import DatabaseSettings, Engine
 
@@ -51,6 +52,21 @@ class AllAtOnce:
     def take(self) -> AbstractAsyncContextManager[None]:
         """No waiting."""
         return nullcontext()
+
+
+class TurnsByName:
+    """One at a time for each name; names that nobody uses are forgotten."""
+
+    def __init__(self) -> None:
+        """Nobody has a turn."""
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, name: str) -> asyncio.Lock:
+        """The turn of this name, to be used at once: ``async with turns.of(name): …``."""
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = asyncio.Lock()
+        return lock
 
 
 def make_turns(settings: DatabaseSettings) -> Turns:

@@ -1,11 +1,12 @@
 """What the features run on: one bundle, made by the composition root and carried by each edge."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.kit.bus import Bus
 from app.kit.clock import Clock
 from app.kit.database import Database
 from app.kit.settings import Settings
+from app.kit.turns import TurnsByName
 from app.store.objects import ObjectStore
 
 
@@ -19,6 +20,9 @@ class Services:
     bus: Bus
     objects: ObjectStore | None
     """The store; None in a process whose roles never touch it (platform)."""
+
+    commits: TurnsByName = field(default_factory=TurnsByName)
+    """The turn to commit of each replication session."""
 
     @property
     def store(self) -> ObjectStore:

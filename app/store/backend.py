@@ -59,8 +59,11 @@ class Backend(Protocol):
         An object that is put or deleted meanwhile may appear or not. Half-written ones never appear.
         """
 
-    def delete(self, name: str) -> None:
-        """Remove an object; harmless when it is gone. Raises StoreUnavailable."""
+    def delete(self, name: str, *, durable: bool = False) -> None:
+        """Remove an object; harmless when it is gone. Raises StoreUnavailable.
+
+        A power cut may bring it back, unless `durable` was asked for: then it is gone for good on return.
+        """
 
     def usage(self) -> Usage:
         """Room in bytes. Raises StoreUnavailable."""

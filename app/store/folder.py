@@ -151,10 +151,13 @@ class FolderBackend:
         with storage_errors("list", prefix):
             yield from self._walk(parent, start)
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, *, durable: bool = False) -> None:
         """See `Backend.delete`."""
+        target = self._file(name)
         with storage_errors("delete", name):
-            self._calls.unlink(self._file(name))
+            self._calls.unlink(target)
+            if durable and target.parent.is_dir():
+                self._fsync_folder(target.parent)
 
     def usage(self) -> Usage:
         """See `Backend.usage`."""

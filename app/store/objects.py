@@ -185,8 +185,8 @@ class ObjectStore:
         self.backend.put(file.name.marker, [file.checksum.encode()], reserved=True)
 
     def unconfirm_checkpoint(self, name: CheckpointName) -> None:
-        """Take the commit marker away: the first step of dropping a checkpoint."""
-        self.backend.delete(name.marker)
+        """Take the commit marker away, durably: the first step of dropping a checkpoint."""
+        self.backend.delete(name.marker, durable=True)
 
     def read_checkpoint(self, name: CheckpointName) -> CheckpointFile:
         """A checkpoint file, verified. Raises ObjectMissing, ObjectDamaged."""

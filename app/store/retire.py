@@ -1,8 +1,8 @@
 """Dropping the checkpoints that the retention policy does not keep.
 
-Order: take the commit marker away, delete the rows, delete the file. So a marker always has a row, and a
-crash in between leaves at worst an unconfirmed file, which garbage collection removes, or a row whose marker
-it writes again.
+Order: take the commit marker away, durably, delete the rows, delete the file. So a marker always has a row,
+also after a power cut, and a crash in between leaves at worst an unconfirmed file, which garbage collection
+removes, or a row whose marker it writes again.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from app.agent.daemon.capture.choice import choose
 from app.agent.daemon.capture.method import Probe
 from app.agent.daemon.capture.rescan import Rescan
 from app.agent.daemon.disk.reader import DiskReader
-from app.agent.daemon.errors import AgentError, DiskError, LinkError, Refusal
+from app.agent.daemon.errors import AgentError, DiskError, Garbled, LinkError, Refusal
 from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser
 from app.wire.chunks import CHUNK_SIZE, chunk_id
@@ -195,12 +195,24 @@ def test_a_full_store_is_named_and_nothing_is_committed(
     assert gateway.commits == []
 
 
-def test_a_refused_frame_is_named(gateway: FakeGateway, synchroniser: Make, image: Image) -> None:
+def test_a_frame_that_was_garbled_on_its_way_is_sent_again(
+    gateway: FakeGateway, synchroniser: Make, image: Image
+) -> None:
     path = image("disk.img", 40 * MIB, (0, noise(30 * MIB)))
     gateway.faults.refuse_puts = 1
-    with pytest.raises(Refusal) as caught:
+    synchroniser(path).run()
+    assert gateway.content(str(path)) == path.read_bytes()
+
+
+def test_a_frame_that_is_refused_every_time_is_named(
+    gateway: FakeGateway, synchroniser: Make, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.agent.daemon.pipeline.sender.MAX_LOST", 2)
+    path = image("disk.img", 4 * MIB, (0, noise(3 * MIB)))
+    gateway.faults.refuse_puts = 100
+    with pytest.raises(Garbled) as caught:
         synchroniser(path).run()
-    assert caught.value.code == "BAD_FRAME"
+    assert (caught.value.code, caught.value.exit_code) == ("BAD_FRAME", 1)
 
 
 def test_an_endless_answer_is_cut_off(

@@ -20,17 +20,24 @@ from tests.services.processes import free_port
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 USER = "tester"
+PROGRAM = (sys.executable, "-m", "app")
 
 
 @dataclass
 class Deployment:
-    """One process a role, or one for all of them; the same environment, each its own port."""
+    """One process a role, or one for all of them; the same environment, each its own port.
+
+    A second process of a role is called after it with a dot, as in `agent.2`. `program` starts the processes,
+    `special` takes its place for those that it names.
+    """
 
     folder: Path
     environment: dict[str, str]
     ports: dict[str, int]
     processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     password: str = ""
+    program: tuple[str, ...] = PROGRAM
+    special: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def api_url(self) -> str:
@@ -53,7 +60,7 @@ class Deployment:
 
     def command(self, *arguments: str) -> str:
         """Run an offline `go2cloud` command; its output. Fails the test when the command fails."""
-        return run_command([sys.executable, "-m", "app", *arguments], self.environment)
+        return run_command([*PROGRAM, *arguments], self.environment)
 
     def start(self) -> None:
         """Start every process that does not run and wait until all are ready."""
@@ -65,7 +72,7 @@ class Deployment:
     def _start(self, role: str, port: int) -> "subprocess.Popen[bytes]":
         environment = self.environment | {"G2C_HTTP_LISTEN_PORT": str(port)}
         with (self.folder / f"{role}.log").open("ab") as log:
-            command = [sys.executable, "-m", "app", "serve", "--role", role]
+            command = [*self.special.get(role, self.program), "serve", "--role", role.partition(".")[0]]
             return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def _answers(self) -> bool:
@@ -149,7 +156,7 @@ def basic_environment(folder: Path) -> dict[str, str]:
 @contextmanager
 def embedded(folder: Path, **extra: str) -> Iterator[Deployment]:
     """Role `all` on SQLite."""
-    yield from _run(Deployment(folder, basic_environment(folder) | extra, {"all": free_port()}))
+    yield from run_deployment(Deployment(folder, basic_environment(folder) | extra, {"all": free_port()}))
 
 
 @contextmanager
@@ -170,10 +177,11 @@ def three_roles(folder: Path, database: DatabaseSettings, redis: RedisSettings) 
         "G2C_REDIS_PASSWORD": redis.password.get_secret_value(),
         "G2C_API_MIGRATE_SERVER_URL": f"http://127.0.0.1:{ports['api']}",
     }
-    yield from _run(Deployment(folder, basic_environment(folder) | services, ports))
+    yield from run_deployment(Deployment(folder, basic_environment(folder) | services, ports))
 
 
-def _run(deployment: Deployment) -> Iterator[Deployment]:
+def run_deployment(deployment: Deployment) -> Iterator[Deployment]:
+    """Set it up, start it, and end it well: nothing of it runs afterwards."""
     deployment.command("db", "upgrade")
     deployment.password = deployment.command("admin", "create", USER).strip()
     deployment.start()

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.e2e.deployment import Deployment, run_command
@@ -18,22 +18,35 @@ WAIT_SECONDS = 120
 
 @dataclass(frozen=True)
 class SourceHost:
-    """An agent with its state directory."""
+    """An agent with its state directory; `program` starts it, `extra` is added to its environment."""
 
     state: Path
+    program: tuple[str, ...] = tuple(AGENT)
+    extra: Mapping[str, str] = field(default_factory=dict)
 
-    def enroll(self, deployment: Deployment, *disks: Path, token: str | None = None) -> str:
-        """Enrol with these disks; the id of the new server."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the agent."""
+        return dict(os.environ) | dict(self.extra)
+
+    def command(self, verb: str, *arguments: str) -> list[str]:
+        """The command line of a command of the agent."""
+        return [*self.program, verb, *arguments, "--state-dir", str(self.state)]
+
+    def enroll(
+        self, deployment: Deployment, *disks: Path, token: str | None = None, url: str | None = None
+    ) -> str:
+        """Enrol with these disks, at the deployment or at `url`; the id of the new server."""
         options = [option for disk in disks for option in ("--disk", str(disk))]
         wanted = token or deployment.install_token()
-        self.call("enroll", "--url", deployment.agent_url, "--token", wanted, *options)
+        self.call("enroll", "--url", url or deployment.agent_url, "--token", wanted, *options)
         status = json.loads(self.call("status", "--json"))
         server: str = status["serverId"]
         return server
 
     def call(self, verb: str, *arguments: str) -> str:
         """Run a command of the agent that must succeed; its standard output."""
-        return run_command([*AGENT, verb, *arguments, "--state-dir", str(self.state)], os.environ)
+        return run_command(self.command(verb, *arguments), self.environment)
 
     def refused(self, verb: str, *arguments: str) -> tuple[int, str]:
         """Run a command of the agent that must fail; its exit code and standard error."""
@@ -43,8 +56,14 @@ class SourceHost:
 
     def attempt(self, verb: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the agent that may fail."""
-        command = [*AGENT, verb, *arguments, "--state-dir", str(self.state)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_SECONDS)
+        return subprocess.run(
+            self.command(verb, *arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=WAIT_SECONDS,
+        )
 
     def sync(self) -> dict[str, object]:
         """`run --once`; the summary."""
@@ -53,8 +72,13 @@ class SourceHost:
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """`run` in the background; killed at the end if it still runs."""
-        command = [*AGENT, "run", *arguments, "--state-dir", str(self.state)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            self.command("run", *arguments),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         try:
             yield process
         finally:

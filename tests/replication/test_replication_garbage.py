@@ -11,7 +11,7 @@ from app.kit.database import Base
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.replication.errors import MissingChunks
 from app.migration.replication.maintenance import check_store, collect_garbage, rebuild_database
-from app.migration.replication.tables import PackRow
+from app.migration.replication.tables import ChunkRow, PackRow
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.store.findings import no_progress
@@ -100,6 +100,20 @@ async def test_damaged_chunks_are_sent_again_and_healed(services: Services) -> N
     await agent.commit({"disk-a": OLD})
     async with services.database.reading() as uow:
         assert (await uow.session.get_one(PackRow, pack.name)).state == "live"
+
+
+async def test_a_chunk_whose_row_was_lost_is_sent_again(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    await agent.replicate({"disk-a": OLD})
+    lost = chunk_records(OLD)[0].id
+    async with services.database.begin() as uow:
+        await uow.session.execute(delete(ChunkRow).where(ChunkRow.id == lost))
+    assert not await is_clean(services)
+    opened = await agent.open({"disk-a": len(OLD)})
+    assert opened.resend == (lost.hex(),)
+    await agent.put_disk(OLD)
+    await agent.commit({"disk-a": OLD})
+    assert await is_clean(services)
 
 
 async def test_the_database_can_be_rebuilt_from_the_store(services: Services) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from app.agent.daemon.console import Console
-from app.agent.daemon.errors import AgentError, Denied, LinkRefused
+from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
 from app.agent.daemon.heartbeat import Heartbeat
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import LastPass, StateDir
@@ -22,7 +22,7 @@ from app.wire.messages import Inventory, Poll, Polled, Release
 LONGEST_WAIT: Final = 15
 """Seconds of one long poll. A connection that died silently is noticed soon after."""
 DENIALS: Final = 3
-"""The daemon ends when it was denied so often in a row: one refusal may come of a request that was garbled."""
+"""The daemon ends when it is denied so often in a row: one denial may come of a request that was garbled."""
 _FIRST_RETRY: Final = 2.0
 _LONGEST_LINK_RETRY: Final = 15.0
 _LONGEST_RETRY: Final = 600.0

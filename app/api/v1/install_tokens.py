@@ -45,7 +45,8 @@ async def create_install_token(
         return made
 
     made = await once(body, create, lambda known: service.get_install_token(uow, who.scope, known))
-    return InstallToken.model_validate(made)
+    url = serving.settings.agent.public_url
+    return InstallToken.model_validate(made).model_copy(update={"agent_url": url})
 
 
 @router.get("/installTokens/{token}")

@@ -84,7 +84,8 @@ class InstallToken(Resource):
     """What enrols agents into a project; `secret` only in the answer that created it.
 
     The secret is the text that the agent's `enroll --token` takes, with the fingerprint of the service's
-    certificate appended where one is configured.
+    certificate appended where one is configured; `agent_url` is what `enroll --url` takes, where the
+    administrator configured it (AGENT.PUBLIC_URL).
     """
 
     id: str
@@ -96,6 +97,7 @@ class InstallToken(Resource):
     expires_at: UtcTime
     revoked_at: UtcTime | None
     secret: str | None = None
+    agent_url: str | None = None
 
 
 class InstallTokenCreate(Input):

@@ -67,9 +67,16 @@ class Prepared:
 async def commit(services: Services, server_id: str, session_id: str, message: Commit) -> Committed:
     """Make the checkpoint, or answer with the one that an earlier try of the same commit made.
 
+    An agent repeats a commit that takes long: the repetition waits here for the one that is under way.
+
     Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, Invalid. Nothing is half-written:
     what a refused commit leaves behind is an unmarked checkpoint file, which garbage collection removes.
     """
+    async with services.commits.of(session_id):
+        return await _commit_once(services, server_id, session_id, message)
+
+
+async def _commit_once(services: Services, server_id: str, session_id: str, message: Commit) -> Committed:
     scope, done = await _earlier_try(services, server_id, session_id, message)
     if done is not None:
         return done

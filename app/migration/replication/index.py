@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Select, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.contract.words import ConsistencyLabel
-from app.kit.database import Database
+from app.kit.database import Database, UnitOfWork
+from app.migration.replication.statements import insert_ignoring
 from app.migration.replication.tables import (
     CheckpointRow,
     ChunkRow,
@@ -26,6 +27,8 @@ from app.store.layout import NodeKind
 from app.wire.codec import Codec
 
 BATCH = 1000
+NOWHERE = bytes(32)
+"""The pack of a chunk that is stored nowhere."""
 
 
 class DatabaseIndex:
@@ -38,6 +41,7 @@ class DatabaseIndex:
     async def locate(self, project: str, ids: Sequence[bytes]) -> Mapping[bytes, Location]:
         """Where the project's chunks are; see `ChunkIndex`."""
         query = select(ChunkRow).where(ChunkRow.project_id == project, ChunkRow.id.in_(list(ids)))
+        query = query.where(ChunkRow.pack != NOWHERE)
         async with self._database.reading() as uow:
             return {row.id: location(row) for row in await uow.session.scalars(query)}
 
@@ -95,7 +99,17 @@ class DatabaseIndex:
         return [_checkpoint_info(row, bool(pinned), disks[row.id]) for row, pinned in rows]
 
     async def mark_damaged(self, project: str, ids: Sequence[bytes]) -> None:
-        """These chunks count as unknown to agents from now on, so that they are sent again."""
+        """These chunks count as unknown to agents from now on, so that they are sent again.
+
+        A chunk without a row gets one that points nowhere: agents are told of those that have rows.
+        """
+        lost = [lost_chunk(project, name) for name in ids]
+
+        async def insert(uow: UnitOfWork) -> None:
+            await uow.session.execute(insert_ignoring(uow, ChunkRow), lost)
+
+        if lost:
+            await self._database.run(insert)
         await self._mark(project, ids, damaged=True)
 
     async def mark_whole(self, project: str, ids: Sequence[bytes]) -> None:
@@ -106,6 +120,12 @@ class DatabaseIndex:
         changing = (ChunkRow.id.in_(list(ids)), ChunkRow.damaged.is_(not damaged))
         statement = update(ChunkRow).where(ChunkRow.project_id == project, *changing).values(damaged=damaged)
         await self._database.run(lambda uow: uow.changed(statement))
+
+
+def lost_chunk(project: str, name: bytes) -> dict[str, object]:
+    """The columns of a row for a chunk that is wanted and stored nowhere."""
+    nowhere = {"pack": NOWHERE, "position": 0, "stored_length": 0, "raw_length": 0, "codec": 0, "depth": 0}
+    return {"project_id": project, "id": name, "base": None, "damaged": True, **nowhere}
 
 
 def location(row: ChunkRow) -> Location:

@@ -37,7 +37,7 @@ _LONGEST_PAUSE: Final = 4.0
 
 @dataclass(frozen=True)
 class Request:
-    """`path` is below /agent/v1; `timeout` in seconds is for each wait on the socket, at the first attempt."""
+    """`path` is below /agent/v1; `timeout` in seconds is for each wait on the socket at first."""
 
     method: str
     path: str

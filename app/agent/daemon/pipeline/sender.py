@@ -29,8 +29,8 @@ MAX_LOST: Final = 16
 
 
 class Sender:
-    """`redo` holds the leaves to be done again, `delivered` counts chunks that the service lacked and has now,
-    and `stored_bytes` is what the store grew by."""
+    """`redo` holds the leaves to be done again, `delivered` counts chunks that the service lacked and has
+    now, and `stored_bytes` is what the store grew by."""
 
     def __init__(self, session: Session, frames: Channel[Outgoing]) -> None:
         self._session = session
