@@ -26,6 +26,7 @@ from app.kit.settings import LogFormat, LogSettings, Settings, SettingsError
 NAMESPACE = "go2cloud"
 _PLAIN = frozenset({"event", "exc_info", "stack_info"})
 _QUIETER = {
+    "alembic.runtime.migration": logging.WARNING,
     "aiosqlite": logging.INFO,
     "asyncio": logging.INFO,
     "httpcore2": logging.INFO,

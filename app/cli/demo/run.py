@@ -128,6 +128,8 @@ def _compare(disk: DemoDisk, export: Path, replica: CheckpointDisk) -> str:
 
 def _summary(console: Console, proof: Proof, service: DemoService) -> None:
     table = Table(title="proved: the replica is the source", show_header=False, title_style="bold green")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in _rows(proof, service):
         table.add_row(name, value)
     console.print(table)
