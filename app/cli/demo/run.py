@@ -148,7 +148,8 @@ def _rows(proof: Proof, service: DemoService) -> Iterator[tuple[str, str]]:
             f"{seconds[name]:.1f} s",
         )
     yield "changed between", f"{proof.changed_bytes / MB:,.1f} MB of file content, and their metadata"
-    yield "deduplication", f"{totals.dedup_ratio or 1:.2f} : 1"
+    whole = proof.full.counters
+    yield "deduplication", f"{(whole.sent_bytes + whole.known_bytes) / whole.sent_bytes:.2f} : 1 (full copy)"
     yield (
         "compression",
         f"{totals.compression_ratio or 1:.2f} : 1 ({totals.stored_bytes / MB:,.1f} MB stored)",

@@ -32,8 +32,10 @@ class CheckpointHead(Resource):
 class ServerTotals(Resource):
     """Sizes of a server's replica in bytes, and how much smaller the store holds it.
 
-    `size_bytes`: all disks; `used_bytes`: what is neither zero nor omitted in the head; `stored_bytes`: what
-    the chunks of the head take in the store, counted once. Ratios are None until there is a checkpoint.
+    `size_bytes`: all disks; `used_bytes`: what is neither zero nor omitted in the head; `stored_bytes`: the
+    packs that this server's sessions put and that are kept, those of earlier checkpoints included.
+    `dedup_ratio` is `used_bytes` to the plain bytes of those packs (below 1 where history weighs more than
+    sharing saves), `compression_ratio` those plain bytes to `stored_bytes`; both None before the first put.
     """
 
     size_bytes: int
