@@ -15,7 +15,8 @@ One replication session, in order:
     POST …/{session}/commit                      Commit  → Committed  one compare-and-set
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Final, TypeAlias
 
 from app.wire.chunks import ID_BYTES
@@ -255,6 +256,12 @@ class Counters:
     wire: int = 0
     patched: int = 0
     omitted: int = 0
+
+    @classmethod
+    def total(cls, parts: "Iterable[Counters]") -> "Counters":
+        """The sum of several disks' counters."""
+        each = [vars(part) for part in parts]
+        return cls(**{item.name: sum(values[item.name] for values in each) for item in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.wire import messages
 from app.wire.jsonform import MAX_INTEGER, AtMost, Hex
 
-KINDS = tuple(
+KINDS: tuple[type[Any], ...] = tuple(
     kind
     for _, kind in inspect.getmembers(messages, dataclasses.is_dataclass)
     if kind.__module__ == messages.__name__

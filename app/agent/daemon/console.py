@@ -12,7 +12,6 @@ from collections import deque
 from typing import IO, Final
 
 from app.agent.daemon.pipeline.disk_pass import DiskPass
-from app.agent.daemon.pipeline.tally import total
 from app.agent.daemon.sync import Observer, SyncResult
 from app.wire.messages import Counters
 
@@ -84,7 +83,7 @@ class Console(Observer):
         size = sum(disk.tally.size for disk in self._disks)
         speed = rate.after(seen)
         eta = (size - seen) / speed if speed > 0 else None
-        return Progress(seen, size, total([disk.tally.counted for disk in self._disks]), speed, eta)
+        return Progress(seen, size, Counters.total([disk.tally.counted for disk in self._disks]), speed, eta)
 
     def _show(self, progress: Progress) -> None:
         if self._is_terminal:

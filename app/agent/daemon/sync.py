@@ -16,7 +16,6 @@ from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.errors import AgentError, LinkError, Refusal
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
-from app.agent.daemon.pipeline.tally import total
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
 from app.wire.messages import Commit, Committed, Counters, DiskBase, Open
@@ -56,7 +55,7 @@ class SyncResult:
     @property
     def counters(self) -> Counters:
         """The sum over the disks."""
-        return total([disk.counters for disk in self.disks])
+        return Counters.total([disk.counters for disk in self.disks])
 
 
 class Observer:

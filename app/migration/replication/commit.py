@@ -12,7 +12,7 @@ marker is durable too, else a rebuild of the database would take it for a refuse
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import or_, select, update
@@ -41,7 +41,7 @@ from app.migration.servers.tables import DiskRow, ServerRow
 from app.migration.services import Services
 from app.store.checkpointfile import CheckpointFile, CheckpointName
 from app.store.objects import ObjectStore
-from app.wire.messages import Commit, Committed, DiskRoot, Range
+from app.wire.messages import Commit, Committed, Counters, DiskRoot, Range
 
 MAX_DELTA_DEPTH = 8
 MAX_NAMED = 4096
@@ -228,10 +228,6 @@ def _checkpoint_row(
     trees: tuple[DiskTree, ...],
     now: datetime,
 ) -> CheckpointRow:
-    totals: dict[str, int] = {}
-    for tree in trees:
-        for name, value in vars(tree.commit.counters).items():
-            totals[name] = totals.get(name, 0) + value
     return CheckpointRow(
         id=new_id("chk"),
         project_id=scope.project_id,
@@ -244,7 +240,7 @@ def _checkpoint_row(
         tracker=message.tracker[:255],
         source_time=_time(message.source_time),
         created_at=now,
-        counters=totals,
+        counters=asdict(Counters.total(tree.commit.counters for tree in trees)),
     )
 
 

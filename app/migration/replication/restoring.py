@@ -5,6 +5,7 @@ had. Accounts, tokens and the agents' credentials are not in the store: agents e
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -19,6 +20,7 @@ from app.migration.replication.tables import CheckpointRow, ChunkRow, DiskRootRo
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.store.checkpointfile import CheckpointDisk, CheckpointFile
 from app.store.index import Location, NodeInfo, PackInfo
+from app.wire.messages import Counters
 
 
 class DatabaseRebuildIndex(DatabaseIndex):
@@ -147,10 +149,6 @@ async def _disk(uow: UnitOfWork, file: CheckpointFile, disk: CheckpointDisk) -> 
 
 
 def _checkpoint(file: CheckpointFile, confirmed: bool) -> CheckpointRow:
-    totals: dict[str, int] = {}
-    for disk in file.disks:
-        for name, value in vars(disk.counters).items():
-            totals[name] = totals.get(name, 0) + value
     return CheckpointRow(
         id=file.id,
         project_id=file.project,
@@ -164,7 +162,7 @@ def _checkpoint(file: CheckpointFile, confirmed: bool) -> CheckpointRow:
         source_time=datetime.fromisoformat(file.source_time),
         created_at=datetime.fromisoformat(file.created_at),
         confirmed=confirmed,
-        counters=totals,
+        counters=asdict(Counters.total(disk.counters for disk in file.disks)),
     )
 
 

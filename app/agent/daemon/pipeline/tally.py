@@ -1,7 +1,7 @@
 """What a pass has done so far, counted by several threads."""
 
 import threading
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 
 from app.wire.messages import Counters
 
@@ -18,14 +18,5 @@ class Tally:
     def add(self, more: Counters, seen: int = 0) -> None:
         """Add to the counters."""
         with self._lock:
-            sums = {
-                item.name: getattr(self.counted, item.name) + getattr(more, item.name)
-                for item in fields(Counters)
-            }
-            self.counted = replace(self.counted, **sums)
+            self.counted = Counters.total((self.counted, more))
             self.seen += seen
-
-
-def total(counters: list[Counters]) -> Counters:
-    """The sum of several disks' counters."""
-    return Counters(**{item.name: sum(getattr(c, item.name) for c in counters) for item in fields(Counters)})
