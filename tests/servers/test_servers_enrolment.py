@@ -1,5 +1,6 @@
 """One credential, one live agent; a name for every host; a disk keeps its identity."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -55,6 +56,19 @@ async def test_the_credential_speaks_for_exactly_this_server(database: Database,
 async def test_hosts_of_one_name_get_names_of_their_own(database: Database, token: str) -> None:
     names = [(await enrolled(database, token)).name for _ in range(3)]
     assert names == ["web", "web-2", "web-3"]
+
+
+async def test_hosts_of_one_name_that_enrol_at_once_get_names_of_their_own(database: Database) -> None:
+    async def alone() -> Enrolled:
+        async with database.begin() as uow:
+            project = await ensure_default_project(uow)
+            made = await create_install_token(uow, project.id, "one", 1, timedelta(hours=1), None)
+        assert made.secret is not None
+        return await enrolled(database, made.secret)
+
+    names = [(await alone()).name]
+    names += [done.name for done in await asyncio.gather(*(alone() for _ in range(4)))]
+    assert sorted(names) == ["web", "web-2", "web-3", "web-4", "web-5"]
 
 
 async def test_a_used_up_token_enrols_nobody(database: Database, token: str) -> None:

@@ -98,6 +98,12 @@ async def dedup_scope(uow: UnitOfWork, project_id: str) -> DedupScope:
     return DedupScope(value) if value else DedupScope.SERVER
 
 
+async def hold_project(uow: UnitOfWork, project_id: str) -> None:
+    """Let other units that hold the project wait until this one ends: names within it are chosen in turn."""
+    row = select(ProjectRow.id).where(ProjectRow.id == project_id).with_for_update()
+    await uow.session.execute(row)
+
+
 async def update_project(
     uow: UnitOfWork, scope: Scope, ref: str, version: int, changes: ProjectUpdate
 ) -> Project:

@@ -15,6 +15,7 @@ from app.kit.errors import Invalid
 from app.kit.ids import new_id
 from app.migration.access.agents import issue_agent_credential
 from app.migration.access.install_tokens import redeem_install_token
+from app.migration.projects.service import hold_project
 from app.migration.servers.errors import DuplicateAgent, ServerDisconnected, ServerNotFound
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.wire.chunks import CHUNK_SIZE
@@ -53,6 +54,7 @@ async def enroll(uow: UnitOfWork, message: Enroll) -> Enrolled:
 
 async def _free_name(uow: UnitOfWork, project_id: str, hostname: str) -> str:
     """The host name, with a number behind it where the project has such a server already."""
+    await hold_project(uow, project_id)
     taken = set(
         await uow.session.scalars(
             select(ServerRow.name).where(
