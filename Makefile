@@ -60,8 +60,14 @@ demo: setup ## The main job end to end: replicate a disk, change it, replicate t
 run: setup ## Start the service on SQLite and leave it up
 	$(RUN) go2cloud serve --role all
 
-bench: setup ## Measure replication of a disk image
-	$(RUN) python -m bench
+# SIZE=1GiB RUNS=3 CASES=full,… LINKS=loopback,gbit DATA=realistic,random,zeros PEERS=go2cloud,… OUTPUT=file.json
+BENCH_OPTIONS = $(foreach o,SIZE RUNS CASES LINKS DATA PEERS OUTPUT,$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) $($(o))))
+
+bench: setup ## Measure replication against other tools (SIZE=, RUNS=, CASES=, LINKS=, DATA=, PEERS=, OUTPUT=)
+	@missing=$$($(RUN) python -m bench --packages $(BENCH_OPTIONS)) || exit 1; \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
+	  $(SUDO) apt-get -qq update && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
+	$(SUDO) .venv/bin/python -m bench $(BENCH_OPTIONS)
 
 openapi: setup ## Write docs/openapi.json from the code
 	$(RUN) python -m app openapi > docs/openapi.json

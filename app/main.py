@@ -59,6 +59,7 @@ def create_app(settings: Settings, roles: frozenset[Role], base_url: str | None 
     """The application of these roles; nothing is opened before it starts.
 
     `base_url` is where this process itself listens: the tiers of one process reach each other there.
+    `app.state.stopping` is set when the process begins to stop: requests that only wait for news end then.
     """
     checks = Checks()
     app = FastAPI(
@@ -70,6 +71,7 @@ def create_app(settings: Settings, roles: frozenset[Role], base_url: str | None 
         redirect_slashes=False,
         redoc_url=None,
     )
+    app.state.stopping = asyncio.Event()
     app.add_middleware(AccessLogMiddleware)
     app.add_middleware(RequestIdMiddleware)
     install_problem_handlers(app)
@@ -219,8 +221,9 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     host, port = listener.getsockname()[:2]
     scheme = "https" if settings.tls.cert_file else "http"
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  (compared, not bound)
+    app = create_app(settings, roles, f"{scheme}://{reached}:{port}")
     config = uvicorn.Config(
-        create_app(settings, roles, f"{scheme}://{reached}:{port}"),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -233,7 +236,20 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _drained)
     _log.info("service.listening", url=f"{scheme}://{host}:{port}", role=name_of(roles))
-    uvicorn.Server(config).run(sockets=[listener])
+    _Server(config, app.state.stopping).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Tells the application that it stops before it waits for requests to end: some wait for that alone."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain and close."""
+        self._stopping.set()
+        await super().shutdown(sockets)
 
 
 def _drained(_number: int, _frame: FrameType | None) -> None:

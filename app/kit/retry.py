@@ -25,6 +25,8 @@ ABSENCE_CODES = frozenset({1040, 1053, 1290, 1836, 2002, 2003, 2005, 2006, 2013}
 of saying that nobody is there."""
 
 SQLITE_MESSAGES = ("database is locked", "database table is locked", "database is busy")
+SQLITE_TROUBLE = ("database or disk is full", "disk I/O error", "unable to open database file")
+"""The storage below the file: it has no room, or answers with an error."""
 
 
 class CommitUncertain(Unavailable):
@@ -53,7 +55,12 @@ def is_unreachable(error: BaseException) -> bool:
     if isinstance(error, NoFreeConnection):
         return True
     cause = error.orig if isinstance(error, DBAPIError) else None
-    return is_transient(error) or (cause is not None and bool(cause.args) and cause.args[0] in ABSENCE_CODES)
+    return is_transient(error) or (cause is not None and _is_absent(cause))
+
+
+def _is_absent(cause: BaseException) -> bool:
+    first = cause.args[0] if cause.args else None
+    return first in ABSENCE_CODES or str(first).startswith(SQLITE_TROUBLE)
 
 
 def _is_conflict(cause: BaseException | None) -> bool:

@@ -47,7 +47,8 @@ class Backend(Protocol):
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """The bytes from `offset`, exactly `length` of them, or all to the end.
 
-        Raises ObjectMissing, StoreUnavailable, and ObjectDamaged where the object ends before the range.
+        Raises ObjectMissing, StoreUnavailable, and ObjectDamaged where the object ends before the range or
+        the medium cannot give its bytes back.
         """
 
     def info(self, name: str) -> ObjectInfo:

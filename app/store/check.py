@@ -5,13 +5,16 @@ verified, and every chunk they name must have a row); the packs' existence and i
 with `read_data`, the hash of every pack and chunk. `subset` (n, t) reads the packs whose name falls into the
 n-th of t parts, so that t runs read everything.
 
-Chunks that are damaged or lost are marked in the index: agents are told to send them again.
+Chunks that are damaged or lost are marked in the index: agents are told to send them again. Checkpoint files
+and commit markers that are damaged or lost are written again from the database. Leaves and roots of a head
+heal when the agent's next session finds its base unknown there.
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from app.store.checkpointfile import CheckpointFile
 from app.store.errors import ObjectDamaged, ObjectMissing, StoreError
 from app.store.findings import CheckProgress, CheckReport, FindingKind, OnProgress, no_progress
 from app.store.index import CheckIndex, CheckpointInfo, Location, ObjectState, PackInfo
@@ -62,21 +65,22 @@ class _Check:
                     FindingKind.CHECKPOINT_UNKNOWN, item.name.key, "run go2cloud store rebuild-db"
                 )
         for done, row in enumerate(rows, start=1):
-            await asyncio.to_thread(self._checkpoint, row)
+            fault = await asyncio.to_thread(self._checkpoint, row)
+            if fault is not None:
+                self.report.add(fault[0], row.name.key, f"{fault[1]}: {await self._restored(row)}")
             self.progress(CheckProgress("checkpoints", done, len(rows)))
         self.report.checkpoints = len(rows)
 
-    def _checkpoint(self, row: CheckpointInfo) -> None:
+    def _checkpoint(self, row: CheckpointInfo) -> tuple[FindingKind, StoreError] | None:
+        """Compare file and marker with the row; what is wrong if one of them cannot be read."""
         key = row.name.key
         try:
             file = self.objects.read_checkpoint(row.name)
             is_marked = self.objects.is_confirmed(file)
         except ObjectMissing as error:
-            self.report.add(FindingKind.CHECKPOINT_FILE_MISSING, key, error)
-            return
+            return FindingKind.CHECKPOINT_FILE_MISSING, error
         except ObjectDamaged as error:
-            self.report.add(FindingKind.CHECKPOINT_FILE_DAMAGED, key, error)
-            return
+            return FindingKind.CHECKPOINT_FILE_DAMAGED, error
         stated = {(disk.disk_id, disk.root, disk.size, disk.chunk_size) for disk in file.disks}
         believed = {(disk.disk_id, disk.root.hex(), disk.size, disk.chunk_size) for disk in row.disks}
         if stated != believed or file.project != row.project:
@@ -85,6 +89,29 @@ class _Check:
             )
         if row.confirmed and not is_marked:
             self.report.add(FindingKind.CHECKPOINT_UNMARKED, key, row.name.id)
+        return None
+
+    async def _restored(self, row: CheckpointInfo) -> str:
+        """Write a checkpoint's file, and the marker of a confirmed one, again; says what came of it.
+
+        The checkpoint may be dropped just then: files whose rows are gone by now go again.
+        """
+        file = await self.index.checkpoint_file(row.name)
+        if file is None:
+            return "dropped meanwhile"
+        try:
+            await asyncio.to_thread(self._write, file, row)
+        except StoreError as error:
+            return f"it could not be written again: {error}"
+        if await self.index.checkpoint_file(row.name) is None:
+            await asyncio.to_thread(self.objects.delete_checkpoint, row.name)
+            return "dropped meanwhile"
+        return "written again from the database"
+
+    def _write(self, file: CheckpointFile, row: CheckpointInfo) -> None:
+        self.objects.write_checkpoint(file)
+        if row.confirmed:
+            self.objects.confirm_checkpoint(file)
 
     # trees
 
@@ -170,12 +197,15 @@ class _Check:
             else:
                 index = await asyncio.to_thread(self.objects.read_pack_index, row.name)
                 await self._compare(row, rows, index)
-        except ObjectMissing as error:
-            self.report.add(FindingKind.PACK_MISSING, row.name.hex(), error, len(rows))
+        except (ObjectMissing, ObjectDamaged) as error:
+            kind = FindingKind.PACK_MISSING if isinstance(error, ObjectMissing) else FindingKind.PACK_DAMAGED
+            self._add_pack(kind, row, error, len(rows))
             await self._lost(row.project, rows)
-        except ObjectDamaged as error:
-            self.report.add(FindingKind.PACK_DAMAGED, row.name.hex(), error, len(rows))
-            await self._lost(row.project, rows)
+
+    def _add_pack(self, kind: FindingKind, row: PackInfo, detail: object, chunks: int) -> None:
+        """A finding of a pack; a harmless one where it concerns no chunk."""
+        found = kind if chunks else FindingKind.PACK_DAMAGED_UNUSED
+        self.report.add(found, row.name.hex(), detail, chunks)
 
     async def _compare(
         self, row: PackInfo, rows: Mapping[bytes, Location], index: PackIndex
@@ -196,11 +226,11 @@ class _Check:
         if found.index is None:
             raise ObjectDamaged(found.fault or "its index cannot be read")
         wrong = await self._compare(row, rows, found.index)
-        if found.fault:
-            self.report.add(FindingKind.PACK_DAMAGED, row.name.hex(), found.fault, len(found.damaged))
         bad = {name for name in found.damaged & rows.keys() if rows[name].codec is not Codec.DELTA}
         readable = {name: at for name, at in rows.items() if name not in bad | wrong}
         deltas = await self._bad_deltas(row.project, readable)
+        if found.fault:
+            self._add_pack(FindingKind.PACK_DAMAGED, row, found.fault, len(bad))
         if deltas:
             detail = f"patches that cannot be rebuilt, first {min(deltas).hex()}"
             self.report.add(FindingKind.CHUNK_DAMAGED, row.name.hex(), detail, len(deltas))

@@ -1,6 +1,7 @@
 """Compaction: the live records of mostly dead, or of many small, packs move into a new pack.
 
-Records are copied as they are stored, from packs whose every byte was verified first. The index then repoints
+Records are copied as they are stored, from packs of which every live record was verified first: damage where
+nothing lives does no harm and goes with the old pack. The index then repoints
 their rows and condemns the old packs in one transaction, by the same rule as all condemning; when that is
 refused (a commit came to refer to one of them), the new pack has no row and goes as an orphan. Readers that
 hold an old location still find the old pack: it is deleted a grace period later.
@@ -98,7 +99,7 @@ def _copied(
     bad: list[bytes] = []
     for sparse in group:
         examination, data = objects.examine_pack(sparse.pack.name)
-        if examination.fault or not _agrees(examination, sparse):
+        if examination.index is None or not _agrees(examination, sparse):
             bad.append(sparse.pack.name)
             continue
         view = memoryview(data)
@@ -109,10 +110,10 @@ def _copied(
 
 
 def _agrees(examination: PackExamination, sparse: Sparse) -> bool:
-    """Whether the rows of the live chunks say what the pack's own footer says."""
+    """Whether the rows of the live chunks say what the pack's own footer says, and their records are good."""
     assert examination.index is not None
     stated = {(entry.id, Location.of(sparse.pack.name, entry)) for entry in examination.index.entries}
-    return stated.issuperset(sparse.live.items())
+    return stated.issuperset(sparse.live.items()) and examination.damaged.isdisjoint(sparse.live)
 
 
 async def _moved(

@@ -23,6 +23,7 @@ class FindingKind(StrEnum):
     CHUNK_MISPLACED = "CHUNK_MISPLACED"
     PACK_MISSING = "PACK_MISSING"
     PACK_DAMAGED = "PACK_DAMAGED"
+    PACK_DAMAGED_UNUSED = "PACK_DAMAGED_UNUSED"
     PACK_UNKNOWN = "PACK_UNKNOWN"
 
 
@@ -42,10 +43,13 @@ MEANING = {
     FindingKind.CHUNK_MISPLACED: "rows of chunks point to another place than the pack's index",
     FindingKind.PACK_MISSING: "a pack of the database is gone",
     FindingKind.PACK_DAMAGED: "a pack is not what its name or its index says",
+    FindingKind.PACK_DAMAGED_UNUSED: "a pack is damaged, or gone, where no chunk is read from it any more",
     FindingKind.PACK_UNKNOWN: "a pack has no row; the next collection removes it",
 }
 
-_HARMLESS = frozenset({FindingKind.CHECKPOINT_UNMARKED, FindingKind.PACK_UNKNOWN})
+_HARMLESS = frozenset(
+    {FindingKind.CHECKPOINT_UNMARKED, FindingKind.PACK_DAMAGED_UNUSED, FindingKind.PACK_UNKNOWN}
+)
 
 
 @dataclass(frozen=True)

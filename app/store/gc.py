@@ -4,7 +4,7 @@ One run, in this order:
 1. the store must not be ahead of the database: with an old or empty database everything newer would look like
    garbage;
 2. confirmed checkpoints whose commit marker is missing (a crash after the transaction) get it;
-3. note `reference` of every pack and node, then mark what is reachable (see `mark`);
+3. note `reference` of every pack and node, read the checkpoints, then mark what is reachable (see `mark`);
 4. condemn dead packs and nodes that are older than the grace, where `reference` is unchanged;
 5. move the live records of mostly dead packs into new ones (see `compaction`);
 6. delete what was condemned longer than the grace ago, then forget its rows;
@@ -22,7 +22,7 @@ from typing import Final
 
 from app.store.checkpointfile import CheckpointName
 from app.store.compaction import Sparse, compact
-from app.store.errors import ObjectMissing, StoreAhead
+from app.store.errors import ObjectDamaged, ObjectMissing, StoreAhead
 from app.store.index import (
     Candidate,
     CheckpointInfo,
@@ -77,11 +77,7 @@ async def collect(objects: ObjectStore, index: GarbageIndex) -> Collected:
     """
     cutoff = objects.clock.now() - objects.grace
     listing = await asyncio.to_thread(_list, objects)
-    rows = _Rows(
-        tuple([item async for item in index.checkpoints()]),
-        tuple([item async for item in index.packs()]),
-        tuple([item async for item in index.nodes()]),
-    )
+    rows = await _read_rows(index)
     await asyncio.to_thread(_require_known, objects, listing, rows)
     await _confirm(objects, index, listing, rows)
     marked = await mark(objects, index, rows.checkpoints, list(rows.packs))
@@ -100,6 +96,18 @@ async def collect(objects: ObjectStore, index: GarbageIndex) -> Collected:
         orphans,
         compacted.damaged,
     )
+
+
+async def _read_rows(index: GarbageIndex) -> _Rows:
+    """Packs and nodes first, checkpoints last.
+
+    A commit before the checkpoints are read is among them; one after that raises a `reference` that was noted
+    before. The other way round, a commit in between would be seen by neither, and what it refers to deleted.
+    """
+    packs = tuple([item async for item in index.packs()])
+    nodes = tuple([item async for item in index.nodes()])
+    checkpoints = tuple([item async for item in index.checkpoints()])
+    return _Rows(checkpoints, packs, nodes)
 
 
 def _list(objects: ObjectStore) -> _Listing:
@@ -146,8 +154,8 @@ def _write_markers(objects: ObjectStore, names: Sequence[CheckpointName]) -> Non
     for name in names:
         try:
             objects.confirm_checkpoint(objects.read_checkpoint(name))
-        except ObjectMissing:
-            continue  # dropped meanwhile
+        except (ObjectMissing, ObjectDamaged):
+            continue  # dropped meanwhile, or for a check to write again
 
 
 async def _sorted_out(

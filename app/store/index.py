@@ -164,6 +164,13 @@ class CheckIndex(ContentIndex, Protocol):
         """These chunks' stored bytes were read and are good."""
         ...
 
+    async def checkpoint_file(self, name: CheckpointName) -> CheckpointFile | None:
+        """What the checkpoint's file should say, out of its rows; None when the rows are gone.
+
+        The counters of its disks are kept as a sum only: the first disk has all of it.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class CompactedPack:
@@ -183,6 +190,13 @@ class GarbageIndex(ContentIndex, Protocol):
 
     async def chunk_count(self, project: str) -> int:
         """How many chunks of the project are stored, roughly: it sizes the marking."""
+        ...
+
+    def patches(self, project: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        """The project's delta records: the chunk, and the chunk that it stands on.
+
+        In the order of chunks, so that none is passed over for being moved to another pack meanwhile.
+        """
         ...
 
     async def condemn(self, packs: Sequence[Candidate], nodes: Sequence[Candidate], now: datetime) -> Objects:

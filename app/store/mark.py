@@ -9,10 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.store.errors import ObjectDamaged, ObjectMissing, StoreError
-from app.store.index import CheckpointInfo, GarbageIndex, Location, PackInfo
+from app.store.index import CheckpointInfo, GarbageIndex, PackInfo
 from app.store.marks import MarkSet
 from app.store.objects import ObjectStore
-from app.wire.codec import Codec
 from app.wire.tree import ZERO_LEAF, leaf_ids
 
 
@@ -41,7 +40,7 @@ async def mark(
     for project in {*roots, *(pack.project for pack in packs)}:
         marks = chunks[project] = MarkSet(await index.chunk_count(project))
         nodes |= await asyncio.to_thread(_mark_trees, objects, roots[project], marks)
-        await _mark_bases(index, marks, [pack for pack in packs if pack.project == project])
+        await _mark_bases(index, marks, project, [pack for pack in packs if pack.project == project])
     return Marked(frozenset(nodes), chunks)
 
 
@@ -79,14 +78,16 @@ def _stopped(what: str, error: StoreError) -> StoreError:
     )
 
 
-async def _mark_bases(index: GarbageIndex, marks: MarkSet, packs: Iterable[PackInfo]) -> None:
-    """Mark what marked delta records stand on, and what held packs' delta records stand on."""
-    patches: list[tuple[bytes, bytes]] = []
+async def _mark_bases(index: GarbageIndex, marks: MarkSet, project: str, packs: Iterable[PackInfo]) -> None:
+    """Mark what marked delta records stand on, and what held packs' delta records stand on.
+
+    The project's deltas are asked for, not those of `packs`: compaction of another run may have moved some
+    into packs that were not there yet when the packs were listed.
+    """
     for pack in packs:
-        found = await index.chunks_of(pack.name)
         if pack.held:
-            marks.add_all(found)
-        patches += _patches(found)
+            marks.add_all(await index.chunks_of(pack.name))
+    patches = [pair async for pair in index.patches(project)]
     fresh = True
     while fresh:
         fresh = False
@@ -94,7 +95,3 @@ async def _mark_bases(index: GarbageIndex, marks: MarkSet, packs: Iterable[PackI
             if name in marks and base not in marks:
                 marks.add(base)
                 fresh = True
-
-
-def _patches(found: Mapping[bytes, Location]) -> Iterable[tuple[bytes, bytes]]:
-    return [(name, at.base) for name, at in found.items() if at.codec is Codec.DELTA and at.base]

@@ -148,7 +148,10 @@ class ObjectStore:
         self.backend.delete(node.info.name)
 
     def _write_node(self, kind: NodeKind, name: bytes, data: Buffer, *, reserved: bool) -> None:
-        """Write a node unless this process did so within half the grace: that writing cannot be old yet."""
+        """Write a node unless this process did so within half the grace: that writing cannot be old yet.
+
+        A node that could not be read since is written in any case, which heals it.
+        """
         now = self.clock.now()
         with self._guard:
             before = self._written.get((kind, name))
@@ -167,11 +170,16 @@ class ObjectStore:
                 data = self.backend.get(info.name, 0, min(info.size, most))
             except ObjectMissing:
                 continue
+            except ObjectDamaged:
+                bad = info.name
+                continue
             if _node_hash(kind, data) == name:
                 return data
             bad = info.name
+        with self._guard:
+            self._written.pop((kind, name), None)
         if bad:
-            raise ObjectDamaged(f"{bad} does not hash to its name", object=bad)
+            raise ObjectDamaged(f"{bad} cannot be read, or does not hash to its name", object=bad)
         raise ObjectMissing(f"the {kind} {name.hex()} is not in the store", object=name.hex())
 
     # checkpoint files

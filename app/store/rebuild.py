@@ -16,6 +16,7 @@ from app.store.index import Location, NodeInfo, ObjectState, PackInfo, RebuildIn
 from app.store.layout import NodeKind, StoredNode, StoredPack
 from app.store.objects import ObjectStore, StoredCheckpoint
 from app.store.pack import PackIndex
+from app.wire.codec import Codec
 
 _BATCH: Final = 256
 
@@ -56,13 +57,22 @@ class _Rebuild:
     progress: Callable[[RebuildReport], None]
 
     async def packs(self) -> None:
-        """Restore packs, the oldest first: where two hold a chunk, the row stays with the first."""
+        """Restore packs. Where several hold a chunk, whole records come before deltas, whose base may be
+        gone, and the newest first: what was stored again took the place of something damaged."""
         found = await asyncio.to_thread(lambda: list(self.objects.packs()))
-        for pack in sorted(found, key=lambda item: item.info.modified):
+        newest = sorted(found, key=lambda item: item.info.modified, reverse=True)
+        with_deltas: list[StoredPack] = []
+        for pack in newest:
             parsed = await asyncio.to_thread(self._pack_index, pack)
             if parsed is not None:
-                await self._restore_pack(pack, parsed)
+                if await self._restore_pack(pack, parsed):
+                    with_deltas.append(pack)
+                self.report.packs += 1
             self.progress(self.report)
+        for pack in with_deltas:
+            parsed = await asyncio.to_thread(self._pack_index, pack)
+            if parsed is not None:
+                await self._restore_pack(pack, parsed, deltas=True)
 
     def _pack_index(self, pack: StoredPack) -> PackIndex | None:
         try:
@@ -71,7 +81,8 @@ class _Rebuild:
             self.report.damaged.append((pack.info.name, str(error)))
             return None
 
-    async def _restore_pack(self, pack: StoredPack, found: PackIndex) -> None:
+    async def _restore_pack(self, pack: StoredPack, found: PackIndex, *, deltas: bool = False) -> bool:
+        """Restore the whole records of a pack, or its deltas; whether it holds any of the other kind."""
         raw = sum(entry.raw_length for entry in found.entries)
         row = PackInfo(
             pack.name,
@@ -83,10 +94,11 @@ class _Rebuild:
             raw,
             pack.info.modified,
         )
-        chunks = {entry.id: Location.of(pack.name, entry) for entry in found.entries}
+        chosen = [entry for entry in found.entries if (entry.codec is Codec.DELTA) is deltas]
+        chunks = {entry.id: Location.of(pack.name, entry) for entry in chosen}
         await self.index.restore_pack(row, chunks)
-        self.report.packs += 1
         self.report.chunks += len(chunks)
+        return len(chosen) < len(found.entries)
 
     async def nodes(self, kind: NodeKind) -> None:
         """Restore the leaves or roots of which at least one writing verifies."""

@@ -172,6 +172,17 @@ def test_a_daemon_syncs_at_its_interval_and_outlives_failures(
     assert process.returncode == 0
 
 
+def test_a_daemon_ends_when_it_is_denied_again_and_again(
+    gateway: FakeGateway, image: Image, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    enroll(gateway, state, "--disk", image("disk.img", MIB))
+    kept = state / "enrolment.json"
+    kept.write_text(kept.read_text().replace(CREDENTIAL, "revoked"))
+    done = agent("run", "--state-dir", state)
+    assert (done.returncode, "CREDENTIAL_INVALID" in done.stderr) == (4, True)
+
+
 def test_the_agent_runs_at_low_priority(gateway: FakeGateway, image: Image, tmp_path: Path) -> None:
     state = tmp_path / "state"
     enroll(gateway, state, "--disk", image("disk.img", MIB))

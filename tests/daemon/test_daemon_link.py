@@ -4,6 +4,7 @@ import hashlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 import trustme
 
 from app.agent.daemon.errors import Denied, LinkError, LinkRefused, Refusal, UsageError
+from app.agent.daemon.link.connection import send_all
 from app.agent.daemon.link.endpoint import Endpoint, Proxy, split_token
 from app.agent.daemon.link.link import Link, Request
 from app.agent.daemon.service import Service
@@ -146,6 +148,55 @@ def test_a_connection_that_went_stale_is_replaced_at_once(connect: Connect, gate
     (kept,) = service.link._open
     kept.sock.shutdown(socket.SHUT_RDWR)
     assert service.poll(POLL).command == "none"
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
+    connect: Connect, gateway: FakeGateway
+) -> None:
+    service = connect(gateway.url)
+    service.poll(POLL)
+    (kept,) = service.link._open
+    near, far = socket.socketpair()
+    kept.sock.close()
+    kept.sock = near
+    far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    assert service.poll(POLL).command == "none"
+    far.close()
+
+
+def test_a_connection_on_which_nothing_moves_is_given_up_and_the_next_attempt_is_more_patient(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.agent.daemon.link.link.STALL_SECONDS", 0.2)
+    waits: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        service = connect(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        for attempts in (1, 2):
+            started = time.monotonic()
+            with pytest.raises(LinkError) as caught:
+                service.link.send(Request("GET", "/x", timeout=0.2), attempts)
+            waits.append(time.monotonic() - started)
+    assert caught.value.code == "SERVICE_TIMEOUT"
+    assert 0.2 <= waits[0] < 0.6
+    assert 0.8 <= waits[1] < 1.6
+
+
+def test_a_slow_link_is_not_a_dead_one() -> None:
+    near, far = socket.socketpair()
+    near.settimeout(0.5)
+    data = bytes(8 << 20)
+    reader = threading.Thread(target=read_slowly, args=(far, len(data)))
+    reader.start()
+    send_all(near, data)
+    reader.join()
+    near.close()
+    far.close()
+
+
+def read_slowly(source: socket.socket, wanted: int) -> None:
+    while wanted > 0:
+        time.sleep(0.02)
+        wanted -= len(source.recv(128 * 1024))
 
 
 def test_a_busy_service_is_asked_again_and_a_refusal_is_not_repeated(

@@ -25,6 +25,7 @@ from app.kit.database import (
     UnitOfWork,
     UtcDateTime,
 )
+from app.kit.engines import IDLE_SECONDS, LOCK_WAIT_SECONDS
 from app.kit.errors import Json
 from app.kit.ids import new_id
 from app.kit.settings import DatabaseSettings, Engine
@@ -299,6 +300,29 @@ async def test_a_mariadb_session_is_strict_in_utc_and_read_committed(mariadb_ban
         zone, isolation, charset, mode = (await unit.session.execute(text(query))).one()
     assert (zone, isolation, charset) == ("+00:00", "READ-COMMITTED", "utf8mb4")
     assert "STRICT_ALL_TABLES" in mode
+
+
+@pytest.mark.service
+async def test_a_mariadb_session_that_stands_still_does_not_hold_its_locks_for_ever(
+    mariadb_bank: Database,
+) -> None:
+    async with mariadb_bank.begin() as unit:
+        query = "SELECT @@idle_write_transaction_timeout, @@innodb_lock_wait_timeout"
+        assert (await unit.session.execute(text(query))).one() == (IDLE_SECONDS, LOCK_WAIT_SECONDS)
+
+
+@pytest.mark.service
+async def test_a_server_that_takes_no_writes_for_a_while_is_unreachable(
+    mariadb_bank: Database, mariadb: MariaDb
+) -> None:
+    mariadb.execute("SET GLOBAL read_only = 1")
+    try:
+        with pytest.raises(OperationalError) as failure:
+            await mariadb_bank.run(lambda unit: _deposit(unit, "a"))
+    finally:
+        mariadb.execute("SET GLOBAL read_only = 0")
+    assert retry.is_unreachable(failure.value)
+    assert await _balance(mariadb_bank, "a") == 0
 
 
 @pytest.mark.service

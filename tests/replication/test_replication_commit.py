@@ -1,5 +1,6 @@
 """A commit makes a checkpoint exactly when all that it refers to is there, durable and the server's own."""
 
+import asyncio
 import random
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 
 from app.contract.resources.checkpoint import VerifyResult
 from app.kit.errors import Go2CloudError
+from app.kit.turns import TurnsByName
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.replication.errors import (
     BaseMismatch,
@@ -17,6 +19,7 @@ from app.migration.replication.errors import (
 )
 from app.migration.replication.service import export_stream, verify_stream
 from app.migration.services import Services
+from app.store.checkpointfile import CheckpointName
 from app.wire.chunks import CHUNK_SIZE
 from app.wire.frames import encode_chunks, encode_leaves
 from tests.replication.agent_double import AgentDouble, chunk_records, leaves_of, root_of
@@ -42,6 +45,35 @@ async def test_a_repeated_commit_answers_with_the_same_checkpoint(services: Serv
     data = disk_bytes(1)
     first = await agent.replicate({"disk-a": data})
     assert await agent.commit({"disk-a": data}) == first
+
+
+async def test_a_commit_that_is_repeated_while_it_is_under_way_is_one(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    data = disk_bytes(1)
+    await agent.open({"disk-a": len(data)})
+    await agent.put_disk(data)
+    answers = await asyncio.gather(*(agent.commit({"disk-a": data}) for _ in range(3)))
+    assert len(set(answers)) == 1
+
+
+async def test_rival_commits_of_one_session_in_two_gateways_are_one(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    data = disk_bytes(1)
+    await agent.open({"disk-a": len(data)})
+    await agent.put_disk(data)
+    other = replace(agent, services=replace(services, commits=TurnsByName()))
+    answers = await asyncio.gather(agent.commit({"disk-a": data}), other.commit({"disk-a": data}))
+    assert len(set(answers)) == 1
+
+
+async def test_a_checkpoint_is_acknowledged_only_with_its_marker(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    data = disk_bytes(1)
+    done = await agent.replicate({"disk-a": data})
+    name = CheckpointName(agent.server, done.number, done.checkpoint_id)
+    services.store.unconfirm_checkpoint(name)
+    assert await agent.commit({"disk-a": data}) == done
+    assert services.store.has_marker(name)
 
 
 async def test_two_disks_are_committed_together(services: Services) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pymysql
@@ -56,19 +57,28 @@ class MariaDb:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDb]:
-    """A running MariaDB server, stopped at the end of the tests."""
+    """A running MariaDB server, stopped at the end of the tests. It is fast and forgets when it is killed."""
+    with mariadb_server("--innodb-flush-log-at-trx-commit=0") as server:
+        yield server
+
+
+@contextmanager
+def mariadb_server(*options: str) -> Iterator[MariaDb]:
+    """A running MariaDB server with these options, stopped and removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="g2c-mariadb-", dir=MEMORY if MEMORY.is_dir() else None))
     owner = ["--user=mysql"] if os.geteuid() == 0 else []
     if owner:
         os.chown(folder, pwd.getpwnam("mysql").pw_uid, -1)
     try:
         _install(folder, owner)
-        server = _server(folder, owner)
+        server = _server(folder, [*options, *owner])
         server.service.start()
         server.execute(f"CREATE USER {USER} IDENTIFIED BY '{PASSWORD}'")
         server.execute(f"GRANT ALL ON `g2c\\_%`.* TO {USER}")
-        yield server
-        server.service.stop()
+        try:
+            yield server
+        finally:
+            server.service.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -86,7 +96,7 @@ def _install(folder: Path, owner: list[str]) -> None:
         pytest.fail(f"{install} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}", pytrace=False)
 
 
-def _server(folder: Path, owner: list[str]) -> MariaDb:
+def _server(folder: Path, options: list[str]) -> MariaDb:
     port = free_port()
     arguments = [
         required_binary("mariadbd", PACKAGE),
@@ -97,9 +107,8 @@ def _server(folder: Path, owner: list[str]) -> MariaDb:
         f"--port={port}",
         "--bind-address=127.0.0.1",
         "--innodb-buffer-pool-size=64M",
-        "--innodb-flush-log-at-trx-commit=0",
         "--skip-name-resolve",
-        *owner,
+        *options,
     ]
     return MariaDb(Service(arguments, folder / "log", lambda: _answers(port)), port)
 

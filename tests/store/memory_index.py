@@ -38,6 +38,7 @@ class MemoryIndex:
     damaged: set[tuple[str, bytes]] = field(default_factory=set)
     open_sessions: set[str] = field(default_factory=set)
     holders: dict[bytes, str] = field(default_factory=dict)
+    files: dict[CheckpointName, CheckpointFile] = field(default_factory=dict)
 
     # what sessions do
 
@@ -109,10 +110,18 @@ class MemoryIndex:
     async def mark_whole(self, project: str, ids: Sequence[bytes]) -> None:
         self.damaged.difference_update((project, name) for name in ids)
 
+    async def checkpoint_file(self, name: CheckpointName) -> CheckpointFile | None:
+        return self.files.get(name) if name.id in self.checkpoint_rows else None
+
     # GarbageIndex
 
     async def chunk_count(self, project: str) -> int:
         return sum(1 for owner, _ in self.chunks if owner == project)
+
+    async def patches(self, project: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        for (owner, name), at in list(self.chunks.items()):
+            if owner == project and at.base is not None:
+                yield name, at.base
 
     async def condemn(self, packs: Sequence[Candidate], nodes: Sequence[Candidate], now: datetime) -> Objects:
         gone = tuple(item.name for item in packs if self._condemn_pack(item, now))

@@ -70,6 +70,15 @@ def lose_marker(world: World, made: Made) -> None:
     world.objects.unconfirm_checkpoint(made.info.name)
 
 
+def lose_marker_and_file(world: World, made: Made) -> None:
+    lose_marker(world, made)
+    lose_file(world, made)
+
+
+def flip_marker(world: World, made: Made) -> None:
+    flip(world.path / made.info.name.marker, 10)
+
+
 def lose_root(world: World, made: Made) -> None:
     node_file(world, NodeKind.ROOT, made.root.hash).unlink()
 
@@ -191,8 +200,44 @@ async def test_a_patch_that_reads_well_is_not_suspected_for_damage_beside_it(wor
     header_of_the_record = at.offset - ID_BYTES - RECORD.size
     flip(world.pack_file(at.pack), header_of_the_record)
     report = await run(world)
-    assert kinds(report) == {FindingKind.PACK_DAMAGED}
+    assert kinds(report) == {FindingKind.PACK_DAMAGED_UNUSED}
+    assert report.is_whole
     assert world.index.damaged == set()
+
+
+async def test_a_damaged_chunk_that_is_read_from_another_pack_by_now_harms_nothing(world: World) -> None:
+    made = world.checkpoint(secrets.token_bytes(5 * CHUNK))
+    at = world.index.chunks[PROJECT, made.ids[2]]
+    plain = (await world.reader.read(PROJECT, [made.ids[2]]))[made.ids[2]]
+    flip(world.pack_file(at.pack), at.offset + 1000)
+    assert not (await run(world)).is_whole
+    del world.index.chunks[PROJECT, made.ids[2]]
+    world.put_chunks({made.ids[2]: plain})
+    report = await run(world)
+    assert kinds(report) == {FindingKind.PACK_DAMAGED_UNUSED}
+    assert report.is_whole
+
+
+@pytest.mark.parametrize("damage", [lose_file, flip_file, lose_marker_and_file, flip_marker])
+async def test_a_checkpoint_file_or_marker_that_cannot_be_read_is_written_again(
+    world: World, damage: Damage
+) -> None:
+    made = world.checkpoint(secrets.token_bytes(CHUNK))
+    damage(world, made)
+    report = await run(world)
+    assert len(report.findings) == 1
+    assert "written again from the database" in report.findings[0].detail
+    assert (await run(world)).findings == []
+    assert world.objects.is_confirmed(world.objects.read_checkpoint(made.info.name))
+
+
+async def test_the_file_of_a_checkpoint_that_is_being_dropped_is_not_written_again(world: World) -> None:
+    made = world.checkpoint(secrets.token_bytes(CHUNK))
+    lose_file(world, made)
+    world.index.files.clear()
+    report = await run(world)
+    assert "dropped meanwhile" in report.findings[0].detail
+    assert not world.checkpoint_file(made.info.name).exists()
 
 
 async def test_the_parts_of_a_subset_together_read_every_pack_once(world: World) -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.store.errors import ObjectMissing, StoreFull, StoreInUse, StoreUnavailable
+from app.store.errors import ObjectDamaged, ObjectMissing, StoreFull, StoreInUse, StoreUnavailable
 from app.store.folder import FileCalls, FolderBackend
+from app.store.layout import NodeKind
+from app.store.objects import ObjectStore
 from app.wire.buffers import Buffer
+from app.wire.tree import LEAF_BYTES
 
 
 class Recorder(FileCalls):
@@ -85,6 +88,17 @@ def test_data_is_durable_before_its_name_and_the_name_before_the_answer(
         "rename temporary packs/aa/x",
         "fsync packs/aa",
     ]
+
+
+def test_a_durable_deletion_is_on_stable_storage_before_the_answer(
+    folder: FolderBackend, calls: Recorder
+) -> None:
+    folder.put("packs/aa/x", [b"x"])
+    calls.calls.clear()
+    folder.delete("packs/aa/x")
+    folder.delete("packs/aa/x", durable=True)
+    folder.delete("nowhere/x", durable=True)
+    assert calls.calls == ["unlink packs/aa/x", "unlink packs/aa/x", "fsync packs/aa", "unlink nowhere/x"]
 
 
 def test_a_folder_that_this_process_made_durable_is_not_made_so_again(
@@ -231,3 +245,40 @@ def test_services_share_the_store_and_an_offline_command_has_it_alone(
         holder.communicate("")
     with backend.lock(exclusive=True):
         pass
+
+
+class BadSector(FileCalls):
+    """Cannot read some files."""
+
+    def __init__(self) -> None:
+        self.bad: set[str] = set()
+
+    def read(self, descriptor: int, length: int, offset: int) -> bytes:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name in self.bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(descriptor, length, offset)
+
+
+def test_bytes_that_the_medium_cannot_give_back_count_as_damaged(tmp_path: Path) -> None:
+    calls = BadSector()
+    backend = FolderBackend(tmp_path, calls=calls)
+    backend.put("packs/aa/x", [b"x" * 10_000])
+    calls.bad = {"x"}
+    with pytest.raises(ObjectDamaged, match="packs/aa/x cannot be read back"):
+        backend.get("packs/aa/x")
+    backend.close()
+
+
+def test_of_two_writings_of_a_leaf_the_one_that_can_be_read_is(tmp_path: Path) -> None:
+    calls = BadSector()
+    backend = FolderBackend(tmp_path, calls=calls)
+    store, leaf = ObjectStore(backend), os.urandom(LEAF_BYTES)
+    name = store.write_leaf(leaf)
+    (first,) = store.writings(NodeKind.LEAF, name)
+    calls.bad = {Path(first.name).name}
+    with pytest.raises(ObjectDamaged):
+        store.read_leaf(name)
+    store.write_leaf(leaf)
+    assert len(store.writings(NodeKind.LEAF, name)) == 2
+    assert store.read_leaf(name) == leaf
+    backend.close()

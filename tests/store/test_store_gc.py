@@ -277,16 +277,28 @@ async def test_small_packs_are_joined_and_servers_are_not_mixed(world: World) ->
         await content(world, item)
 
 
-async def test_a_damaged_pack_is_never_compacted(world: World) -> None:
+async def test_a_pack_whose_live_chunks_are_damaged_is_never_compacted(world: World) -> None:
     data = noise(80)
     full = world.checkpoint(data)
     world.checkpoint(data[: 3 * CHUNK] + bytes(77 * CHUNK))
-    flip(world.pack_file(full.packs[0]), 50 * CHUNK)
+    flip(world.pack_file(full.packs[0]), CHUNK)
     world.drop(full)
     world.age(LONG)
     done = await run(world)
     assert (done.compacted_packs, done.damaged) == (0, full.packs)
     assert stored(world)[0] == 1
+
+
+async def test_damage_where_nothing_lives_goes_with_the_old_pack(world: World) -> None:
+    data = noise(80)
+    full = world.checkpoint(data)
+    kept = world.checkpoint(data[: 3 * CHUNK] + bytes(77 * CHUNK))
+    flip(world.pack_file(full.packs[0]), 50 * CHUNK)
+    world.drop(full)
+    world.age(LONG)
+    done = await run(world)
+    assert (done.compacted_packs, done.damaged) == (1, ())
+    assert set(await world.reader.read(PROJECT, kept.ids)) == set(kept.ids)
 
 
 async def test_objects_without_a_row_go_when_they_are_old(world: World) -> None:

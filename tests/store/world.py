@@ -122,6 +122,7 @@ class World:
         file = self.file_of(tree, server)
         self.objects.write_checkpoint(file)
         info = checkpoint_info(file, confirmed=True, pinned=pinned)
+        self.index.files[file.name] = file
         self.index.commit(info, tree.ids, tree.nodes)
         self.objects.confirm_checkpoint(file)
         return Made(info, tree.root, tree.ids, tree.nodes, tree.packs)

@@ -12,8 +12,8 @@ from app.wire.jsonform import MAX_INTEGER, AtMost, Hex
 
 KINDS: tuple[type[Any], ...] = tuple(
     kind
-    for _, kind in inspect.getmembers(messages, dataclasses.is_dataclass)
-    if kind.__module__ == messages.__name__
+    for _, kind in inspect.getmembers(messages, inspect.isclass)
+    if dataclasses.is_dataclass(kind) and kind.__module__ == messages.__name__
 )
 
 

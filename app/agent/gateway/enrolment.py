@@ -26,7 +26,7 @@ async def _watch(request: Request, services: Serving) -> CommandWatch:
     """The one watch of this process, made when the first poll needs it."""
     state = request.app.state
     if not hasattr(state, "command_watch"):
-        state.command_watch = CommandWatch(lambda: _commanded(services))
+        state.command_watch = CommandWatch(lambda: _commanded(services), state.stopping)
     return cast("CommandWatch", state.command_watch)
 
 

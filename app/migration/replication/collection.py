@@ -1,9 +1,10 @@
 """What garbage collection changes in the database: the protocol `GarbageIndex` of the store."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, select, update
+from sqlalchemy.orm import aliased
 
 from app.kit.database import UnitOfWork
 from app.migration.replication.index import DatabaseIndex
@@ -14,6 +15,7 @@ from app.store.index import Candidate, CompactedPack, Objects, ObjectState
 from app.store.layout import NodeKind
 
 IDLE_SESSION = timedelta(days=1)
+_BATCH = 1000
 
 
 class DatabaseGarbageIndex(DatabaseIndex):
@@ -24,6 +26,21 @@ class DatabaseGarbageIndex(DatabaseIndex):
         query = select(func.count()).select_from(ChunkRow).where(ChunkRow.project_id == project)
         async with self._database.reading() as uow:
             return await uow.session.scalar(query) or 0
+
+    async def patches(self, project: str) -> AsyncIterator[tuple[bytes, bytes]]:
+        """The project's delta records, by chunk; see `GarbageIndex`."""
+        deltas = select(ChunkRow.id, ChunkRow.base).where(ChunkRow.project_id == project)
+        deltas = deltas.where(ChunkRow.base.is_not(None)).order_by(ChunkRow.id).limit(_BATCH)
+        after = bytes(32)
+        while rows := await self._patches_after(deltas.where(ChunkRow.id > after)):
+            for name, base in rows:
+                yield name, base
+            after = rows[-1][0]
+
+    async def _patches_after(self, query: Select[bytes, bytes | None]) -> list[tuple[bytes, bytes]]:
+        async with self._database.reading() as uow:
+            rows = await uow.session.execute(query)
+            return [(name, base) for name, base in rows if base is not None]
 
     async def end_idle_sessions(self) -> int:
         """End sessions that did nothing for a day, so that what they put is no longer held for them."""
@@ -40,6 +57,7 @@ class DatabaseGarbageIndex(DatabaseIndex):
         async def work(uow: UnitOfWork) -> Objects:
             gone = tuple([pack.name for pack in packs if await _condemn(uow, PackRow, pack, now)])
             await uow.session.execute(delete(ChunkRow).where(ChunkRow.pack.in_(gone)))
+            await _drop_baseless(uow)
             dropped = [node.name for node in nodes if await _condemn(uow, NodeRow, node, now)]
             return Objects(gone, await _kinds(uow, dropped))
 
@@ -153,3 +171,24 @@ async def _move_chunks(uow: UnitOfWork, new: CompactedPack) -> None:
             .execution_options(synchronize_session=False)
         )
     await uow.session.execute(delete(ChunkRow).where(ChunkRow.pack.in_(old)))
+    await _drop_baseless(uow)
+
+
+async def _drop_baseless(uow: UnitOfWork) -> None:
+    """Drop the rows of deltas whose base went: they cannot be read, and nobody should take them for known.
+
+    A dead delta may lie in a pack that lives on. The deltas that stand on it go in the next round.
+    """
+    base = aliased(ChunkRow)
+    same = and_(base.project_id == ChunkRow.project_id, base.id == ChunkRow.base)
+    lost = select(ChunkRow.project_id, ChunkRow.id).outerjoin(base, same)
+    lost = lost.where(ChunkRow.base.is_not(None), base.id.is_(None)).limit(_BATCH)
+    while rows := (await uow.session.execute(lost)).all():
+        names: dict[str, list[bytes]] = {}
+        for project, name in rows:
+            names.setdefault(project, []).append(name)
+        for project, some in names.items():
+            these = (ChunkRow.project_id == project, ChunkRow.id.in_(some))
+            await uow.session.execute(
+                delete(ChunkRow).where(*these).execution_options(synchronize_session=False)
+            )

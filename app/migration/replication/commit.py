@@ -21,11 +21,13 @@ from app.contract.words import ConsistencyLabel, LifecycleState, ReplicationStat
 from app.kit.database import CommitUncertain, UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
+from app.migration.replication.chains import MAX_NAMED, BrokenChains, packs_below
 from app.migration.replication.documents import checkpoint_file, names_of
 from app.migration.replication.errors import BaseMismatch, Fenced, MissingChunks, MissingLeaves
+from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.meters import CHECKPOINTS, SOURCE_BYTES
 from app.migration.replication.nodes import write_roots
-from app.migration.replication.possession import BATCH, LIVE, live_chunks, owned_packs
+from app.migration.replication.possession import BATCH, LIVE, owned_packs
 from app.migration.replication.sessions import SessionScope, head_roots, session_scope
 from app.migration.replication.tables import (
     CheckpointRow,
@@ -43,8 +45,6 @@ from app.store.checkpointfile import CheckpointFile, CheckpointName
 from app.store.objects import ObjectStore
 from app.wire.messages import Commit, Committed, Counters, DiskRoot, Range
 
-MAX_DELTA_DEPTH = 8
-MAX_NAMED = 4096
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -153,9 +153,13 @@ async def _prepare(services: Services, scope: SessionScope, message: Commit) -> 
         ]
     )
     await write_roots(services, scope, [tree.node for tree in trees])
-    async with services.database.reading() as uow:
-        packs = await _referenced_packs(uow, scope, frozenset().union(*(tree.fresh_ids for tree in trees)))
-        now = uow.now
+    ids = frozenset().union(*(tree.fresh_ids for tree in trees))
+    try:
+        async with services.database.reading() as uow:
+            packs, now = await _referenced_packs(uow, scope, ids), uow.now
+    except BrokenChains as error:
+        await DatabaseIndex(services.database).mark_damaged(scope.project_id, error.names)
+        raise
     checkpoint = _checkpoint_row(scope, message, parent, trees, now)
     roots = tuple(_root_row(checkpoint, tree, bases.get(tree.commit.disk_id)) for tree in trees)
     return Prepared(message, trees, packs, checkpoint, roots)
@@ -191,24 +195,11 @@ def _require_ranges(disk_id: str, ranges: Iterable[Range], size: int) -> None:
 async def _referenced_packs(uow: UnitOfWork, scope: SessionScope, ids: frozenset[bytes]) -> frozenset[bytes]:
     """The packs of chunks that are newly referred to, and of the chunks that their deltas stand on.
 
-    Raises MissingChunks for ids that the server does not possess.
+    Raises MissingChunks for ids that the server does not possess, BrokenChains.
     """
     owned = await owned_packs(uow, scope, ids)
     _require_all(ids, owned)
-    packs = {row.pack for row in owned.values()}
-    bases = _delta_bases(owned.values())
-    for _ in range(MAX_DELTA_DEPTH):
-        if not bases:
-            break
-        rows = await live_chunks(uow, scope, bases)
-        _require_all(bases, rows)
-        packs |= {row.pack for row in rows.values()}
-        bases = _delta_bases(rows.values())
-    return frozenset(packs)
-
-
-def _delta_bases(rows: Iterable[ChunkRow]) -> frozenset[bytes]:
-    return frozenset(row.base for row in rows if row.base is not None)
+    return await packs_below(uow, scope, owned)
 
 
 def _require_all(wanted: frozenset[bytes], found: dict[bytes, ChunkRow]) -> None:
@@ -271,7 +262,7 @@ def _root_row(checkpoint: CheckpointRow, tree: DiskTree, base: DiskRootRow | Non
         root=tree.node.hash,
         parent_root=base.root if base else None,
         size=tree.commit.size,
-        used_bytes=(base.used_bytes if base else 0) + tree.used_change,
+        used_bytes=tree.used_bytes,
         chunk_size=tree.node.chunk_size,
         label=_label(tree.commit.label),
         omitted=[list(item) for item in tree.commit.omitted],

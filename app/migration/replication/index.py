@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.contract.words import ConsistencyLabel
 from app.kit.database import Database, UnitOfWork
+from app.migration.replication.documents import checkpoint_file, names_of
 from app.migration.replication.statements import insert_ignoring
 from app.migration.replication.tables import (
     CheckpointRow,
@@ -21,10 +22,11 @@ from app.migration.replication.tables import (
     SessionRow,
 )
 from app.migration.servers.tables import ServerRow
-from app.store.checkpointfile import CheckpointName
+from app.store.checkpointfile import CheckpointFile, CheckpointName
 from app.store.index import CheckpointInfo, DiskRoot, Location, NodeInfo, ObjectState, PackInfo
 from app.store.layout import NodeKind
 from app.wire.codec import Codec
+from app.wire.messages import Counters
 
 BATCH = 1000
 NOWHERE = bytes(32)
@@ -115,6 +117,19 @@ class DatabaseIndex:
     async def mark_whole(self, project: str, ids: Sequence[bytes]) -> None:
         """These chunks were read and are good."""
         await self._mark(project, ids, damaged=False)
+
+    async def checkpoint_file(self, name: CheckpointName) -> CheckpointFile | None:
+        """What the checkpoint's file should say; see `CheckIndex`."""
+        async with self._database.reading() as uow:
+            row = await uow.session.get(CheckpointRow, name.id)
+            if row is None:
+                return None
+            query = select(DiskRootRow).where(DiskRootRow.checkpoint_id == name.id)
+            roots = list(await uow.session.scalars(query.order_by(DiskRootRow.disk_id)))
+            counters = {root.disk_id: Counters() for root in roots}
+            if roots:
+                counters[roots[0].disk_id] = Counters(**row.counters)
+            return checkpoint_file(row, roots, counters, await names_of(uow, name.server))
 
     async def _mark(self, project: str, ids: Sequence[bytes], *, damaged: bool) -> None:
         changing = (ChunkRow.id.in_(list(ids)), ChunkRow.damaged.is_(not damaged))

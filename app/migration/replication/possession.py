@@ -4,9 +4,10 @@ A chunk counts as the server's own when a pack that this server put holds it, or
 keyed hash that it has the bytes (a grant). Everything else is unknown to it, or must be proved.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVarTuple
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 
 from app.contract.words import DedupScope
 from app.kit.database import UnitOfWork
@@ -16,17 +17,24 @@ from app.migration.replication.statements import insert_ignoring
 from app.migration.replication.tables import ChunkRow, GrantRow, PackRow
 from app.wire.messages import HAVE_KNOWN, HAVE_PROVE, HAVE_SEND
 
+Columns = TypeVarTuple("Columns")
+
 LIVE = "live"
 CONDEMNED = "condemned"
 BATCH = 4096
 
 
 async def have(uow: UnitOfWork, scope: SessionScope, ids: Sequence[bytes]) -> bytes:
-    """One byte per id: send it, it is known, or prove possession."""
-    wanted = set(ids)
-    owned = await owned_packs(uow, scope, wanted)
-    provable = await _stored_in_project(uow, scope, wanted - owned.keys())
-    codes = dict.fromkeys(owned, HAVE_KNOWN) | dict.fromkeys(provable, HAVE_PROVE)
+    """One byte per id: send it, it is known, or prove possession. One query where nothing is known."""
+    granted = exists().where(GrantRow.server_id == scope.server_id, GrantRow.chunk_id == ChunkRow.id)
+    is_owned = or_(PackRow.server_id == scope.server_id, granted)
+    stored: dict[bytes, bool] = {}
+    for batch in _batches(set(ids)):
+        rows = await uow.session.execute(_live(select(ChunkRow.id, is_owned), scope, batch))
+        stored |= {name: bool(owned) for name, owned in rows}
+    shares = all(stored.values()) or await dedup_scope(uow, scope.project_id) is not DedupScope.SERVER
+    provable = HAVE_PROVE if shares else HAVE_SEND
+    codes = {name: HAVE_KNOWN if owned else provable for name, owned in stored.items()}
     return bytes(codes.get(name, HAVE_SEND) for name in ids)
 
 
@@ -50,25 +58,26 @@ async def placed(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> 
 async def _live_chunks(
     uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes], extra: ColumnElement[bool] | None
 ) -> dict[bytes, ChunkRow]:
-    wanted = list(ids)
     found: dict[bytes, ChunkRow] = {}
-    for at in range(0, len(wanted), BATCH):
-        query = (
-            select(ChunkRow)
-            .join(PackRow, and_(PackRow.name == ChunkRow.pack, PackRow.state == LIVE))
-            .where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(wanted[at : at + BATCH]))
-            .where(ChunkRow.damaged.is_(False))
-        )
+    for batch in _batches(ids):
+        query = _live(select(ChunkRow), scope, batch)
         rows = await uow.session.scalars(query if extra is None else query.where(extra))
         found |= {row.id: row for row in rows}
     return found
 
 
-async def _stored_in_project(uow: UnitOfWork, scope: SessionScope, ids: set[bytes]) -> set[bytes]:
-    """Chunks that other servers put, where the project shares them."""
-    if not ids or await dedup_scope(uow, scope.project_id) is DedupScope.SERVER:
-        return set()
-    return set(await live_chunks(uow, scope, ids))
+def _batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    wanted = list(ids)
+    return (wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH))
+
+
+def _live(query: Select[*Columns], scope: SessionScope, ids: Sequence[bytes]) -> Select[*Columns]:
+    """Of the project's chunks among `ids` those whose bytes are there and good."""
+    return (
+        query.join(PackRow, and_(PackRow.name == ChunkRow.pack, PackRow.state == LIVE))
+        .where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(ids))
+        .where(ChunkRow.damaged.is_(False))
+    )
 
 
 async def grant(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.migration.replication.errors import BaseMismatch, MissingLeaves, RootMismatch
 from app.migration.replication.tables import DiskRootRow
-from app.store.errors import ObjectMissing
+from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.objects import ObjectStore
 from app.wire.chunks import ZERO_ID
 from app.wire.messages import DiskCommit
@@ -16,13 +16,13 @@ from app.wire.tree import ZERO_IDS, ZERO_LEAF, RootNode, leaf_ids
 @dataclass(frozen=True)
 class DiskTree:
     """A disk's new tree, the ids that it refers to and its base did not at the same place, and how many
-    bytes of the disk are neither zero nor omitted, as a difference to the base."""
+    bytes of the disk are neither zero nor omitted."""
 
     commit: DiskCommit
     node: RootNode
     fresh_ids: frozenset[bytes]
     fresh_leaves: frozenset[bytes]
-    used_change: int
+    used_bytes: int
 
 
 async def build_tree(
@@ -40,7 +40,8 @@ def _build_tree(
     store: ObjectStore, commit: DiskCommit, base: DiskRootRow | None, chunk_size: int
 ) -> DiskTree:
     _require_base(commit, base)
-    before = store.read_root(base.root) if base else RootNode.empty(0, chunk_size)
+    found = _base_node(store, base)
+    before = found or RootNode.empty(0, chunk_size)
     changed = {change.index: bytes.fromhex(change.leaf) for change in commit.changed}
     node = before.with_leaves(commit.size, changed)
     if node.hash.hex() != commit.root:
@@ -51,7 +52,18 @@ def _build_tree(
         )
     fresh, used = _differences(store, before, changed)
     leaves = frozenset(changed.values()) - {ZERO_LEAF} | {node.hash}
-    return DiskTree(commit, node, fresh, leaves, used * chunk_size)
+    used_before = base.used_bytes if base and found else 0
+    return DiskTree(commit, node, fresh, leaves, used_before + used * chunk_size)
+
+
+def _base_node(store: ObjectStore, base: DiskRootRow | None) -> RootNode | None:
+    """The base's tree; None where there is none, or where the store cannot read it: see `base_ids`."""
+    if base is None:
+        return None
+    try:
+        return store.read_root(base.root)
+    except (ObjectMissing, ObjectDamaged):
+        return None
 
 
 def _require_base(commit: DiskCommit, base: DiskRootRow | None) -> None:
@@ -67,23 +79,36 @@ def _require_base(commit: DiskCommit, base: DiskRootRow | None) -> None:
 def _differences(
     store: ObjectStore, before: RootNode, changed: Mapping[int, bytes]
 ) -> tuple[frozenset[bytes], int]:
-    """Ids that changed leaves hold and their predecessors did not, and the change of non-zero chunks."""
+    """Ids that changed leaves hold and their predecessors did not, and the change of non-zero chunks.
+
+    A predecessor that cannot be read holds none of the ids, and as many non-zero chunks as the new leaf.
+    """
     fresh: set[bytes] = set()
     used = 0
     for index, name in changed.items():
-        old, new = _ids(store, before.leaf(index)), _ids(store, name)
-        fresh.update(set(new) - set(old))
-        used += _count_used(new) - _count_used(old)
+        new, old = _new_ids(store, name), _base_leaf(store, before.leaf(index))
+        fresh.update(set(new) - set(leaf_ids(old or ZERO_IDS)))
+        used += _count_used(new) - _count_used(new if old is None else leaf_ids(old))
     return frozenset(fresh - {ZERO_ID}), used
 
 
-def _ids(store: ObjectStore, name: bytes) -> list[bytes]:
+def _new_ids(store: ObjectStore, name: bytes) -> list[bytes]:
     try:
         return leaf_ids(store.read_leaf(name))
-    except ObjectMissing as error:
+    except (ObjectMissing, ObjectDamaged) as error:
         raise MissingLeaves(
-            f"leaf {name.hex()} is not in the store", remedy="put it, then commit", leaves=[name.hex()]
+            f"leaf {name.hex()} is not in the store, or damaged there",
+            remedy="put it, then commit",
+            leaves=[name.hex()],
         ) from error
+
+
+def _base_leaf(store: ObjectStore, name: bytes) -> bytes | None:
+    """A leaf of the base; None where the store cannot read it: see `base_ids`."""
+    try:
+        return store.read_leaf(name)
+    except (ObjectMissing, ObjectDamaged):
+        return None
 
 
 def _count_used(ids: Iterable[bytes]) -> int:
@@ -92,8 +117,13 @@ def _count_used(ids: Iterable[bytes]) -> int:
 
 def base_ids(store: ObjectStore, base: DiskRootRow | None, start: int, count: int) -> bytes:
     """The chunk ids of `count` leaves of a disk's base from leaf `start`, 32 KiB each; zeros where the base
-    has none."""
-    if base is None:
+    has none, and where the store cannot read its root or leaf.
+
+    So an agent takes what is damaged for unknown and sends the leaf again, which heals it: leaves are small,
+    and the chunks below them are known.
+    """
+    node = _base_node(store, base)
+    if node is None:
         return ZERO_IDS * count
-    node = store.read_root(base.root)
-    return b"".join(store.read_leaf(node.leaf(index)) for index in range(start, start + count))
+    leaves = (_base_leaf(store, node.leaf(index)) for index in range(start, start + count))
+    return b"".join(ZERO_IDS if leaf is None else leaf for leaf in leaves)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.inquiry import Inquiry
 from app.agent.daemon.pipeline.leaves import LeafWork
 from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
+from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.service import Session
 from app.wire.chunks import ZERO_ID, name_of, possession_proof
-from app.wire.codec import Codec, encode
+from app.wire.codec import encode
 from app.wire.frames import ChunkRecord, PatchRecord, ProofRecord
 from app.wire.messages import HAVE_KNOWN, HAVE_PROVE, Counters
 from app.wire.patch import Patch, make_patch
@@ -39,11 +41,14 @@ class Hasher:
         segments: Channel[Segment],
         buffers: Channel[mmap.mmap],
         emit: Callable[[Outgoing], None],
+        packer: Packer,
     ) -> None:
         self._session = session
         self._segments = segments
         self._buffers = buffers
         self._emit = emit
+        self._packer = packer
+        self._inquiry = Inquiry()
 
     def run(self) -> None:
         """Work until the channel of segments is closed. Raises AgentError, Aborted."""
@@ -87,9 +92,10 @@ class Hasher:
 
     def _ask(self, segment: Segment, builder: FrameBuilder, candidates: list[Candidate]) -> list[Candidate]:
         """The candidates that the service lacks; possession is proved where it is asked for."""
-        if not candidates:
-            return []
+        if not candidates or not self._inquiry.is_due():
+            return candidates
         answers = self._session.have([candidate.id for candidate in candidates])
+        self._inquiry.learn(sum(answer in (HAVE_KNOWN, HAVE_PROVE) for answer in answers))
         missing, proofs, known = [], [], 0
         for candidate, answer in zip(candidates, answers, strict=True):
             if candidate.id in self._session.doubted or answer not in (HAVE_KNOWN, HAVE_PROVE):
@@ -109,12 +115,16 @@ class Hasher:
         for candidate in missing:
             patch = patches.get(candidate.id)
             if patch is None:
-                builder.add_chunk(_whole(candidate))
+                builder.add_chunk(self._whole(candidate))
                 sent += candidate.data.nbytes
             else:
                 builder.add_patch(_patched(candidate, patch))
                 patched += len(patch.data)
         segment.disk.tally.add(Counters(sent=sent, patched=patched))
+
+    def _whole(self, candidate: Candidate) -> ChunkRecord:
+        codec, packed = self._packer.pack(candidate.data)
+        return ChunkRecord(candidate.id, codec, candidate.data.nbytes, packed)
 
     def _patches(self, missing: list[Candidate]) -> dict[bytes, Patch]:
         """Patches, by the new chunk's id, for those that are small changes of the base's chunk."""
@@ -125,13 +135,6 @@ class Hasher:
         known = self._session.signatures([candidate.base for candidate in fit])
         made = {c.id: make_patch(c.data, signed) for c, signed in zip(fit, known, strict=True) if signed}
         return {name: patch for name, patch in made.items() if patch is not None and patch.extents}
-
-
-def _whole(candidate: Candidate) -> ChunkRecord:
-    codec, packed = encode(candidate.data)
-    # bytes that did not shrink are a view of the segment's buffer, which is used again
-    stored = bytes(packed) if codec is Codec.NONE else packed
-    return ChunkRecord(candidate.id, codec, candidate.data.nbytes, stored)
 
 
 def _patched(candidate: Candidate, patch: Patch) -> PatchRecord:

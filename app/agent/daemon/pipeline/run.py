@@ -18,6 +18,7 @@ from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey
 from app.agent.daemon.pipeline.outgoing import Outgoing
+from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.pipeline.sender import Sender
@@ -107,8 +108,9 @@ class _Round:
         self._buffers = Channel[mmap.mmap](crew, BUFFERS)
         self._segments = Channel[Segment](crew, BUFFERS)
         self._frames = Channel[Outgoing](crew, FRAMES)
-        self._sender = Sender(session, self._frames)
-        self._hasher = Hasher(session, self._segments, self._buffers, self._frames.put)
+        packer = Packer()
+        self._sender = Sender(session, self._frames, packer.sent)
+        self._hasher = Hasher(session, self._segments, self._buffers, self._frames.put, packer)
         self._stages = Stages(
             self._buffers,
             self._segments,

@@ -7,6 +7,7 @@ send.
 """
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -32,9 +33,13 @@ class Sender:
     """`redo` holds the leaves to be done again, `delivered` counts chunks that the service lacked and has
     now, and `stored_bytes` is what the store grew by."""
 
-    def __init__(self, session: Session, frames: Channel[Outgoing]) -> None:
+    def __init__(
+        self, session: Session, frames: Channel[Outgoing], told: Callable[[int, float], None]
+    ) -> None:
+        """`told` learns of each frame's bytes and the seconds that they took to go out."""
         self._session = session
         self._frames = frames
+        self._told = told
         self._limit = max(MIB, min(PUT_BYTES, session.limits.put_bytes // 2))
         self._most = self._limit
         self._patience = STALL_SECONDS
@@ -63,7 +68,9 @@ class Sender:
 
     def _send(self, outgoing: Outgoing) -> None:
         self._leaves.add(outgoing.leaf)
+        began = time.monotonic()
         if self._guarded(lambda: self._write(outgoing.frame)):
+            self._told(len(outgoing.frame), time.monotonic() - began)
             outgoing.tally.add(Counters(wire=len(outgoing.frame)))
 
     def _write(self, frame: bytes) -> None:
