@@ -1,0 +1,130 @@
+"""`python -m bench`: see docs/performance.md. Needs root, for network namespaces."""
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from bench.episode import Result, Setting, play
+from bench.floor import Floor, measure_floor
+from bench.images import Image, cached, working_copy
+from bench.network import network
+from bench.peers.registry import PEERS, missing_packages
+from bench.plan import Case, Data, Link, Plan, parse_size, size_text
+from bench.report import document, rows_of, tables
+
+NICE = 10
+"""The agent lowers its own priority by as much: so nobody is ahead, and nobody is disturbed."""
+
+W = TypeVar("W", bound=StrEnum)
+
+
+def main() -> int:
+    """Measure; the exit code."""
+    options = _parser().parse_args()
+    if options.packages:
+        print(" ".join(missing_packages(PEERS[name] for name in options.peers)))
+        return 0
+    plan = _plan(options)
+    if os.geteuid() != 0:
+        return _refuse("network namespaces need root: run it as root")
+    missing = missing_packages(PEERS[name] for name in plan.peers)
+    if missing:
+        return _refuse(f"packages are missing: apt-get install {' '.join(missing)}")
+    os.nice(max(0, NICE - os.nice(0)))
+    results, floors = _measure(plan)
+    print(tables(rows_of(results), plan.cases, floors))
+    if plan.output:
+        plan.output.write_text(document(plan, results, floors))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure replication against peers.")
+    parser.add_argument("--size", default="1GiB", help="of the disk (default: 1GiB)")
+    parser.add_argument("--runs", type=int, default=3, help="of which the medians are shown (default: 3)")
+    parser.add_argument("--cases", type=_words(Case), default=tuple(Case), help=_known(Case))
+    parser.add_argument("--links", type=_words(Link), default=tuple(Link), help=_known(Link))
+    parser.add_argument("--data", type=_words(Data), default=(Data.REALISTIC,), help=_known(Data))
+    parser.add_argument("--peers", type=_peers, default=tuple(PEERS), help=",".join(PEERS))
+    parser.add_argument("--packages", action="store_true", help="only list the packages that are missing")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write everything as JSON")
+    return parser
+
+
+def _known(words: type[StrEnum]) -> str:
+    return ",".join(word.value for word in words)
+
+
+def _words(words: type[W]) -> Callable[[str], tuple[W, ...]]:
+    """A parser of a comma-separated list of these words."""
+
+    def parse(text: str) -> tuple[W, ...]:
+        return tuple(words(part) for part in text.split(","))
+
+    parse.__name__ = words.__name__.lower()
+    return parse
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    unknown = [name for name in text.split(",") if name not in PEERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; known are {', '.join(PEERS)}")
+    return tuple(text.split(","))
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Plan(
+        size=parse_size(options.size),
+        runs=options.runs,
+        cases=options.cases,
+        links=options.links,
+        data=options.data,
+        peers=options.peers,
+        cache=home / "go2cloud-bench",
+        output=options.output,
+    )
+
+
+def _refuse(reason: str) -> int:
+    _tell(reason)
+    return 2
+
+
+def _tell(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def _measure(plan: Plan) -> tuple[list[Result], dict[Data, Floor]]:
+    results: list[Result] = []
+    floors: dict[Data, Floor] = {}
+    for data in plan.data:
+        pristine = cached(data, plan.size, plan.cache)
+        with tempfile.TemporaryDirectory(prefix="run-", dir=plan.cache) as folder:
+            image = working_copy(data, pristine, Path(folder))
+            _tell(f"{data}: {size_text(image.used)} of {size_text(image.size)} are in use")
+            for link in plan.links:
+                results += _on_link(plan, data, link, image, Path(folder))
+            floors[data] = measure_floor(image, Path(folder))
+    return results, floors
+
+
+def _on_link(plan: Plan, data: Data, link: Link, image: Image, folder: Path) -> list[Result]:
+    """Every peer in turn, as often as there are runs."""
+    results: list[Result] = []
+    with network(link) as joined:
+        setting = Setting(data, link, image, joined, folder)
+        for run in range(1, plan.runs + 1):
+            for name in plan.peers:
+                if data in PEERS[name].data:
+                    results += play(PEERS[name], run, setting, plan, _tell)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())
