@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import TypeVar
 
 from bench.episode import Result, Setting, play
@@ -36,6 +38,8 @@ def main() -> int:
     if missing:
         return _refuse(f"packages are missing: apt-get install {' '.join(missing)}")
     os.nice(max(0, NICE - os.nice(0)))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stopped)
     results, floors = _measure(plan)
     print(tables(rows_of(results), plan.cases, floors))
     if plan.output:
@@ -89,6 +93,11 @@ def _plan(options: argparse.Namespace) -> Plan:
         cache=home / "go2cloud-bench",
         output=options.output,
     )
+
+
+def _stopped(number: int, _frame: FrameType | None) -> None:
+    """Unwind, so that processes are ended and namespaces removed."""
+    raise SystemExit(128 + number)
 
 
 def _refuse(reason: str) -> int:

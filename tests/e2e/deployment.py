@@ -17,7 +17,7 @@ from app.contract.resources.access import InstallTokenCreate
 from app.kit.settings import DatabaseSettings, RedisSettings
 from tests.services.processes import free_port
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 STOP_SECONDS = 40.0
 USER = "tester"
 PROGRAM = (sys.executable, "-m", "app")
@@ -180,10 +180,17 @@ def three_roles(folder: Path, database: DatabaseSettings, redis: RedisSettings) 
     yield from run_deployment(Deployment(folder, basic_environment(folder) | services, ports))
 
 
-def run_deployment(deployment: Deployment) -> Iterator[Deployment]:
-    """Set it up, start it, and end it well: nothing of it runs afterwards."""
+def set_up(deployment: Deployment) -> None:
+    """Make the schema and an administrator, as an operator does."""
     deployment.command("db", "upgrade")
     deployment.password = deployment.command("admin", "create", USER).strip()
+
+
+def run_deployment(
+    deployment: Deployment, set_up: Callable[[Deployment], None] = set_up
+) -> Iterator[Deployment]:
+    """Set it up, start it, and end it well: nothing of it runs afterwards."""
+    set_up(deployment)
     deployment.start()
     try:
         yield deployment

@@ -21,6 +21,10 @@ from app.wire.messages import Inventory, Poll, Polled, Release
 
 LONGEST_WAIT: Final = 15
 """Seconds of one long poll. A connection that died silently is noticed soon after."""
+POLL_ATTEMPTS: Final = 2
+"""The loop repeats polls by itself, so that an absent service is noticed, and told, early."""
+GREETING_ATTEMPTS: Final = 8
+"""Of a single synchronisation: some 20 seconds, then the user learns that nobody answers."""
 DENIALS: Final = 3
 """The daemon ends when it is denied so often in a row: one denial may come of a request that was garbled."""
 _FIRST_RETRY: Final = 2.0
@@ -54,7 +58,7 @@ class Daemon:
     def once(self) -> SyncResult:
         """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes."""
         try:
-            return self._sync(self._greet())
+            return self._sync(self._greet(GREETING_ATTEMPTS))
         finally:
             self._release()
 
@@ -67,8 +71,8 @@ class Daemon:
         finally:
             self._release()
 
-    def _greet(self) -> Polled:
-        return self._service.poll(Poll(self._instance, "idle", inventory=self._inventory()))
+    def _greet(self, attempts: int = POLL_ATTEMPTS) -> Polled:
+        return self._service.poll(Poll(self._instance, "idle", inventory=self._inventory()), attempts)
 
     def _serve(self) -> None:
         polled, due = self._until_good(self._greet), time.monotonic()
@@ -86,7 +90,7 @@ class Daemon:
         return wanted and time.monotonic() >= due
 
     def _poll(self, wait: int) -> Polled:
-        return self._service.poll(Poll(self._instance, "idle", wait))
+        return self._service.poll(Poll(self._instance, "idle", wait), POLL_ATTEMPTS)
 
     def _until_good(self, ask: Callable[[], Polled]) -> Polled:
         """Repeat until the service answers; another live instance is waited out too.

@@ -98,9 +98,10 @@ class Synchroniser:
         raise AssertionError("unreachable")
 
     def _attempt(self, doubted: set[bytes]) -> SyncResult:
-        started, source_time = time.monotonic(), datetime.now(UTC)
+        started = time.monotonic()
         with _opened(self._named) as disks:
             session = self._service.open(Open(self._instance, "", tuple(disk.disk for disk in disks)))
+            source_time = datetime.now(UTC)  # later than all that sessions before this one committed
             session.doubted |= doubted
             passes = self._passes(disks, session)
             runner = PassRunner(session, passes, self._stop)
