@@ -236,8 +236,8 @@ class ObjectStore:
         return sorted(listed, key=lambda item: (item.name.server, item.name.number, item.name.id))
 
     def delete_checkpoint(self, name: CheckpointName) -> None:
-        """Remove the commit marker, then the file; harmless when they are gone."""
-        self.backend.delete(name.marker)
+        """Remove the commit marker, durably, then the file; harmless when they are gone."""
+        self.backend.delete(name.marker, durable=True)
         self.backend.delete(name.key)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import pytest
 import trustme
@@ -162,6 +162,22 @@ def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_one(
     far.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
     assert service.poll(POLL).command == "none"
     far.close()
+
+
+def test_a_service_that_was_away_is_found_again(connect: Connect) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as url:
+        service = connect(url)
+        service.link.send(Request("GET", "/x"))
+        time.sleep(0.1)  # it hangs up behind its answer
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("app.agent.daemon.link.link.connect", refused)
+            with pytest.raises(LinkError):
+                service.link.send(Request("GET", "/x"), attempts=1)
+        assert service.link.send(Request("GET", "/x")) == b"{}"
+
+
+def refused(_endpoint: Endpoint) -> NoReturn:
+    raise LinkError("connection refused")
 
 
 def test_a_connection_on_which_nothing_moves_is_given_up_and_the_next_attempt_is_more_patient(

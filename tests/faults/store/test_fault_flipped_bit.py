@@ -5,9 +5,11 @@ base is unknown there and sends the leaves again; a checkpoint file or marker is
 database by the check that found it.
 """
 
+import asyncio
 import errno
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,7 +32,7 @@ from app.wire.chunks import BLOCK, CHUNK_SIZE, chunk_id
 from app.wire.codec import Codec
 from app.wire.frames import encode_patches
 from tests.faults.store.rescan_agent import RescanAgent
-from tests.faults.store.sample_disk import patches
+from tests.faults.store.sample_disk import KEY, patches
 from tests.faults.store.store_ledger import Ledger
 from tests.faults.store.store_services import (
     ClockedCalls,
@@ -39,9 +41,9 @@ from tests.faults.store.store_services import (
     opened,
     prepared,
 )
-from tests.replication.agent_double import AgentDouble
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
+LATER_BY = timedelta(minutes=10)
 SOURCE = random.Random("flips")
 A, B, C, D = (SOURCE.randbytes(CHUNK_SIZE) for _ in range(4))
 EDITED = A[:BLOCK] + SOURCE.randbytes(BLOCK) + A[2 * BLOCK :]
@@ -110,24 +112,53 @@ class Flipped:
         assert await head_differs(self.services, self.agent.server) == []
 
 
-@pytest.fixture
-async def flipped(tmp_path: Path) -> AsyncIterator[Flipped]:
-    clock = ManualClock(START)
-    places = Places(tmp_path / "store", tmp_path / "database" / "go2cloud.db")
-    server = await prepared(places, START)
-    calls = BadSectors(clock)
-    async with opened(places, clock, calls) as services:
+@dataclass(frozen=True)
+class Prepared:
+    """Store and database with the two checkpoints, to be copied for each test."""
+
+    folder: Path
+    server: str
+
+    @property
+    def places(self) -> Places:
+        """Where they lie."""
+        return Places(self.folder / "store", self.folder / "database" / "go2cloud.db")
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    folder = tmp_path_factory.mktemp("flips")
+    return asyncio.run(_prepare(folder))
+
+
+async def _prepare(folder: Path) -> Prepared:
+    places = Prepared(folder, "").places
+    clock, server = ManualClock(START), await prepared(places, START)
+    async with opened(places, clock, ClockedCalls(clock)) as services:
         agent = RescanAgent(services, server)
         await agent.rescan(BEFORE)
-        double = AgentDouble(services, server)
-        await double.open({"disk-a": len(NOW)})
-        await double.put(encode_patches(list(patches(BEFORE, NOW))))
-        clock.advance(timedelta(minutes=10))
+        await agent.open({KEY: len(NOW)})
+        await agent.put(encode_patches(list(patches(BEFORE, NOW))))
+        clock.advance(LATER_BY)
         await agent.rescan(NOW)
-        world = Flipped(services, agent, clock, calls, places.store)
+    return Prepared(folder, server)
+
+
+@pytest.fixture
+async def flipped(two_checkpoints: Prepared, tmp_path: Path) -> AsyncIterator[Flipped]:
+    shutil.copytree(two_checkpoints.folder, tmp_path / "copy")
+    copy = Prepared(tmp_path / "copy", two_checkpoints.server)
+    clock = ManualClock(START + LATER_BY)
+    calls = BadSectors(clock)
+    async with opened(copy.places, clock, calls) as services:
+        agent = RescanAgent(services, copy.server)
+        world = Flipped(services, agent, clock, calls, copy.places.store)
         assert world.pack_of(EDITED)[1].codec is Codec.DELTA
-        await world.assert_whole()
         yield world
+
+
+async def test_what_nothing_happened_to_is_whole(flipped: Flipped) -> None:
+    await flipped.assert_whole()
 
 
 def flip(file: Path, at: int) -> None:

@@ -57,16 +57,9 @@ async def test_a_run_in_which_any_one_call_fails_loses_and_harms_nothing(
 
 @pytest.mark.slow
 def test_a_run_in_which_a_call_of_the_c_library_fails_loses_and_harms_nothing(ledger: Ledger) -> None:
-    program = [
-        sys.executable,
-        "-m",
-        "tests.faults.store.fiu_main",
-        "--seed",
-        FIU_SEED,
-        "--runs",
-        str(FIU_RUNS),
-    ]
-    command = [required_binary("fiu-run", "fiu-utils"), "-x", *program]
+    options = ("--seed", FIU_SEED, "--runs", str(FIU_RUNS))
+    program = (sys.executable, "-m", "tests.faults.store.fiu_main", *options)
+    command = (required_binary("fiu-run", "fiu-utils"), "-x", *program)
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.stdout, f"the runs ended with {done.returncode}:\n{done.stderr[-4000:]}"
     outcome = Outcome(**json.loads(done.stdout.splitlines()[-1]))

@@ -110,10 +110,8 @@ class Link:
         return f"{self.endpoint.path}/agent/v1{path}"
 
     def _send_fresh_if_stale(self, request: Request) -> bytes:
-        kept: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
-        if kept is not None and kept.sock is not None and not is_quiet(kept.sock):
-            self.discard(kept)
-        elif kept is not None:
+        kept = self._take_kept()
+        if kept is not None:
             try:
                 return self._send_on(kept, request)
             except LinkError as error:
@@ -122,12 +120,21 @@ class Link:
                 self._stop.check()
         return self._send_on(self.open_connection(), request)
 
-    def _send_on(self, connection: http.client.HTTPConnection, request: Request) -> bytes:
+    def _take_kept(self) -> http.client.HTTPConnection | None:
+        """This thread's connection, if it has one on which the next answer will be its own."""
+        kept: http.client.HTTPConnection | None = getattr(self._mine, "connection", None)
         self._mine.connection = None
+        if kept is None or (kept.sock is not None and is_quiet(kept.sock)):
+            return kept
+        self.discard(kept)
+        return None
+
+    def _send_on(self, connection: http.client.HTTPConnection, request: Request) -> bytes:
         is_reusable = False
         try:
             with translated(self.endpoint):
-                assert connection.sock is not None
+                if connection.sock is None:
+                    raise ConnectionAbortedError("it was closed by another thread")
                 connection.sock.settimeout(request.timeout)
                 self._write(connection, request)
                 response = connection.getresponse()

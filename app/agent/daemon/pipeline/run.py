@@ -41,6 +41,7 @@ class PassRunner:
         self._session = session
         self._disks = disks
         self._stop = stop
+        self._lost = 0
         self.stored_bytes = 0
 
     def run(self) -> None:
@@ -74,8 +75,9 @@ class PassRunner:
     def _round(self, todo: list[LeafKey]) -> tuple[set[LeafKey], int]:
         """The leaves to be done again, and how many chunks the service got that it lacked."""
         with _stoppable_crew(self._stop) as crew:
-            work = _Round(crew, self._session, self._disks, todo)
+            work = _Round(crew, self._session, self._disks, todo, self._lost)
             again = work.run()
+        self._lost = work.lost
         self.stored_bytes += work.stored_bytes
         return again, work.delivered
 
@@ -101,7 +103,7 @@ class _Round:
     """The threads and channels of one round."""
 
     def __init__(
-        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], todo: list[LeafKey]
+        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], todo: list[LeafKey], lost: int
     ) -> None:
         self._crew = crew
         self._disks = Channel[tuple[DiskPass, list[LeafKey]]](crew, len(disks))
@@ -109,7 +111,7 @@ class _Round:
         self._segments = Channel[Segment](crew, BUFFERS)
         self._frames = Channel[Outgoing](crew, FRAMES)
         packer = Packer()
-        self._sender = Sender(session, self._frames, packer.sent)
+        self._sender = Sender(session, self._frames, packer.sent, lost)
         self._hasher = Hasher(session, self._segments, self._buffers, self._frames.put, packer)
         self._stages = Stages(
             self._buffers,
@@ -127,6 +129,11 @@ class _Round:
     def stored_bytes(self) -> int:
         """What the store grew by."""
         return self._sender.stored_bytes
+
+    @property
+    def lost(self) -> int:
+        """How many requests in a row went wrong at the end."""
+        return self._sender.lost
 
     @property
     def delivered(self) -> int:

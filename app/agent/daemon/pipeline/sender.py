@@ -34,9 +34,10 @@ class Sender:
     now, and `stored_bytes` is what the store grew by."""
 
     def __init__(
-        self, session: Session, frames: Channel[Outgoing], told: Callable[[int, float], None]
+        self, session: Session, frames: Channel[Outgoing], told: Callable[[int, float], None], lost: int = 0
     ) -> None:
-        """`told` learns of each frame's bytes and the seconds that they took to go out."""
+        """`told` learns of each frame's bytes and the seconds that they took to go out; `lost` requests in a
+        row went wrong before."""
         self._session = session
         self._frames = frames
         self._told = told
@@ -45,7 +46,7 @@ class Sender:
         self._patience = STALL_SECONDS
         self._put: PutStream | None = None
         self._leaves: set[LeafKey] = set()
-        self._lost = 0
+        self.lost = lost
         self.redo: set[LeafKey] = set()
         self.stored_bytes = 0
         self.delivered = 0
@@ -91,7 +92,7 @@ class Sender:
     def _take(self, result: PutResult) -> None:
         self.stored_bytes += result.stored_bytes
         self.delivered += result.stored
-        self._lost = 0
+        self.lost = 0
         self._patience = STALL_SECONDS
         self._most = min(self._limit, self._most * 2)
         if result.refused:
@@ -107,14 +108,14 @@ class Sender:
             raise
         except LinkError as error:
             self._lose(error)
-            if self._lost >= MAX_LOST:
+            if self.lost >= MAX_LOST:
                 raise
-            self._session.pause(self._lost)
+            self._session.pause(self.lost)
             return False
         return True
 
     def _lose(self, error: LinkError) -> None:
-        self._lost += 1
+        self.lost += 1
         self._drop()
         self.redo |= self._leaves
         self._leaves = set()
