@@ -13,7 +13,7 @@ APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive 
 TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
   qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl
 
-.PHONY: help setup apt check lint types rooms test test-faults test-fast demo run bench openapi clean
+.PHONY: help setup apt check lint types rooms test test-faults test-fast torture fuzz demo run bench openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,15 +47,25 @@ types:
 rooms:
 	$(RUN) lint-imports
 
-test: setup apt ## All tests but fault injection: fast ones first, then those that need root or real services
+test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
 	$(RUN) pytest --ignore=tests/faults -m "not root and not service and not slow"
 	$(RUN) pytest --ignore=tests/faults -m "root or service or slow"
+	$(RUN) pytest tests/faults
 
 test-faults: setup apt ## Fault injection: power cuts, failing I/O, kills, a hostile network, the protocol model
 	$(RUN) pytest tests/faults
 
 test-fast: setup ## Only the tests that need neither root nor services
 	$(RUN) pytest --ignore=tests/faults -m "not root and not service and not slow"
+
+MINUTES ?= 30
+SEED ?= 10000
+
+torture: setup apt ## Fault injection at length: MINUTES=30 SEED=10000
+	$(RUN) python -m tests.torture --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: setup ## Fuzz the parsers of frames and packs by coverage: MINUTES=30
+	$(UV) run --frozen --with atheris python -m tests.torture.store_parsers --minutes $(MINUTES)
 
 demo: setup ## The main job end to end: replicate a disk, change it, replicate the delta, export, compare
 	$(RUN) go2cloud demo

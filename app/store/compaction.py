@@ -119,9 +119,11 @@ def _agrees(examination: PackExamination, sparse: Sparse) -> bool:
 async def _moved(
     objects: ObjectStore, index: GarbageIndex, sealed: SealedPack, group: Sequence[Sparse]
 ) -> bool:
+    registration = objects.registration()
     await asyncio.to_thread(objects.write_pack, sealed, reserved=True)
     chunks = {entry.id: Location.of(sealed.name, entry) for entry in sealed.entries}
     old = tuple(Candidate(sparse.pack.name, sparse.pack.reference) for sparse in group)
     owner = sealed.owner
-    new = CompactedPack(sealed.name, owner.project, owner.server, sealed.size, sealed.raw_bytes, chunks, old)
+    sizes = (sealed.size, sealed.raw_bytes)
+    new = CompactedPack(sealed.name, owner.project, owner.server, *sizes, chunks, old, registration)
     return await index.relocate(new, objects.clock.now())

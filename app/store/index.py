@@ -8,9 +8,11 @@ A commit locks the rows of everything that it newly refers to (the packs of its 
 delta records, and its leaves and roots), demands `live`, and adds one to their `reference`. Collection reads
 `reference` before it looks what is reachable, and condemns only where it is still the same. What is condemned
 is never referred to again: a condemned pack's chunk rows are gone, so its chunks count as unknown and are put
-anew under another name; a condemned node becomes live only by being put again. Putting registers a row soon
-after the object was written, at the latest within half the grace period: until then only the object's age
-protects it.
+anew under another name; a condemned node becomes live only by being put again.
+
+Until a written object has its row, only its age protects it. So whoever writes one notes before until when
+the row may come (`Registration`), and a row that would come later is refused in its own transaction: a
+process that was paused in between must not vouch for an object that was collected as an orphan meanwhile.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,6 +22,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from app.store.checkpointfile import CheckpointFile, CheckpointName
+from app.store.errors import StoreUnavailable
 from app.store.layout import NodeKind
 from app.store.pack import PackEntry
 from app.wire.codec import Codec
@@ -54,6 +57,25 @@ class ObjectState(StrEnum):
 
     LIVE = "live"
     CONDEMNED = "condemned"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Until when an object that is written from now on may get its row."""
+
+    until: datetime
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the object may be gone before a transaction that began at `now` ends."""
+        return now > self.until
+
+    def require(self, now: datetime) -> None:
+        """Raises StoreUnavailable when it is too late: the object counts as lost."""
+        if self.is_over(now):
+            raise StoreUnavailable(
+                f"this process was held up: what it wrote had to be registered by {self.until.isoformat()}",
+                remedy="send it again; see why the process stood still (a frozen node, a paused machine)",
+            )
 
 
 @dataclass(frozen=True)
@@ -183,6 +205,7 @@ class CompactedPack:
     raw_bytes: int
     chunks: Mapping[bytes, Location]
     old: tuple[Candidate, ...]
+    registration: Registration
 
 
 class GarbageIndex(ContentIndex, Protocol):
@@ -209,8 +232,8 @@ class GarbageIndex(ContentIndex, Protocol):
     async def relocate(self, new: CompactedPack, now: datetime) -> bool:
         """Insert the new pack live, point its chunks' rows from the old packs to it, condemn the old ones.
 
-        Does nothing and says False unless each old pack could be condemned by the rule of `condemn`. A row
-        that no longer points into an old pack stays as it is.
+        Does nothing and says False unless each old pack could be condemned by the rule of `condemn`, and when
+        it comes too late for the new one. A row that no longer points into an old pack stays as it is.
         """
         ...
 

@@ -15,7 +15,7 @@ from app.store import checkpointfile, layout
 from app.store.backend import Backend, ObjectInfo
 from app.store.checkpointfile import CheckpointFile, CheckpointName
 from app.store.errors import ObjectDamaged, ObjectMissing
-from app.store.index import Location
+from app.store.index import Location, Registration
 from app.store.layout import NodeKind, StoredNode, StoredPack
 from app.store.pack import MAX_PACK_BYTES, TRAILER, PackIndex, SealedPack, parse_footer, parse_trailer
 from app.store.packcheck import PackExamination, examine
@@ -25,6 +25,9 @@ from app.wire.frames import MAX_ROOT_PAYLOAD
 from app.wire.tree import LEAF_BYTES, ZERO_IDS, ZERO_LEAF, RootNode, leaf_hash
 
 DEFAULT_GRACE: Final = timedelta(days=1)
+_YOUNG: Final = 0.25
+"""The share of the grace for which a writing of a node serves again, and the share in which the row of what
+was written must come: together half, so that the other half is left for the transaction itself."""
 _MOST_REMEMBERED: Final = 100_000
 
 
@@ -50,6 +53,10 @@ class ObjectStore:
         self.grace = grace
         self._written: dict[tuple[NodeKind, bytes], datetime] = {}
         self._guard = Lock()
+
+    def registration(self) -> Registration:
+        """Noted before an object is written: until when its row may come."""
+        return Registration(self.clock.now() + self.grace * _YOUNG)
 
     # packs
 
@@ -111,7 +118,7 @@ class ObjectStore:
     def write_leaf(self, ids: Buffer) -> bytes:
         """Store a leaf of LEAF_BYTES durably and return its hash; a leaf of zeros is not stored.
 
-        The caller registers the leaf in the index right after. Raises StoreFull, StoreUnavailable.
+        The caller notes its `registration` first. Raises StoreFull, StoreUnavailable.
         """
         name = leaf_hash(ids)
         if name != ZERO_LEAF:
@@ -148,14 +155,14 @@ class ObjectStore:
         self.backend.delete(node.info.name)
 
     def _write_node(self, kind: NodeKind, name: bytes, data: Buffer, *, reserved: bool) -> None:
-        """Write a node unless this process did so within half the grace: that writing cannot be old yet.
+        """Write a node unless this process did so not long ago: that writing cannot be old yet.
 
         A node that could not be read since is written in any case, which heals it.
         """
         now = self.clock.now()
         with self._guard:
             before = self._written.get((kind, name))
-        if before is not None and now - before < self.grace / 2:
+        if before is not None and now - before < self.grace * _YOUNG:
             return
         self.backend.put(layout.new_node_key(kind, name), [data], reserved=reserved)
         with self._guard:

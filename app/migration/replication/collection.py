@@ -67,6 +67,8 @@ class DatabaseGarbageIndex(DatabaseIndex):
         """Point chunks from the old packs to the new one and condemn those; see `GarbageIndex`."""
 
         async def work(uow: UnitOfWork) -> bool:
+            if new.registration.is_over(uow.now):
+                return False
             for old in new.old:
                 if not await _condemn(uow, PackRow, old, now):
                     raise _StillUsed

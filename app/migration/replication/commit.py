@@ -42,6 +42,7 @@ from app.migration.servers.states import after_checkpoint
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.migration.services import Services
 from app.store.checkpointfile import CheckpointFile, CheckpointName
+from app.store.index import Registration
 from app.store.objects import ObjectStore
 from app.wire.messages import Commit, Committed, Counters, DiskRoot, Range
 
@@ -69,8 +70,9 @@ async def commit(services: Services, server_id: str, session_id: str, message: C
 
     An agent repeats a commit that takes long: the repetition waits here for the one that is under way.
 
-    Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, Invalid. Nothing is half-written:
-    what a refused commit leaves behind is an unmarked checkpoint file, which garbage collection removes.
+    Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, Invalid, and StoreUnavailable
+    after a long pause of this process. Nothing is half-written: what a refused commit leaves behind is an
+    unmarked checkpoint file, which garbage collection removes.
     """
     async with services.commits.of(session_id):
         return await _commit_once(services, server_id, session_id, message)
@@ -82,9 +84,10 @@ async def _commit_once(services: Services, server_id: str, session_id: str, mess
         return done
     prepared = await _prepare(services, scope, message)
     file = await _file(services, prepared)
+    registration = services.store.registration()
     await asyncio.to_thread(services.store.write_checkpoint, file)
     try:
-        await services.database.run(lambda uow: _commit(uow, scope, prepared))
+        await services.database.run(lambda uow: _commit(uow, scope, prepared, registration))
     except (CommitUncertain, Fenced):
         _, done = await _earlier_try(services, server_id, session_id, message)
         if done is None:
@@ -277,8 +280,11 @@ async def _file(services: Services, prepared: Prepared) -> CheckpointFile:
     return checkpoint_file(prepared.checkpoint, prepared.roots, counters, names)
 
 
-async def _commit(uow: UnitOfWork, scope: SessionScope, prepared: Prepared) -> None:
+async def _commit(
+    uow: UnitOfWork, scope: SessionScope, prepared: Prepared, registration: Registration
+) -> None:
     """The transaction: the head is moved, everything referred to is live, the checkpoint exists."""
+    registration.require(uow.now)
     await _move_head(uow, scope, prepared.checkpoint)
     await _refer(uow, PackRow, prepared.packs, MissingChunks)
     leaves = frozenset().union(*(tree.fresh_leaves for tree in prepared.trees))

@@ -11,6 +11,7 @@ from app.migration.replication.sessions import SessionScope
 from app.migration.replication.statements import insert_ignoring
 from app.migration.replication.tables import NodeRow
 from app.migration.services import Services
+from app.store.index import Registration
 from app.store.layout import NodeKind
 from app.wire.buffers import Buffer
 from app.wire.tree import ZERO_LEAF, RootNode
@@ -19,17 +20,33 @@ from app.wire.tree import ZERO_LEAF, RootNode
 async def write_leaves(services: Services, scope: SessionScope, leaves: Sequence[Buffer]) -> int:
     """Store leaves (32 KiB of ids each). Returns how many there were. Raises StoreFull."""
     store = services.store
+    registration = store.registration()
     names = await asyncio.to_thread(lambda: {store.write_leaf(leaf) for leaf in leaves})
     names.discard(ZERO_LEAF)
-    await services.database.run(lambda uow: _make_live(uow, scope, NodeKind.LEAF, names))
+    await _register(services, scope, NodeKind.LEAF, names, registration)
     return len(leaves)
 
 
 async def write_roots(services: Services, scope: SessionScope, nodes: Sequence[RootNode]) -> None:
     """Store the root nodes of a commit. Raises StoreFull."""
     store = services.store
+    registration = store.registration()
     names = await asyncio.to_thread(lambda: {store.write_root(node) for node in nodes})
-    await services.database.run(lambda uow: _make_live(uow, scope, NodeKind.ROOT, names))
+    await _register(services, scope, NodeKind.ROOT, names, registration)
+
+
+async def _register(
+    services: Services,
+    scope: SessionScope,
+    kind: NodeKind,
+    names: Iterable[bytes],
+    registration: Registration,
+) -> None:
+    async def work(uow: UnitOfWork) -> None:
+        registration.require(uow.now)
+        await _make_live(uow, scope, kind, names)
+
+    await services.database.run(work)
 
 
 async def _make_live(uow: UnitOfWork, scope: SessionScope, kind: NodeKind, names: Iterable[bytes]) -> None:

@@ -54,9 +54,11 @@ class PackStream:
             await writing
 
     async def _write(self, builder: PackBuilder) -> None:
+        registration = self._services.store.registration()
         pack = await asyncio.to_thread(self._write_durably, builder)
 
         async def record(uow: UnitOfWork) -> None:
+            registration.require(uow.now)
             await record_pack(uow, self._scope, pack)
 
         await self._services.database.run(record)

@@ -16,7 +16,7 @@ PLAGUES = (
     Plague(Harm.HALF_OPEN, every=2 * MIB),
     Plague(Harm.CAP, rate=4 * MIB),
     Plague(Harm.DELAY),
-    Plague(Harm.FLIP),
+    Plague(Harm.FLIP, every=MIB // 4),
     Plague(Harm.TRUNCATE),
     Plague(Harm.LOSE),
     Plague(Harm.DUPLICATE),

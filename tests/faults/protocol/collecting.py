@@ -74,7 +74,7 @@ class Service(Commits):
             yield TX
             if self.rows.pinned(row.id):
                 yield from self.put_object(("marker", row.id))
-                self._registered(("marker", row.id))
+                self.rows.changes += 1
                 continue
             self.rows.checkpoints.pop(row.id, None)
             yield DELETE
@@ -140,7 +140,7 @@ class Service(Commits):
             yield READ
             if self.store.get(("file", name)):
                 yield from self.put_object(("marker", name))
-                self._registered(("marker", name))
+                self.rows.changes += 1
         if bare:
             yield SCAN["checkpoints"]
             left = set(self.rows.checkpoints)
@@ -198,8 +198,6 @@ class Service(Commits):
         """Deltas whose base went cannot be read: nobody should take them for known."""
         chunks = self.rows.chunks
         while lost := [n for n, row in chunks.items() if row.base is not None and row.base not in chunks]:
-            if self.breaks(Mutant.STRANDED_DELTAS_KNOWN):
-                return
             for name in lost:
                 del chunks[name]
 
@@ -240,13 +238,13 @@ class Service(Commits):
         live = {chunk: row for name in old for chunk, row in sparse[name].items()}
         new = self.rows.new_id()
         records = tuple(Record(chunk, row.base, row.depth) for chunk, row in live.items())
+        begun = self.now
         yield from self.put_object(("pack", new), records)
         at = self.now
         yield TX
-        if not self._relocate(ObjectRow(server, None, at), new, old, live):
-            self.unregistered.pop(("pack", new), None)
+        if not self.in_time(begun) or not self._relocate(ObjectRow(server, None, at), new, old, live):
             return 0
-        self._registered(("pack", new))
+        self.rows.changes += 1
         return len(old)
 
     def _relocate(self, row: ObjectRow, new: int, old: dict[int, int], live: dict[int, ChunkRow]) -> bool:

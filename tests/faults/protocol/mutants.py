@@ -16,7 +16,7 @@ class Mutant(Enum):
     GRANT_WITHOUT_PROOF = "a proof of possession is not checked"
     CHECKPOINTS_LISTED_FIRST = "garbage collection lists checkpoints before it notes `reference`"
     DELTAS_LISTED_BY_PACK = "garbage collection looks for deltas only in the packs that it listed before"
-    STRANDED_DELTAS_KNOWN = "a delta whose base is gone counts as known for good"
+    LATE_ROWS = "a paused put registers what it wrote, however late"
     TWINS_BREAK_COMMIT = "the commit moves the head last, after inserting the numbered checkpoint"
     EVENTS_AT_ISSUE = "the tracker takes a write when it is issued, not when it is complete"
     GAP_IGNORED = "lost tracker events do not lead to a rescan"

@@ -23,7 +23,7 @@ from tests.faults.protocol.storage import (
     readable,
     refuse,
 )
-from tests.faults.protocol.words import GRACE, PUT, READ, SYNC, TX, ZERO_LEAF, Ids, Refusal, Root
+from tests.faults.protocol.words import PUT, READ, SYNC, TX, ZERO_LEAF, Ids, Refusal, Root
 
 T = TypeVar("T")
 Steps = Generator[str, None, T]
@@ -53,14 +53,11 @@ class Rules:
         self.rows = Rows({name: ServerRow() for name in servers})
         self.store = Objects()
         self.written: dict[tuple[str, Ids | Root], int] = {}
-        self.unregistered: dict[Key, int] = {}
-        """Objects that were put and have no row yet, and since when: time must not pass them by half the
-        grace, which is what the store asks of its users."""
 
     def crash(self) -> None:
         """The process is gone, and with it what the store had not made durable."""
         self.store.crash()
-        self.written, self.unregistered = {}, {}
+        self.written = {}
 
     def breaks(self, mutant: Mutant) -> bool:
         """Whether this rule is the broken one."""
@@ -189,19 +186,24 @@ class Rules:
         return len(proved)
 
     def put_object(self, key: Key, records: tuple[Record, ...] = ()) -> Steps[None]:
-        """Write, then fsync; the row comes later."""
+        """Write, then fsync; the row comes later, at the latest `REGISTER` after the writing was begun."""
         yield PUT[str(key[0])]
         self.store.write(key, self.now, records)
-        self.unregistered[key] = self.now
         if not self.breaks(Mutant.ACK_BEFORE_FSYNC):
             yield SYNC
             self.store.sync(key)
 
+    def in_time(self, begun: int) -> bool:
+        """`Registration`: whether what was written since `begun` cannot have been collected yet."""
+        return self.now - begun <= words.REGISTER or self.breaks(Mutant.LATE_ROWS)
+
     def _write_pack(self, scope: Scope, records: tuple[Record, ...]) -> Steps[None]:
         in_place = self.breaks(Mutant.IN_PLACE_WRITES)
         name = -1 - sorted(self.shape).index(scope.server) if in_place else self.rows.new_id()
+        begun = self.now
         yield from self.put_object(("pack", name), records)
         yield TX
+        refuse(not self.in_time(begun), "STORE_UNAVAILABLE")
         self._record_pack(scope, name, records)
 
     def _record_pack(self, scope: Scope, name: int, records: tuple[Record, ...]) -> None:
@@ -215,26 +217,21 @@ class Rules:
                 rows.grants.add((scope.server, record.id))
             else:
                 rows.chunks[record.id] = ChunkRow(name, record.base, record.depth)
-        self._registered(("pack", name))
-
-    def _registered(self, key: Key) -> None:
-        self.unregistered.pop(key, None)
         self.rows.changes += 1
 
     def _write_nodes(self, scope: Scope, kind: str, names: Iterable[Ids | Root]) -> Steps[None]:
         """`write_leaves`, `write_roots`: durable first, then a live row. A young writing is not repeated."""
-        keys: list[Key] = []
+        begun = self.now
         for name in dict.fromkeys(names):
             before = self.written.get((kind, name))
-            if before is None or self.now - before >= GRACE // 2:
+            if before is None or self.now - before >= words.REGISTER:
                 started = self.now
-                keys.append((kind, name, self.rows.new_id()))
-                yield from self.put_object(keys[-1])
+                yield from self.put_object((kind, name, self.rows.new_id()))
                 self.written[kind, name] = started
         yield TX
+        refuse(not self.in_time(begun), "STORE_UNAVAILABLE")
         for name in dict.fromkeys(names):
             row = self.rows.nodes.setdefault((kind, name), ObjectRow("", None, self.now))
             row.condemned_at, row.session = None, scope.session
             row.reference += 1
-        for key in keys:
-            self._registered(key)
+        self.rows.changes += 1

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.migration.replication.errors import MissingChunks, MissingLeaves
+from app.migration.replication import collection
+from app.migration.replication.errors import Fenced, MissingChunks, MissingLeaves
+from app.migration.replication.index import DatabaseIndex
+from app.store.errors import StoreUnavailable
 from app.wire.messages import Committed, Opened
 from tests.faults.protocol import translation, words
 from tests.faults.protocol.collecting import EPOCH
@@ -139,6 +142,43 @@ async def test_a_disk_can_return_to_a_delta_whose_base_was_collected(real: RealS
     await actor.collect()
     await actor.collect()
     assert await converges(actor, (2, 3))
+    await is_whole(real)
+
+
+async def test_it_could_not_if_a_delta_without_its_base_counted_as_known(
+    real: RealService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DatabaseIndex, "mark_damaged", _forgetful)
+    monkeypatch.setattr(collection, "_drop_baseless", _forgetful)
+    actor = Actor(real)
+    await actor.replicate((1, ZERO), words.Chunks((1,)))
+    await actor.replicate((2, 3), words.Patches(((2, 1),)), words.Chunks((3,)))
+    await actor.replicate((4, 3), words.Chunks((4,)))
+    await actor.collect()
+    await actor.collect()
+    assert not await converges(actor, (2, 3))
+
+
+async def _forgetful(*ignored: object) -> None:
+    """A broken rule: what it should do is not done."""
+
+
+@pytest.mark.parametrize("held_at", range(4))
+async def test_a_put_that_was_paused_for_longer_than_the_grace_is_not_acknowledged(
+    real: RealService, held_at: int
+) -> None:
+    actor = Actor(real)
+    await actor.open()
+    put = Held()
+    await put.start(actor.put(words.Chunks((1, 2)), words.LeafFrame(((1, 2),))))
+    for _ in range(held_at):
+        await put.go_on()
+    await actor.collect()
+    while put.point is not None:
+        await put.go_on()
+    with pytest.raises((StoreUnavailable, Fenced)):
+        await put.result()
+    assert await converges(actor, (1, 2))
     await is_whole(real)
 
 

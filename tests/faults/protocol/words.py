@@ -19,6 +19,7 @@ ZERO_LEAF: Final[Ids] = (ZERO,) * LEAF_WIDTH
 HOUR: Final = 3600
 LEASE: Final = 30
 GRACE: Final = 24 * HOUR
+REGISTER: Final = GRACE // 4
 IDLE_SESSION: Final = 24 * HOUR
 MAX_DEPTH: Final = 8
 
