@@ -1,11 +1,15 @@
-"""The reading stage: one thread a disk cuts leaves into segments and fills buffers with what is needed.
+"""The reading stage: a disk's leaves are cut into segments, and buffers filled with what of them is needed.
+
+READS segments of a disk are read at a time: the next one is on its way while one is handed on.
 
 Not read are whole chunks that are omitted or lie in a hole of a file. In a chunk that is only partly
 omitted the omitted 4 KiB blocks are zeroed, so that free space looks the same whatever lies there.
 """
 
 import mmap
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +22,7 @@ from app.agent.daemon.pipeline.segment import Segment
 from app.wire.messages import Counters
 from app.wire.tree import LEAF_BYTES
 
+READS: Final = 2
 BASE_BATCH: Final = 8
 """Leaves of the base that are fetched with one request: 256 KiB."""
 
@@ -38,12 +43,23 @@ class Stages:
 
 
 def scan(disk: DiskPass, keys: list[LeafKey], stages: Stages) -> None:
-    """Read these leaves of the disk, in order, into segments. Raises DiskError, AgentError, Aborted."""
-    for key, base_ids in _with_base(disk, keys, stages.fetch_leaves):
+    """Read these leaves of the disk into segments, nearly in order. Raises DiskError, AgentError, Aborted."""
+    under_way: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(READS, f"read-{disk.number}") as pool:
+        for leaf, start, end in _segments(disk, keys, stages.fetch_leaves):
+            if len(under_way) == READS:
+                under_way.popleft().result()
+            under_way.append(pool.submit(_segment, disk, leaf, start, end, stages))
+        for reading in under_way:
+            reading.result()
+
+
+def _segments(disk: DiskPass, keys: list[LeafKey], fetch: FetchLeaves) -> Iterator[tuple[LeafWork, int, int]]:
+    for key, base_ids in _with_base(disk, keys, fetch):
         spans = segments_of(key.index, disk.reader.size, disk.base.chunk_size)
         leaf = LeafWork(key, base_ids, len(spans))
         for start, end in spans:
-            _segment(disk, leaf, start, end, stages)
+            yield leaf, start, end
 
 
 def _with_base(disk: DiskPass, keys: list[LeafKey], fetch: FetchLeaves) -> Iterator[tuple[LeafKey, bytes]]:
