@@ -44,6 +44,35 @@ class ReplicationReason(StrEnum):
     DISK_LAYOUT_CHANGED = "DISK_LAYOUT_CHANGED"
     DUPLICATE_AGENT = "DUPLICATE_AGENT"
     TRACKER_GAP = "TRACKER_GAP"
+    AGENT_RESTARTED = "AGENT_RESTARTED"
+    RESCAN_ORDERED = "RESCAN_ORDERED"
+    FREEZE_FAILED = "FREEZE_FAILED"
+    HOOK_FAILED = "HOOK_FAILED"
+    SERVICE_UNREACHABLE = "SERVICE_UNREACHABLE"
+    NO_PROGRESS = "NO_PROGRESS"
+    REPLICA_DIFFERS = "REPLICA_DIFFERS"
+    REFUSED = "REFUSED"
+
+
+class ReplicationGoal(StrEnum):
+    """What an operator wants of a server's replication.
+
+    `RUN`: follow the source. `PAUSE`: send nothing, but go on noting what is written. `STOP`: neither.
+    """
+
+    RUN = "RUN"
+    PAUSE = "PAUSE"
+    STOP = "STOP"
+
+
+class WorkState(StrEnum):
+    """How a piece of work that an agent or the service does stands."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
 
 
 class ConsistencyLabel(StrEnum):

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields
 from typing import Annotated, Final, TypeAlias
 
 from app.wire.chunks import ID_BYTES
+from app.wire.heartbeat import Orders, Status
 from app.wire.jsonform import AtMost, Hex
 
 HAVE_SEND: Final = 0
@@ -163,15 +164,17 @@ class Poll:
     state: str
     wait_seconds: Annotated[int, AtMost(MAX_WAIT_SECONDS)] = 0
     inventory: Inventory | None = None
+    status: Status | None = None
 
 
 @dataclass(frozen=True)
 class Polled:
-    """`command` is `none` or `sync`; the times are in seconds."""
+    """`command` is `none` or `sync`; the times are in seconds. An interval of 0: only on command."""
 
     command: str
     heartbeat_seconds: int
     sync_interval_seconds: int
+    orders: Orders = field(default_factory=Orders)
 
 
 @dataclass(frozen=True)
@@ -183,11 +186,15 @@ class Release:
 
 @dataclass(frozen=True)
 class Open:
-    """Open a replication session of these disks. An older session of the server can write nothing more."""
+    """Open a replication session of these disks. An older session of the server can write nothing more.
+
+    `rescan` is the id of the ordered rescan that this session carries out; its commit ends the order.
+    """
 
     instance: Instance
     tracker: str
     disks: tuple[Disk, ...]
+    rescan: Annotated[str, AtMost(32)] = ""
 
 
 @dataclass(frozen=True)
@@ -291,7 +298,9 @@ class DiskCommit:
 @dataclass(frozen=True)
 class Commit:
     """Make a checkpoint of all the server's disks out of what was put. `base` is the head of Opened.
-    `label` is frozen, quiet or fuzzy; `method` is the capture method."""
+    `label` is frozen, quiet or fuzzy; `method` is the capture method. `freeze_ms` is how long the source was
+    frozen for it, `rounds` how many passes over what was written meanwhile came before. `rescan` is that of
+    Open."""
 
     generation: int
     base: str
@@ -300,6 +309,9 @@ class Commit:
     method: str
     label: str
     disks: tuple[DiskCommit, ...]
+    freeze_ms: int = 0
+    rounds: int = 0
+    rescan: Annotated[str, AtMost(32)] = ""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,10 @@ class SessionRow(Base):
 
 
 class CheckpointRow(Base):
-    """A committed point in time of all disks of a server."""
+    """A committed point in time of all disks of a server.
+
+    The source was frozen for `freeze_ms`, after `rounds` passes over what was written meanwhile.
+    """
 
     __tablename__ = "checkpoint"
     __table_args__ = (UniqueConstraint("server_id", "number"),)
@@ -47,6 +50,8 @@ class CheckpointRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     confirmed: Mapped[bool] = mapped_column(Boolean, default=True)
     counters: Mapped[dict[str, int]] = mapped_column(JsonText)
+    freeze_ms: Mapped[int] = mapped_column(Integer, default=0)
+    rounds: Mapped[int] = mapped_column(Integer, default=0)
 
 
 class DiskRootRow(Base):

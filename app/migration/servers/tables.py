@@ -5,12 +5,17 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Boolean, ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.contract.words import LifecycleState, ReplicationState
+from app.contract.words import LifecycleState, ReplicationGoal, ReplicationState
 from app.kit.database import Base, Id, JsonText, UtcDateTime
 
 
 class ServerRow(Base):
-    """A source server. `generation` and `head_checkpoint_id` change only by guarded updates."""
+    """A source server. `generation` and `head_checkpoint_id` change only by guarded updates.
+
+    `goal`, `checkpoint_interval_seconds` (None: the installation's, 0: only on command), `rescan_request` and
+    `wire_rate` (bytes a second, None: no limit of its own) are orders to the agent. `status` is a wire Status
+    as JSON, received at `status_at`; `clock_skew_ms` is the source's clock minus the service's.
+    """
 
     __tablename__ = "server"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -33,6 +38,13 @@ class ServerRow(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sync_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    goal: Mapped[str] = mapped_column(String(16), default=ReplicationGoal.RUN)
+    checkpoint_interval_seconds: Mapped[int | None] = mapped_column(Integer)
+    rescan_request: Mapped[str | None] = mapped_column(Id)
+    wire_rate: Mapped[int | None] = mapped_column(BigInteger)
+    status: Mapped[dict[str, object] | None] = mapped_column(JsonText)
+    status_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    clock_skew_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     version: Mapped[int] = mapped_column(Integer, default=1)
 
