@@ -234,8 +234,8 @@ class Opened:
 
 @dataclass(frozen=True)
 class Refused:
-    """A chunk id of a put that was not accepted, with a code such as PROOF_REFUSED or PATCH_MISMATCH:
-    the agent sends it whole."""
+    """A chunk id of a put that was not accepted, PROOF_REFUSED, PATCH_MISMATCH or BASE_MISSING: the
+    agent sends it whole."""
 
     id: Hash
     code: str

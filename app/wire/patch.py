@@ -92,7 +92,13 @@ def make_patch(data: Buffer, base_signatures: bytes, most: float = 0.5) -> Patch
     if len(base_signatures) != blocks * SIGNATURE_BYTES:
         return None
     extents = changed_extents(view, base_signatures)
-    if sum(count for _, count in extents) > blocks * most:
+    return patch_of(view, extents, most)
+
+
+def patch_of(data: Buffer, extents: tuple[Extent, ...], most: float = 0.5) -> Patch | None:
+    """The patch of these extents of `data`; None where they are more than the share `most` of its blocks."""
+    view = memoryview(data)
+    if sum(count for _, count in extents) > -(-view.nbytes // BLOCK) * most:
         return None
     parts = [view[first * BLOCK : (first + count) * BLOCK] for first, count in extents]
     return Patch(extents, b"".join(parts))

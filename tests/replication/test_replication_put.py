@@ -126,7 +126,7 @@ async def test_a_patch_that_gives_another_chunk_is_refused_by_its_id(services: S
     done = await agent.put(encode_patches([false, stranger]))
     assert done.refused == (
         Refused(false.id.hex(), "PATCH_MISMATCH"),
-        Refused(stranger.id.hex(), "PATCH_MISMATCH"),
+        Refused(stranger.id.hex(), "BASE_MISSING"),
     )
 
 

@@ -4,6 +4,8 @@ AgentError            exit 1
 ├── UsageError        exit 2   the command line cannot be carried out as given
 ├── StateError                 the state directory: not enrolled, already enrolled, in use, damaged
 ├── DiskError                  a source disk: not found, shrunk, vanished, unreadable
+│   └── RescanNeeded           what is known of a disk's replica does not do: it is read as a whole again
+│       └── TrackerGap         writes to it may have been missed
 ├── LinkError         exit 5   the service cannot be reached, or its answer cannot be accepted
 │   ├── Garbled       exit 1   the service got other bytes than were sent
 │   └── LinkRefused   exit 1   the connection must not be used: certificate, plain HTTP, protocol version
@@ -12,6 +14,8 @@ AgentError            exit 1
 
 Every message names the thing and every error can carry a remedy; `code` is stable and for programs.
 """
+
+from pathlib import Path
 
 
 class AgentError(Exception):
@@ -49,6 +53,23 @@ class DiskError(AgentError):
     """A source disk cannot be copied as it is."""
 
     code = "DISK"
+
+
+class RescanNeeded(DiskError):
+    """What is known of a disk's replica does not do, for this reason. `key` is the disk's."""
+
+    code = "RESCAN_NEEDED"
+
+    def __init__(self, key: str, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}", remedy="the disk is read as a whole now")
+        self.key = key
+        self.reason = reason
+
+
+class TrackerGap(RescanNeeded):
+    """Writes to the disk may have been missed."""
+
+    code = "TRACKER_GAP"
 
 
 class LinkError(AgentError):

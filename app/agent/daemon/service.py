@@ -63,7 +63,8 @@ class Service:
 
 
 class Session:
-    """A replication session. `doubted` are chunk ids that are sent whole, whatever the service has."""
+    """A replication session. `doubted` are chunk ids that are sent whole, whatever the service has;
+    `mismatched` those whose patch did not give them."""
 
     def __init__(self, link: Link, opened: messages.Opened) -> None:
         self._link = link
@@ -71,6 +72,7 @@ class Session:
         self.limits = opened.limits
         self.proof_key = _hex(opened.proof_key, "proof_key")
         self.doubted: set[bytes] = {_hex(text, "resend") for text in opened.resend}
+        self.mismatched: set[bytes] = set()
 
     def _path(self, rest: str) -> str:
         return f"/sessions/{self.opened.session_id}{rest}"
@@ -106,6 +108,14 @@ class Session:
         """Make the checkpoint. Repeated when no answer came: the same commit twice is one."""
         request = Request("POST", self._path("/commit"), encode(message))
         return parsed(messages.Committed, self._link.send(request, COMMIT_ATTEMPTS))
+
+    def take_refused(self, refused: tuple[messages.Refused, ...]) -> None:
+        """Remember what a put did not accept."""
+        for each in refused:
+            name = _hex(each.id, "refused")
+            self.doubted.add(name)
+            if each.code == "PATCH_MISMATCH":
+                self.mismatched.add(name)
 
     def pause(self, attempt: int) -> None:
         """Wait before another attempt. Raises Stopped."""

@@ -8,17 +8,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from app.agent.daemon.capture.activity import FUZZY, QUIET
 from app.agent.daemon.capture.choice import choose
 from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.errors import AgentError, LinkError, Refusal
+from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
 from app.wire.messages import Commit, Committed, Counters, DiskBase, Open
+from app.wire.tree import leaf_count
 
 ATTEMPTS: Final = 5
 """How often a synchronisation starts anew when its commit is fenced or lacks something."""
@@ -117,10 +120,18 @@ class Synchroniser:
         bases = {base.key: base for base in session.opened.disks}
         return tuple(
             DiskPass(
-                number, disk.reader, _base(bases, disk), choose(disk.reader).begin(disk.reader, disk.layout)
+                number,
+                disk.reader,
+                base := _base(bases, disk),
+                choose(disk.reader).begin(disk.reader, disk.layout),
+                self._base_leaves(session, base, disk),
             )
             for number, disk in enumerate(disks)
         )
+
+    def _base_leaves(self, session: Session, base: DiskBase, disk: SourceDisk) -> BaseLeaves:
+        count = leaf_count(disk.reader.size, base.chunk_size) if base.root else 0
+        return BaseLeaves(partial(session.leaves, base.disk_id), count, None, LeafCache())
 
     def _commit(self, session: Session, passes: tuple[DiskPass, ...], source_time: datetime) -> Committed:
         """Commit what was read; `source_time` is when the pass began: writes since then may be missing."""

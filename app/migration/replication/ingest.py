@@ -146,10 +146,11 @@ class Ingest:
         plain = await readable(self._reader, self._scope.project_id, bases)
         chunks = []
         for record in records:
-            chunk = None
-            if record.base in plain:
-                depth = MAX_DEPTH if record.id in replaced else bases[record.base].depth
-                chunk = await asyncio.to_thread(rebuild, record, plain[record.base], depth)
+            if record.base not in plain:
+                self._refused.append(Refused(record.id.hex(), "BASE_MISSING"))
+                continue
+            depth = MAX_DEPTH if record.id in replaced else bases[record.base].depth
+            chunk = await asyncio.to_thread(rebuild, record, plain[record.base], depth)
             if chunk is None:
                 self._refused.append(Refused(record.id.hex(), "PATCH_MISMATCH"))
             else:

@@ -6,6 +6,7 @@ of loop devices on it. What cannot be seen counts as a write.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from app.agent.daemon.disk.family import members_of, whole_disk
 from app.agent.daemon.disk.reader import DiskReader
 
+FROZEN: Final = "frozen"
 QUIET: Final = "quiet"
 FUZZY: Final = "fuzzy"
 _CLOCK_TICK: Final = 0.05
@@ -32,6 +34,12 @@ def take_snapshot(reader: DiskReader) -> Snapshot:
     if reader.is_file:
         return _of_file(reader)
     return _joined([_of_block(whole_disk(reader.status().st_rdev))])
+
+
+def worst(labels: Iterable[str]) -> str:
+    """The label of a checkpoint whose disks have these."""
+    found = set(labels)
+    return next((each for each in (FUZZY, QUIET) if each in found), FROZEN)
 
 
 def label(before: Snapshot, after: Snapshot) -> str:

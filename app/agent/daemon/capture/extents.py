@@ -1,7 +1,7 @@
 """Sorted, disjoint byte ranges, kept as two arrays: a million ranges take 16 MB."""
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Self
 
@@ -79,11 +79,32 @@ class Extents:
 
     def without(self, other: "Extents") -> "Extents":
         """What of these ranges lies in none of `other`."""
+        if len(other) < len(self) // 8:
+            left = self._copy()
+            for start, end in other:
+                left._cut_out(start, end)
+            return left
         left = Extents()
         for start, end in self:
             for low, high in other.gaps(start, end):
                 left.add(low, high)
         return left
+
+    def _copy(self) -> "Extents":
+        made = Extents()
+        made._starts, made._ends = self._starts[:], self._ends[:]
+        return made
+
+    def _cut_out(self, start: int, end: int) -> None:
+        """Take [start, end) away: the ranges that touch it make place for what is left of them."""
+        low = bisect_right(self._ends, start)
+        high = bisect_left(self._starts, end)
+        if low >= high or start >= end:
+            return
+        left = [(self._starts[low], start), (end, self._ends[high - 1])]
+        kept = [(first, behind) for first, behind in left if first < behind]
+        self._starts[low:high] = array("Q", [first for first, _ in kept])
+        self._ends[low:high] = array("Q", [behind for _, behind in kept])
 
     def aligned(self, unit: int) -> "Extents":
         """The ranges rounded inwards to multiples of `unit`; those that vanish are dropped."""

@@ -1,13 +1,16 @@
 """One disk during one pass: where its base stands, what was found, and what its commit will say."""
 
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 
 from app.agent.daemon.capture.activity import FUZZY
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.method import Capture
 from app.agent.daemon.disk.reader import DiskReader
-from app.agent.daemon.pipeline.leaves import LeafKey, LeafWork
+from app.agent.daemon.pipeline.base import BaseLeaves
+from app.agent.daemon.pipeline.dirt import Dirt, Untracked
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.chunks import ID_BYTES
 from app.wire.messages import DiskBase, DiskCommit, LeafChange, Range
@@ -15,19 +18,39 @@ from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode, leaf_count, leaf_hash
 
 
 class DiskPass:
-    """Collects the leaves of one disk. Leaves may be done again: the last result counts."""
+    """Collects the leaves of one disk. Leaves may be done again: the last result counts.
 
-    def __init__(self, number: int, reader: DiskReader, base: DiskBase, capture: Capture) -> None:
+    Where the base's tree is known the pass may be of several rounds over parts of the disk: the leaves' ids
+    are kept here until all rounds are over, and only then sent.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        reader: DiskReader,
+        base: DiskBase,
+        capture: Capture,
+        leaves: BaseLeaves,
+        dirt: Dirt | None = None,
+        damaged: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        """`damaged` are the unreadable ranges of the base, for a disk that is done in part."""
         self.number = number
         self.reader = reader
         self.base = base
         self.capture = capture
+        self.leaves = leaves
+        self.dirt: Dirt = dirt or Untracked()
         self.tally = Tally(reader.size)
         self.label = FUZZY
-        self._leaves = bytearray(self.leaf_count * ID_BYTES)
+        tree = leaves.tree
+        self._leaves = bytearray(tree.leaves if tree else self.leaf_count * ID_BYTES)
         self._changed: dict[int, bytes] = {}
         self._damaged: dict[int, list[tuple[int, int]]] = {}
+        self._ids: dict[int, bytes] = {}
+        self._fresh: dict[int, LeafWork] = {}
         self._lock = threading.Lock()
+        self._note_damage(damaged)
 
     @property
     def leaf_count(self) -> int:
@@ -35,38 +58,76 @@ class DiskPass:
         return leaf_count(self.reader.size, self.base.chunk_size)
 
     @property
-    def keys(self) -> list[LeafKey]:
-        """All leaves of the disk."""
-        return [LeafKey(self.number, index) for index in range(self.leaf_count)]
+    def tasks(self) -> list[LeafTask]:
+        """All leaves of the disk, each as a whole."""
+        return [LeafTask(LeafKey(self.number, index)) for index in range(self.leaf_count)]
 
-    def keys_of(self, spans: Extents) -> list[LeafKey]:
-        """The leaves that touch these byte ranges."""
+    @property
+    def kept_leaves(self) -> int:
+        """How many leaves are kept here."""
+        return len(self._ids)
+
+    def tasks_of(self, spans: Extents) -> list[LeafTask]:
+        """The leaves that touch these byte ranges, each as a whole."""
         width = LEAF_IDS * self.base.chunk_size
         touched = {at for start, end in spans for at in range(start // width, -(-end // width))}
-        return [LeafKey(self.number, index) for index in sorted(touched) if index < self.leaf_count]
+        return [LeafTask(LeafKey(self.number, at)) for at in sorted(touched) if at < self.leaf_count]
+
+    def ids_before(self, index: int) -> bytes | None:
+        """The ids of a leaf before this round; None where they are not known for sure."""
+        return self._ids.get(index) or self.leaves.trusted_ids(index)
 
     def record(self, work: LeafWork) -> bytes | None:
-        """Take a finished leaf; its hash where it must be sent: it differs from the base and is not zero."""
+        """Take a finished leaf; its hash where it must be sent now: it differs from the base, is not zero,
+        and there is no later round that may change it."""
         index, value = work.key.index, leaf_hash(work.ids)
         with self._lock:
             self._leaves[index * ID_BYTES : (index + 1) * ID_BYTES] = value
-            self._damaged[index] = work.damaged
+            self._take_damage(work)
             if work.is_changed:
                 self._changed[index] = value
             else:
                 self._changed.pop(index, None)
+            if self.leaves.tree is not None:
+                self._fresh[index] = work
+                return None
         return value if work.is_changed and value != ZERO_LEAF else None
+
+    def settle(self, again: Iterable[LeafKey]) -> None:
+        """The round is over: what it found stands, but for the leaves that are done again."""
+        failed = {key.index for key in again if key.disk == self.number}
+        for index, work in self._fresh.items():
+            if index not in failed:
+                self._ids[index] = bytes(work.ids)
+        self._fresh = {}
+
+    def unsent_leaves(self) -> list[tuple[LeafKey, bytes]]:
+        """The leaves kept here that differ from the base: (key, ids)."""
+        return [
+            (LeafKey(self.number, index), ids)
+            for index, ids in sorted(self._ids.items())
+            if self._changed.get(index, ZERO_LEAF) != ZERO_LEAF
+        ]
+
+    def keep_leaves(self) -> None:
+        """The commit succeeded: the leaves kept here are those of the next base."""
+        for ids in self._ids.values():
+            self.leaves.cache.keep(leaf_hash(ids), ids)
 
     @property
     def root(self) -> RootNode:
         """The tree of the disk as read."""
         return RootNode(self.reader.size, self.base.chunk_size, bytes(self._leaves))
 
+    @property
+    def damaged(self) -> Extents:
+        """The unreadable byte ranges."""
+        return Extents.of(span for spans in self._damaged.values() for span in spans)
+
     def commit(self) -> DiskCommit:
         """The disk's part of the commit."""
         omitted = self.capture.omitted
         counters = replace(self.tally.counted, omitted=omitted.total)
-        damaged = Extents.of(span for spans in self._damaged.values() for span in spans)
         return DiskCommit(
             disk_id=self.base.disk_id,
             base_root=self.base.root,
@@ -75,9 +136,25 @@ class DiskPass:
             label=self.label,
             changed=tuple(LeafChange(index, self._changed[index].hex()) for index in sorted(self._changed)),
             omitted=_ranges(omitted),
-            unreadable=_ranges(damaged),
+            unreadable=_ranges(self.damaged),
             counters=counters,
         )
+
+    def _note_damage(self, spans: Iterable[tuple[int, int]]) -> None:
+        width = LEAF_IDS * self.base.chunk_size
+        for start, end in spans:
+            for index in range(start // width, -(-end // width)):
+                part = max(start, index * width), min(end, (index + 1) * width)
+                self._damaged.setdefault(index, []).append(part)
+
+    def _take_damage(self, work: LeafWork) -> None:
+        """What was read again is as damaged as it was found now; the rest of the leaf as before."""
+        kept: list[tuple[int, int]] = []
+        if work.is_partial:
+            unit = self.base.chunk_size
+            read = Extents.of((first * unit, (first + count) * unit) for first, count in work.read)
+            kept = list(Extents.of(self._damaged.get(work.key.index, [])).without(read))
+        self._damaged[work.key.index] = kept + work.damaged
 
 
 def _ranges(extents: Extents) -> tuple[Range, ...]:

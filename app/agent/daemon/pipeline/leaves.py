@@ -1,14 +1,18 @@
 """A leaf in the making: the ids of its 1,024 chunks come in by segments, from several threads."""
 
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from app.wire.chunks import ID_BYTES, MIB
 from app.wire.tree import LEAF_BYTES, LEAF_IDS
 
 SEGMENT: Final = 16 * MIB
 """Bytes of a disk that are read and hashed as one; a leaf is a whole number of them."""
+
+Run: TypeAlias = tuple[int, int]
+"""(first chunk, count), chunks being counted over the disk."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +23,29 @@ class LeafKey:
     index: int
 
 
-class LeafWork:
-    """The ids of one leaf: those of the base, and the new ones so far."""
+@dataclass(frozen=True)
+class LeafTask:
+    """What to do of a leaf: these runs of its chunks, ascending; all of it where `runs` is None."""
 
-    def __init__(self, key: LeafKey, base_ids: bytes, segments: int) -> None:
+    key: LeafKey
+    runs: tuple[Run, ...] | None = None
+
+
+class LeafWork:
+    """The ids of one leaf: those of the base, those before this round, and the new ones so far.
+
+    Of a leaf that is done as a whole nothing is known before: what no segment sets is zero. Of one that is
+    done in part, `before` are the ids that stay where no segment sets others.
+    """
+
+    def __init__(self, key: LeafKey, base_ids: bytes, segments: int, before: bytes | None = None) -> None:
         self.key = key
-        self.ids = bytearray(LEAF_BYTES)
+        self.ids = bytearray(LEAF_BYTES if before is None else before)
+        self.is_partial = before is not None
         self.damaged: list[tuple[int, int]] = []
+        self.read: list[Run] = []
         self._base_ids = base_ids
+        self._before = base_ids if before is None else before
         self._missing = segments
         self._lock = threading.Lock()
 
@@ -35,20 +54,21 @@ class LeafWork:
         """Whether the ids differ from the base's."""
         return self.ids != self._base_ids
 
-    def base_id(self, chunk: int) -> bytes:
-        """The base's id of a chunk, counted over the disk."""
+    def id_before(self, chunk: int) -> bytes:
+        """The id that a chunk, counted over the disk, had before: what a patch may stand on."""
         at = chunk % LEAF_IDS * ID_BYTES
-        return self._base_ids[at : at + ID_BYTES]
+        return self._before[at : at + ID_BYTES]
 
     def set_id(self, chunk: int, value: bytes) -> None:
         """Note the id of a chunk, counted over the disk."""
         at = chunk % LEAF_IDS * ID_BYTES
         self.ids[at : at + ID_BYTES] = value
 
-    def finish_segment(self, damaged: list[tuple[int, int]] | None = None) -> bool:
-        """A segment is done; True for the last one of the leaf."""
+    def finish_segment(self, runs: Iterable[Run] = (), damaged: Iterable[tuple[int, int]] = ()) -> bool:
+        """A segment with these runs is done; True for the last one of the leaf."""
         with self._lock:
-            self.damaged += damaged or []
+            self.read += runs
+            self.damaged += damaged
             self._missing -= 1
             return self._missing == 0
 
@@ -58,3 +78,43 @@ def segments_of(index: int, size: int, chunk_size: int) -> list[tuple[int, int]]
     start = index * LEAF_IDS * chunk_size
     end = min(start + LEAF_IDS * chunk_size, size)
     return [(at, min(at + SEGMENT, end)) for at in range(start, end, SEGMENT)]
+
+
+def tasks_of(disk: int, extents: Iterable[tuple[int, int]], chunk_size: int) -> list[LeafTask]:
+    """The tasks that do every chunk touched by these ascending byte ranges, and no other."""
+    by_leaf: dict[int, list[Run]] = {}
+    for leaf, first, count in _leaf_runs(extents, chunk_size):
+        runs = by_leaf.setdefault(leaf, [])
+        if runs and sum(runs[-1]) >= first:
+            start = runs[-1][0]
+            runs[-1] = (start, max(sum(runs[-1]), first + count) - start)
+        else:
+            runs.append((first, count))
+    return [LeafTask(LeafKey(disk, leaf), tuple(runs)) for leaf, runs in by_leaf.items()]
+
+
+def _leaf_runs(extents: Iterable[tuple[int, int]], chunk_size: int) -> Iterator[tuple[int, int, int]]:
+    for start, end in extents:
+        chunk, behind = start // chunk_size, -(-end // chunk_size)
+        while chunk < behind:
+            leaf = chunk // LEAF_IDS
+            count = min(behind, (leaf + 1) * LEAF_IDS) - chunk
+            yield leaf, chunk, count
+            chunk += count
+
+
+def portions(runs: Iterable[Run], most: int) -> Iterator[list[Run]]:
+    """The runs cut into groups of at most `most` chunks."""
+    group: list[Run] = []
+    room = most
+    for run in runs:
+        first, count = run
+        while count:
+            taken = min(count, room)
+            group.append((first, taken))
+            first, count, room = first + taken, count - taken, room - taken
+            if not room:
+                yield group
+                group, room = [], most
+    if group:
+        yield group

@@ -1,14 +1,16 @@
-"""A pass over all disks: rounds of reading, hashing and sending until every leaf is done for good.
+"""A pass over all disks, in rounds of reading, hashing and sending, each until all of it is with the service.
 
-A round takes the leaves that are still to do; the first takes all. Leaves come back when their put was
-lost or refused in part, or when the free space that was left out turned out not to be trusted.
+A round is over when none of its leaves comes back: leaves are done again when their put was lost or refused
+in part. A pass over whole disks is one round, and another one where free space that was left out turned out
+not to be trusted. A pass over what was written is as many rounds as it takes to have little left, then the
+cut.
 
 Memory: BUFFERS segments of 16 MiB and FRAMES frames of about 2 MiB, whatever the number of disks.
 """
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,8 +18,8 @@ from app.agent.daemon.errors import AgentError
 from app.agent.daemon.pipeline.channel import Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
-from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey
-from app.agent.daemon.pipeline.outgoing import Outgoing
+from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask
+from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
@@ -31,7 +33,13 @@ READERS: Final = 4
 """Disks that are read at the same time, at most."""
 MAX_HASHERS: Final = 4
 MAX_ROUNDS: Final = 10
-"""Rounds one after the other in which the service got nothing that it lacked."""
+"""Tries one after the other in which the service got nothing that it lacked."""
+
+Work = Callable[[], None]
+Produce = Callable[["Round", set[LeafKey]], list[Work]]
+"""What the producing threads of a round do for these leaves."""
+Capture = Callable[[set[LeafKey]], list[Segment]]
+"""Segments of these leaves that were read already, made anew each time."""
 
 
 class PassRunner:
@@ -45,38 +53,56 @@ class PassRunner:
         self.stored_bytes = 0
 
     def run(self) -> None:
-        """Copy all disks. Raises DiskError, LinkError, Refusal, Stopped."""
-        todo = [key for disk in self._disks for key in disk.keys]
-        fruitless = 0
-        while fruitless < MAX_ROUNDS:
-            again, delivered = self._round(todo)
-            fruitless = 0 if delivered else fruitless + 1
-            if not again:
-                again = self._recheck()
-            if not again:
-                return
-            todo = sorted(again, key=lambda key: (key.disk, key.index))
-        raise AgentError(
-            f"{len(todo)} leaves could not be sent in {MAX_ROUNDS} rounds",
-            code="NOT_CONVERGING",
-            remedy="look at the service's log for why it refuses them",
-        )
+        """Copy all disks as a whole. Raises DiskError, LinkError, Refusal, Stopped."""
+        self.do([task for disk in self._disks for task in disk.tasks])
+        self.settle()
 
-    def _recheck(self) -> set[LeafKey]:
+    def do(self, tasks: Sequence[LeafTask]) -> None:
+        """One round over these leaves. Raises DiskError, LinkError, Refusal, Stopped."""
+        by_key = {task.key: task for task in tasks}
+        self._until_done(set(by_key), lambda work, keys: work.scanning([by_key[key] for key in keys]))
+
+    def take(self, keys: set[LeafKey], captured: Capture) -> None:
+        """One round over segments that were read already. Raises LinkError, Refusal, Stopped."""
+        self._until_done(keys, lambda work, again: work.handing_on(captured(again)))
+
+    def settle(self) -> None:
+        """Judge the disks, do again what was left out in vain, and send the leaves that were done in part."""
+        while tasks := self._recheck():
+            self.do(tasks)
+        unsent = {key: ids for disk in self._disks for key, ids in disk.unsent_leaves()}
+        self._until_done(set(unsent), lambda work, again: work.leaves({key: unsent[key] for key in again}))
+
+    def _recheck(self) -> list[LeafTask]:
         """Judge each disk; the leaves whose omission did not hold."""
-        again: set[LeafKey] = set()
+        again: list[LeafTask] = []
         for disk in self._disks:
             disk.reader.require_unchanged()
             verdict = disk.capture.recheck()
             disk.label = verdict.label
-            again.update(disk.keys_of(verdict.spoilt))
+            again += disk.tasks_of(verdict.spoilt)
         return again
 
-    def _round(self, todo: list[LeafKey]) -> tuple[set[LeafKey], int]:
+    def _until_done(self, keys: set[LeafKey], produce: Produce) -> None:
+        fruitless = 0
+        while keys:
+            if fruitless == MAX_ROUNDS:
+                raise AgentError(
+                    f"{len(keys)} leaves could not be sent in {MAX_ROUNDS} tries",
+                    code="NOT_CONVERGING",
+                    remedy="look at the service's log for why it refuses them",
+                )
+            again, delivered = self._try(keys, produce)
+            fruitless = 0 if delivered else fruitless + 1
+            for disk in self._disks:
+                disk.settle(again)
+            keys = again
+
+    def _try(self, keys: set[LeafKey], produce: Produce) -> tuple[set[LeafKey], int]:
         """The leaves to be done again, and how many chunks the service got that it lacked."""
         with _stoppable_crew(self._stop) as crew:
-            work = _Round(crew, self._session, self._disks, todo, self._lost)
-            again = work.run()
+            work = Round(crew, self._session, self._disks, self._lost)
+            again = work.run(produce(work, keys))
         self._lost = work.lost
         self.stored_bytes += work.stored_bytes
         return again, work.delivered
@@ -99,31 +125,21 @@ def _stoppable_crew(stop: Stop) -> Iterator[Crew]:
         crew.join_all()
 
 
-class _Round:
-    """The threads and channels of one round."""
+class Round:
+    """The threads and channels of one try of a round."""
 
-    def __init__(
-        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], todo: list[LeafKey], lost: int
-    ) -> None:
+    def __init__(self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], lost: int) -> None:
         self._crew = crew
-        self._disks = Channel[tuple[DiskPass, list[LeafKey]]](crew, len(disks))
+        self._session = session
+        self._by_number = disks
+        self._disks = Channel[tuple[DiskPass, list[LeafTask]]](crew, max(1, len(disks)))
         self._buffers = Channel[mmap.mmap](crew, BUFFERS)
         self._segments = Channel[Segment](crew, BUFFERS)
         self._frames = Channel[Outgoing](crew, FRAMES)
         packer = Packer()
         self._sender = Sender(session, self._frames, packer.sent, lost)
-        self._hasher = Hasher(session, self._segments, self._buffers, self._frames.put, packer)
-        self._stages = Stages(
-            self._buffers,
-            self._segments,
-            lambda disk, start, count: session.leaves(disk.base.disk_id, start, count),
-            self._hasher.finish_leaf,
-        )
-        for disk in disks:
-            keys = [key for key in todo if key.disk == disk.number]
-            if keys:
-                self._disks.put((disk, keys))
-        self._disks.close()
+        self._hasher = Hasher(session, self._segments, self._frames.put, packer)
+        self._stages = Stages(self._buffers, self._segments, self._hasher.finish_leaf)
 
     @property
     def stored_bytes(self) -> int:
@@ -140,16 +156,47 @@ class _Round:
         """How many chunks the service got that it lacked."""
         return self._sender.delivered
 
-    def run(self) -> set[LeafKey]:
-        """Do the leaves; those to be done again. Raises what any thread raised."""
+    def scanning(self, tasks: list[LeafTask]) -> list[Work]:
+        """Read these leaves from the disks, several disks at a time."""
+        for disk in self._by_number:
+            own = sorted((task for task in tasks if task.key.disk == disk.number), key=lambda t: t.key.index)
+            if own:
+                self._disks.put((disk, own))
+        self._disks.close()
         for _ in range(BUFFERS):
             self._buffers.put(mmap.mmap(-1, SEGMENT))
+        return [self._read] * READERS
+
+    def handing_on(self, segments: list[Segment]) -> list[Work]:
+        """Hand on what was read already."""
+
+        def put() -> None:
+            for segment in segments:
+                self._segments.put(segment)
+
+        return [put]
+
+    def leaves(self, ids: dict[LeafKey, bytes]) -> list[Work]:
+        """Send leaves."""
+
+        def send() -> None:
+            for key, each in ids.items():
+                self._send_leaf(key, each)
+
+        return [send]
+
+    def _send_leaf(self, key: LeafKey, ids: bytes) -> None:
+        tally = self._by_number[key.disk].tally
+        FrameBuilder(key, tally, self._frames.put, self._session.limits.frame_bytes // 2).add_leaf(ids)
+
+    def run(self, producing: list[Work]) -> set[LeafKey]:
+        """Do the work; the leaves to be done again. Raises what any thread raised."""
         crew = self._crew
         hashers = min(MAX_HASHERS, max(2, os.cpu_count() or 2))
-        reading = [crew.start(f"read-{number}", self._read) for number in range(READERS)]
+        producers = [crew.start(f"produce-{number}", work) for number, work in enumerate(producing)]
         hashing = [crew.start(f"hash-{number}", self._hasher.run) for number in range(hashers)]
         sending = [crew.start("send", self._sender.run)]
-        crew.join(reading)
+        crew.join(producers)
         self._segments.close()
         crew.join(hashing)
         self._frames.close()

@@ -2,8 +2,8 @@
 
 READS segments of a disk are read at a time: the next one is on its way while one is handed on.
 
-Not read are whole chunks that are omitted or lie in a hole of a file. In a chunk that is only partly
-omitted the omitted 4 KiB blocks are zeroed, so that free space looks the same whatever lies there.
+Of a whole leaf those chunks are not read that are omitted or lie in a hole of a file. In a chunk that is only
+partly omitted the omitted 4 KiB blocks are zeroed, so that free space looks the same whatever lies there.
 """
 
 import mmap
@@ -14,22 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.agent.daemon.capture.reading import read_span
-from app.agent.daemon.disk.reader import ALIGNMENT
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
-from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafWork, segments_of
-from app.agent.daemon.pipeline.segment import Segment
+from app.agent.daemon.pipeline.leaves import SEGMENT, LeafTask, LeafWork, Run, portions, segments_of
+from app.agent.daemon.pipeline.segment import Segment, padded, placed, run_bytes
 from app.wire.messages import Counters
-from app.wire.tree import LEAF_BYTES
 
 READS: Final = 2
-BASE_BATCH: Final = 8
-"""Leaves of the base that are fetched with one request: 256 KiB."""
-
 _ZEROS: Final = memoryview(bytes(SEGMENT))
-
-FetchLeaves = Callable[[DiskPass, int, int], bytes]
-"""(disk, first leaf, count) → ids of the base's leaves."""
 
 
 @dataclass(frozen=True)
@@ -38,57 +30,71 @@ class Stages:
 
     buffers: Channel[mmap.mmap]
     segments: Channel[Segment]
-    fetch_leaves: FetchLeaves
     finish_leaf: Callable[[DiskPass, LeafWork], None]
 
 
-def scan(disk: DiskPass, keys: list[LeafKey], stages: Stages) -> None:
+def scan(disk: DiskPass, tasks: list[LeafTask], stages: Stages) -> None:
     """Read these leaves of the disk into segments, nearly in order. Raises DiskError, AgentError, Aborted."""
     under_way: deque[Future[None]] = deque()
     with ThreadPoolExecutor(READS, f"read-{disk.number}") as pool:
-        for leaf, start, end in _segments(disk, keys, stages.fetch_leaves):
+        for reading in _readings(disk, tasks, stages):
             if len(under_way) == READS:
                 under_way.popleft().result()
-            under_way.append(pool.submit(_segment, disk, leaf, start, end, stages))
-        for reading in under_way:
-            reading.result()
+            under_way.append(pool.submit(reading))
+        for rest in under_way:
+            rest.result()
 
 
-def _segments(disk: DiskPass, keys: list[LeafKey], fetch: FetchLeaves) -> Iterator[tuple[LeafWork, int, int]]:
-    for key, base_ids in _with_base(disk, keys, fetch):
-        spans = segments_of(key.index, disk.reader.size, disk.base.chunk_size)
-        leaf = LeafWork(key, base_ids, len(spans))
-        for start, end in spans:
-            yield leaf, start, end
+def _readings(disk: DiskPass, tasks: list[LeafTask], stages: Stages) -> Iterator[Callable[[], None]]:
+    """What is to be read, each a segment."""
+    for task in tasks:
+        before = None if task.runs is None else disk.ids_before(task.key.index)
+        if task.runs is None or before is None:
+            yield from _whole(disk, task, stages)
+        else:
+            yield from _parts(disk, task, task.runs, before, stages)
 
 
-def _with_base(disk: DiskPass, keys: list[LeafKey], fetch: FetchLeaves) -> Iterator[tuple[LeafKey, bytes]]:
-    held, first = b"", 0
-    for key in keys:
-        at = (key.index - first) * LEAF_BYTES
-        if not disk.base.root:
-            yield key, bytes(LEAF_BYTES)
-            continue
-        if not 0 <= at < len(held):
-            first, at = key.index, 0
-            held = fetch(disk, first, min(BASE_BATCH, disk.leaf_count - first))
-        yield key, held[at : at + LEAF_BYTES]
+def _whole(disk: DiskPass, task: LeafTask, stages: Stages) -> Iterator[Callable[[], None]]:
+    index = task.key.index
+    spans = segments_of(index, disk.reader.size, disk.base.chunk_size)
+    leaf = LeafWork(task.key, disk.leaves.ids(index), len(spans))
+    for start, end in spans:
+        yield lambda start=start, end=end: _span(disk, leaf, start, end, stages)  # type: ignore[misc]
 
 
-def _segment(disk: DiskPass, leaf: LeafWork, start: int, end: int, stages: Stages) -> None:
+def _parts(
+    disk: DiskPass, task: LeafTask, runs: tuple[Run, ...], before: bytes, stages: Stages
+) -> Iterator[Callable[[], None]]:
+    groups = list(portions(runs, SEGMENT // disk.base.chunk_size))
+    base_ids = disk.leaves.ids(task.key.index)
+    leaf = LeafWork(task.key, base_ids, len(groups), before)
+    for group in groups:
+        covers = sum(padded(run, disk.base.chunk_size, disk.reader.size) for run in group)
+        disk.tally.add(Counters(read=covers))
+        yield lambda group=group, covers=covers: _read(disk, leaf, group, covers, stages)  # type: ignore[misc]
+
+
+def _span(disk: DiskPass, leaf: LeafWork, start: int, end: int, stages: Stages) -> None:
     runs = list(_runs(disk, start, end))
     unit = disk.base.chunk_size
     reading = sum(min((first + count) * unit, end) - first * unit for first, count in runs)
     disk.tally.add(Counters(read=reading, zero=_hole_bytes(disk, start, end, reading)))
-    if not runs:
-        disk.tally.add(Counters(), seen=end - start)
-        if leaf.finish_segment():
-            stages.finish_leaf(disk, leaf)
+    if runs:
+        _read(disk, leaf, runs, end - start, stages)
         return
+    disk.tally.add(Counters(), seen=end - start)
+    if leaf.finish_segment():
+        stages.finish_leaf(disk, leaf)
+
+
+def _read(disk: DiskPass, leaf: LeafWork, runs: list[Run], covers: int, stages: Stages) -> None:
     buffer = stages.buffers.get()
     assert buffer is not None, "the pool of buffers is never closed"
-    segment = Segment(disk, leaf, start, end, runs, buffer)
-    _fill(segment)
+    segment = Segment(disk, leaf, covers, runs, memoryview(buffer), lambda: stages.buffers.put(buffer))
+    fill(segment)
+    if leaf.is_partial:
+        disk.dirt.refresh()
     stages.segments.put(segment)
 
 
@@ -97,8 +103,8 @@ def _hole_bytes(disk: DiskPass, start: int, end: int, reading: int) -> int:
     return max(0, end - start - reading - omitted)
 
 
-def _runs(disk: DiskPass, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """(first chunk, count) of the chunks in [start, end) that must be read."""
+def _runs(disk: DiskPass, start: int, end: int) -> Iterator[Run]:
+    """The chunks in [start, end) that must be read."""
     unit, omitted = disk.base.chunk_size, disk.capture.omitted
     if omitted.covers(start, end):
         return
@@ -119,14 +125,22 @@ def _runs(disk: DiskPass, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield first, count
 
 
-def _fill(segment: Segment) -> None:
-    """Read the segment's runs into its buffer and zero what is omitted."""
+def fill(segment: Segment) -> None:
+    """Read the segment's runs into its memory and zero what is omitted. Raises DiskError."""
     disk, unit = segment.disk, segment.disk.base.chunk_size
-    with memoryview(segment.buffer) as view:
-        for first, count in segment.runs:
-            low, high = first * unit, min((first + count) * unit, segment.end)
-            at = low - segment.start
-            length = -(-(high - low) // ALIGNMENT) * ALIGNMENT
-            read_span(disk.reader, low, view[at : at + length], segment.damaged)
-            for free, behind in disk.capture.omitted.within(low, high):
-                view[free - segment.start : behind - segment.start] = _ZEROS[: behind - free]
+    places = placed(segment.runs, unit, disk.reader.size)
+    for run, at in zip(segment.runs, places, strict=True):
+        low, _ = run_bytes(run, unit, disk.reader.size)
+        length = padded(run, unit, disk.reader.size)
+        read_span(disk.reader, low, segment.view[at : at + length], segment.damaged)
+    blank(segment)
+
+
+def blank(segment: Segment) -> None:
+    """Zero what is omitted of a segment that was read."""
+    disk, unit = segment.disk, segment.disk.base.chunk_size
+    places = placed(segment.runs, unit, disk.reader.size)
+    for run, at in zip(segment.runs, places, strict=True):
+        low, high = run_bytes(run, unit, disk.reader.size)
+        for free, behind in disk.capture.omitted.within(low, high):
+            segment.view[at + free - low : at + behind - low] = _ZEROS[: behind - free]

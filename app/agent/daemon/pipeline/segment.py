@@ -1,30 +1,51 @@
-"""A segment on its way from reader to hasher: which chunks of it lie in a buffer, and which are zeros."""
+"""A segment on its way from reader to hasher: the bytes of some chunks of one leaf."""
 
-import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from app.agent.daemon.disk.reader import ALIGNMENT
 from app.agent.daemon.pipeline.disk_pass import DiskPass
-from app.agent.daemon.pipeline.leaves import LeafWork
+from app.agent.daemon.pipeline.leaves import LeafWork, Run
 from app.wire.chunks import chunk_length
 
 
 @dataclass
 class Segment:
-    """Bytes [start, end) of a disk. `runs` are (first chunk, count) that were read; the rest is zero."""
+    """The runs' bytes stand one after the other in `view`. `covers` is how many bytes of the disk are done
+    with it, holes and omitted ranges included; `give_back` frees the memory."""
 
     disk: DiskPass
     leaf: LeafWork
-    start: int
-    end: int
-    runs: list[tuple[int, int]]
-    buffer: mmap.mmap
+    covers: int
+    runs: list[Run]
+    view: memoryview
+    give_back: Callable[[], None]
     damaged: list[tuple[int, int]] = field(default_factory=list)
 
-    def chunks(self, view: memoryview) -> Iterator[tuple[int, memoryview]]:
-        """(number over the disk, bytes) of each chunk that was read; `view` is of the buffer."""
-        unit = self.disk.base.chunk_size
-        for first, count in self.runs:
+    def chunks(self) -> Iterator[tuple[int, memoryview]]:
+        """(number over the disk, bytes) of each chunk that was read."""
+        unit, size = self.disk.base.chunk_size, self.disk.reader.size
+        for (first, count), place in zip(self.runs, placed(self.runs, unit, size), strict=True):
             for number in range(first, first + count):
-                at = number * unit - self.start
-                yield number, view[at : at + chunk_length(number, self.disk.reader.size, unit)]
+                at = place + (number - first) * unit
+                yield number, self.view[at : at + chunk_length(number, size, unit)]
+
+
+def run_bytes(run: Run, unit: int, size: int) -> tuple[int, int]:
+    """(start, end) of a run on a disk of `size` bytes with chunks of `unit` bytes."""
+    first, count = run
+    return first * unit, min((first + count) * unit, size)
+
+
+def padded(run: Run, unit: int, size: int) -> int:
+    """Bytes that a run takes in a buffer: whole blocks of ALIGNMENT."""
+    start, end = run_bytes(run, unit, size)
+    return -(-(end - start) // ALIGNMENT) * ALIGNMENT
+
+
+def placed(runs: list[Run], unit: int, size: int) -> Iterator[int]:
+    """Where each run begins in the buffer."""
+    at = 0
+    for run in runs:
+        yield at
+        at += padded(run, unit, size)

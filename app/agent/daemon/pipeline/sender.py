@@ -96,7 +96,7 @@ class Sender:
         self._patience = STALL_SECONDS
         self._most = min(self._limit, self._most * 2)
         if result.refused:
-            self._session.doubted |= {bytes.fromhex(refused.id) for refused in result.refused}
+            self._session.take_refused(result.refused)
             self.redo |= self._leaves
         self._leaves = set()
 
