@@ -2,11 +2,23 @@
 
 import sys
 
-from app.agent.daemon.cli import Streams, run
+from app.agent.daemon.freezer.command import WORD
 
 
 def main() -> None:
-    """Carry out the command line and exit with its code."""
+    """Carry out the command line and exit with its code.
+
+    The freezer keeps all that it loads in memory, so it loads little. `thaw` may find the disk frozen on
+    which byte code is written.
+    """
+    if sys.argv[1:2] == [WORD]:
+        from app.agent.daemon.freezer.__main__ import main as become_freezer
+
+        return become_freezer(sys.argv[2:])
+    if sys.argv[1:2] == ["thaw"]:
+        sys.dont_write_bytecode = True
+    from app.agent.daemon.cli import Streams, run
+
     sys.exit(run(sys.argv[1:], Streams(sys.stdout, sys.stderr)))
 
 

@@ -1,4 +1,4 @@
-"""The command `go2cloud-agent`: enroll, run, status.
+"""The command `go2cloud-agent`: enroll, run, status, thaw.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 denied, 5 no answer. Errors are one line with the remedy on
 standard error; results are on standard output.
@@ -14,13 +14,14 @@ from typing import IO, Final
 from app.agent.daemon import priority, signals
 from app.agent.daemon.console import Console
 from app.agent.daemon.disk.selection import describe_disks
-from app.agent.daemon.errors import AgentError
+from app.agent.daemon.errors import AgentError, FreezeError
+from app.agent.daemon.freezer.rescue import thaw_left_frozen
 from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint, split_token
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.loop import Daemon
 from app.agent.daemon.service import Service
-from app.agent.daemon.state import DEFAULT_DIR, Enrolment, StateDir
+from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Synchroniser
 from app.wire.messages import Enroll, Inventory
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_enroll(commands.add_parser("enroll", help="register this host as a server"))
     _add_run(commands.add_parser("run", help="replicate this host's disks"))
     _add_status(commands.add_parser("status", help="say what this agent is and did"))
+    _add_thaw(commands.add_parser("thaw", help="thaw filesystems that a killed agent left frozen"))
     return parser
 
 
@@ -92,6 +94,18 @@ def _add_status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
     _add_state_dir(parser)
     parser.set_defaults(command=_status)
+
+
+def _add_thaw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="also what an agent that is running holds frozen")
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=RUN_DIR,
+        metavar="DIR",
+        help=f"where the notes are; default: {RUN_DIR}",
+    )
+    parser.set_defaults(command=_thaw)
 
 
 def _inventory(named: tuple[str, ...]) -> Inventory:
@@ -181,6 +195,18 @@ def _status(options: argparse.Namespace, streams: Streams) -> int:
         return 0
     for name, value in public.items():
         streams.out.write(f"{name:10} {_shown(value)}\n")
+    return 0
+
+
+def _thaw(options: argparse.Namespace, streams: Streams) -> int:
+    rescued = thaw_left_frozen(options.run_dir, also_live=options.all)
+    for each in rescued:
+        streams.out.write(f"{each}\n")
+    if not rescued:
+        streams.out.write("nothing was left frozen\n")
+    stuck = [str(each) for each in rescued if each.is_stuck]
+    if stuck:
+        raise FreezeError("; ".join(stuck), code="STILL_FROZEN", remedy="see the kernel's log")
     return 0
 
 

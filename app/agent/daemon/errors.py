@@ -6,6 +6,7 @@ AgentError            exit 1
 ├── DiskError                  a source disk: not found, shrunk, vanished, unreadable
 │   └── RescanNeeded           what is known of a disk's replica does not do: it is read as a whole again
 │       └── TrackerGap         writes to it may have been missed
+├── FreezeError                 the filesystems cannot be frozen, or cannot be thawed
 ├── LinkError         exit 5   the service cannot be reached, or its answer cannot be accepted
 │   ├── Garbled       exit 1   the service got other bytes than were sent
 │   └── LinkRefused   exit 1   the connection must not be used: certificate, plain HTTP, protocol version
@@ -70,6 +71,10 @@ class TrackerGap(RescanNeeded):
     """Writes to the disk may have been missed."""
 
     code = "TRACKER_GAP"
+class FreezeError(AgentError):
+    """Filesystems cannot be frozen, and none is any more; or one does not thaw (STILL_FROZEN)."""
+
+    code = "FREEZE_FAILED"
 
 
 class LinkError(AgentError):

@@ -45,6 +45,37 @@ def members_of(status: os.stat_result) -> list[Member]:
     return [member for loop in loops for member in _of_loop(loop, 0, set())]
 
 
+def members_on(name: str) -> list[Member]:
+    """The kernel's devices on the whole device of this name, itself included; starts count from its start."""
+    return _of_block((_SYS / "class/block" / name).resolve(), 0, set())
+
+
+def holders_of(name: str) -> list[str]:
+    """The names of the devices (device mapper, md, bcache) that are made of the device of this name."""
+    return sorted(entry.name for entry in (_SYS / "class/block" / name / "holders").glob("*"))
+
+
+@dataclass(frozen=True)
+class FileLoop:
+    """A loop device on a file: `device` and `inode` are the file's, where they can be told, else 0."""
+
+    name: str
+    device: int
+    inode: int
+    path: str
+
+
+def file_loops() -> list[FileLoop]:
+    """The loop devices that a file backs, no block device."""
+    loops = []
+    for backing in sorted((_SYS / "block").glob("loop*/loop/backing_file")):
+        name = backing.parent.parent.name
+        device, inode, own = _told_by_device(name) or _told_by_path(backing) or (0, 0, 0)
+        if own == 0:
+            loops.append(FileLoop(name, device, inode, backing.read_text().rstrip("\n")))
+    return loops
+
+
 def whole_disk(rdev: int) -> Path:
     """The /sys directory of the whole disk that the device `rdev` is, or is a partition of."""
     directory = _directory(rdev)
