@@ -4,6 +4,7 @@ AgentError            exit 1
 ├── UsageError        exit 2   the command line cannot be carried out as given
 ├── StateError                 the state directory: not enrolled, already enrolled, in use, damaged
 ├── DiskError                  a source disk: not found, shrunk, vanished, unreadable
+├── TrackingError              writes cannot be tracked: tracefs, its instance, or the kept dirty sets
 ├── LinkError         exit 5   the service cannot be reached, or its answer cannot be accepted
 │   ├── Garbled       exit 1   the service got other bytes than were sent
 │   └── LinkRefused   exit 1   the connection must not be used: certificate, plain HTTP, protocol version
@@ -49,6 +50,12 @@ class DiskError(AgentError):
     """A source disk cannot be copied as it is."""
 
     code = "DISK"
+
+
+class TrackingError(AgentError):
+    """The writes to a disk cannot be tracked; rescanning it always works."""
+
+    code = "TRACKING"
 
 
 class LinkError(AgentError):
