@@ -7,6 +7,7 @@ AgentError            exit 1
 │   └── RescanNeeded           what is known of a disk's replica does not do: it is read as a whole again
 │       └── TrackerGap         writes to it may have been missed
 ├── FreezeError                 the filesystems cannot be frozen, or cannot be thawed
+├── TrackingError              writes cannot be tracked: tracefs, its instance, or the kept dirty sets
 ├── LinkError         exit 5   the service cannot be reached, or its answer cannot be accepted
 │   ├── Garbled       exit 1   the service got other bytes than were sent
 │   └── LinkRefused   exit 1   the connection must not be used: certificate, plain HTTP, protocol version
@@ -75,6 +76,10 @@ class FreezeError(AgentError):
     """Filesystems cannot be frozen, and none is any more; or one does not thaw (STILL_FROZEN)."""
 
     code = "FREEZE_FAILED"
+class TrackingError(AgentError):
+    """The writes to a disk cannot be tracked; rescanning it always works."""
+
+    code = "TRACKING"
 
 
 class LinkError(AgentError):
