@@ -4,9 +4,9 @@
     fsmap        device, flags u32; physical, owner, offset, length u64 in bytes; 24 bytes reserved
 
 Only records whose special owner is FREE are taken, never what lies between records: ext4 leaves used blocks
-out of its map. The map is true for a moment. It may be used where every write from before that moment on is
-tracked, or where the filesystem is frozen, and only then; what is freed but not yet committed to the
-journal counts as used.
+out of its map. The map is true for a moment, and of the memory's filesystem, not the disk's: XFS calls free
+what the log on the disk does not know to be freed yet. So a copy that leaves these ranges out is right when
+all writes are tracked from before the map on, and once a freeze after the map has been copied too.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ _DEVICES_ARE_NUMBERS: Final = 0x1
 _SPECIAL_OWNER: Final = 0x10
 _LAST: Final = 0x20
 _OWNER_FREE: Final = 1
-_HIGHEST: Final = (0xFFFFFFFF, 0xFFFFFFFF, *4 * (0xFFFFFFFFFFFFFFFF,))
+_HIGHEST: Final = (0xFFFFFFFF, 0xFFFFFFFF, *3 * (0xFFFFFFFFFFFFFFFF,), 0)
 _KINDS: Final = ("ext2", "ext3", "ext4", "xfs")
 _EXT_RO_COMPAT: Final = 1024 + 0x64
 _EXT_BIGALLOC: Final = 0x200
