@@ -78,7 +78,9 @@ class Freezer:
             self._end_process()
             raise _died(f"it did not start: {lost}") from lost
         if ready.error:
-            notes.append(f"the freezer's memory is not safe from the system: {os.strerror(ready.error)}")
+            notes.append(f"the freezer's memory cannot be locked: {os.strerror(ready.error)}")
+        if ready.index:
+            notes.append(f"the freezer is not spared when memory is short: {os.strerror(ready.index)}")
         self._watcher = threading.Thread(target=self._watch, args=(ours,), name="freezer", daemon=True)
         self._watcher.start()
         return tuple(notes)
@@ -212,12 +214,13 @@ class Freezer:
             raise _died("it is not running")
 
     def _forget(self) -> None:
-        """Close the filesystems, here and there."""
+        """Close the filesystems, there and here. A freezer that is gone has closed its own."""
+        with contextlib.suppress(_Lost):
+            self._send(Request(Op.FORGET))
+            self._receive(_GRACE_SECONDS)
         for _, fd in self._handed:
             os.close(fd)
         self._handed = []
-        with contextlib.suppress(_Lost):
-            self._send(Request(Op.FORGET))
 
     def _send(self, request: Request, *fds: int) -> None:
         if self._socket is None:

@@ -44,9 +44,9 @@ class FreezerProcess:
         threading.stack_size(_STACK_BYTES)
         worker = threading.Thread(target=self._labour, name="worker")
         worker.start()
-        error = kernel.spare_from_oom() or kernel.lock_memory()
+        not_spared, not_locked = kernel.spare_from_oom(), kernel.lock_memory()
         try:
-            self._send(Answer(Kind.READY, error=error))
+            self._send(Answer(Kind.READY, index=not_spared, error=not_locked))
             self._listen()
         finally:
             self._holder.thaw(Reason.LEFT_ALONE)
@@ -78,6 +78,7 @@ class FreezerProcess:
             self._holder.add(fds[0], f"{request.major}:{request.minor}")
         elif request.op is Op.FORGET:
             self._holder.forget()
+            self._send(Answer(Kind.DONE))
         elif request.op is Op.FREEZE:
             self._begin(request)
         else:

@@ -3,9 +3,10 @@
 The daemon asks (28 bytes: op, major, minor, seconds, seconds) and the freezer answers (24 bytes: kind, code,
 index, errno, seconds, seconds). One request is under way at a time.
 
-    (start)                     → READY, once its memory is locked; errno of what it could not do for itself
+    (start)                     → READY; errno where its memory is not locked, index an errno where the
+                                  kernel may kill it for want of memory
     ADD major:minor + one fd    no answer; filesystems are frozen in the order in which they are added
-    FORGET                      no answer; closes what was added
+    FORGET                      → DONE, when all that was added is closed
     FREEZE budget, dead-man     → SYNCED, when all caches were written back once; the clock starts here
                                 → FATE code=Fate, index, errno: one for each filesystem
                                 → DONE code=Reason, errno, when it began, how long it took

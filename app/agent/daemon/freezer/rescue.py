@@ -6,13 +6,17 @@ Nothing here may write to a disk: the one that is frozen may be the host's own. 
 import contextlib
 import errno
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from app.agent.daemon.disk.mounts import MountTables, open_mount, read_all_mounts
 from app.agent.daemon.errors import FreezeError
 from app.agent.daemon.freezer import kernel
 from app.agent.daemon.freezer.note import Left, notes_in
+
+_PATIENCE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,11 @@ class Rescued:
 def thaw_left_frozen(directory: Path, *, also_live: bool = False) -> tuple[Rescued, ...]:
     """Thaw what the notes in `directory` name: those of dead freezers, or those of live ones too.
 
-    Raises FreezeError for a note that cannot be read.
+    One that seems to live gets a moment to finish, or to finish dying. Raises FreezeError for a note that
+    cannot be read.
     """
     try:
-        notes = [note for note in notes_in(directory) if also_live or not note.is_live]
+        notes = _notes(directory, also_live=also_live)
     except OSError as error:
         raise FreezeError(
             f"the notes in {directory} cannot be read: {error.strerror}", remedy="run it as root"
@@ -56,6 +61,15 @@ def thaw_left_frozen(directory: Path, *, also_live: bool = False) -> tuple[Rescu
         assert tables
         rescued += _thaw_all(note, tables)
     return tuple(rescued)
+
+
+def _notes(directory: Path, *, also_live: bool) -> list[Left]:
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        notes = list(notes_in(directory))
+        if also_live or time.monotonic() >= ends or not any(note.is_live for note in notes):
+            return [note for note in notes if also_live or not note.is_live]
+        time.sleep(0.05)
 
 
 def _thaw_all(note: Left, tables: MountTables) -> list[Rescued]:

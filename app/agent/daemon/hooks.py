@@ -1,0 +1,189 @@
+"""The owner's hooks: programs in a directory, run before and after the filesystems are held still.
+
+They run one after the other in the order of their names, as root, with the phase as their argument and in
+GO2CLOUD_PHASE. A hook that takes too long is killed with all its process group. What anybody but root
+could have written is not run.
+"""
+
+import os
+import select
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+DIRECTORY: Final = Path("/etc/go2cloud/hooks.d")
+LIMIT_SECONDS: Final = 30.0
+OUTPUT_BYTES: Final = 64 * 1024
+_SAFE_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PIECE: Final = 16 * 1024
+
+
+class Phase(StrEnum):
+    """When a hook is run."""
+
+    PRE_FREEZE = "pre-freeze"
+    POST_THAW = "post-thaw"
+    STOP_SERVICES = "stop-services"
+    START_SERVICES = "start-services"
+
+
+@dataclass(frozen=True)
+class HookResult:
+    """How a hook ended. `exit_code` is negative for a signal and None where it was not run, for `refused`.
+
+    `output` is the end of what it wrote, at most 64 KiB.
+    """
+
+    name: str
+    phase: Phase
+    exit_code: int | None
+    seconds: float = 0.0
+    output: str = ""
+    timed_out: bool = False
+    refused: str = ""
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it was run and said so."""
+        return self.exit_code == 0 and not self.timed_out
+
+    @property
+    def was_run(self) -> bool:
+        """Whether it was started, however it ended."""
+        return self.exit_code is not None
+
+    def __str__(self) -> str:
+        """A sentence about it."""
+        if self.refused:
+            return f"hook {self.name} is not run: {self.refused}"
+        if self.timed_out:
+            return f"hook {self.name} {self.phase} was killed after {self.seconds:.0f} s"
+        return f"hook {self.name} {self.phase} ended with {self.exit_code} after {self.seconds:.1f} s"
+
+
+class Hooks:
+    """The hooks of one directory. A directory that is not there has none."""
+
+    def __init__(self, directory: Path = DIRECTORY, limit: float = LIMIT_SECONDS) -> None:
+        self._directory = directory
+        self._limit = limit
+
+    def before_freeze(self) -> tuple[HookResult, ...]:
+        """Run them for `pre-freeze`, up to the first that fails; refused ones are told and passed over.
+
+        Whatever came of it, `after_thaw` is to be called with these results.
+        """
+        results: list[HookResult] = []
+        for result in self._results(Phase.PRE_FREEZE):
+            results.append(result)
+            if result.was_run and not result.has_succeeded:
+                break
+        return tuple(results)
+
+    def after_thaw(self, before: Collection[HookResult]) -> tuple[HookResult, ...]:
+        """Run those for `post-thaw` that were run for `pre-freeze`, failed ones included."""
+        begun = {result.name for result in before if result.was_run}
+        return tuple(self._results(Phase.POST_THAW, begun.__contains__))
+
+    def run(self, phase: Phase) -> tuple[HookResult, ...]:
+        """Run all for a phase, whatever they answer."""
+        return tuple(self._results(phase))
+
+    def _results(
+        self, phase: Phase, is_wanted: Callable[[str], bool] = lambda _: True
+    ) -> Iterator[HookResult]:
+        for path in self._programs():
+            if not is_wanted(path.name):
+                continue
+            refused = _doubt(self._directory) or _doubt(path)
+            if refused:
+                yield HookResult(path.name, phase, None, refused=refused)
+            else:
+                yield _run(path, phase, self._limit)
+
+    def _programs(self) -> list[Path]:
+        """What is executable; hidden files and editors' copies are none."""
+        if not self._directory.is_dir():
+            return []
+        entries = (entry for entry in self._directory.iterdir() if not entry.name.startswith("."))
+        found = (entry for entry in entries if not entry.name.endswith("~") and entry.is_file())
+        return sorted(entry for entry in found if entry.stat().st_mode & 0o111)
+
+
+def _doubt(path: Path) -> str:
+    """Why a file or directory may be another's work; empty if it is not."""
+    status = path.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{path} belongs to user {status.st_uid}: it must belong to root"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"{path} can be written by others than its owner: chmod go-w {path}"
+    return ""
+
+
+def _run(path: Path, phase: Phase, limit: float) -> HookResult:
+    began = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            [path, phase.value],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env={"GO2CLOUD_PHASE": phase.value, "PATH": _SAFE_PATH, "LANG": "C.UTF-8", "HOME": "/root"},
+            start_new_session=True,
+        )
+    except OSError as error:
+        return HookResult(path.name, phase, None, refused=f"it cannot be started: {error.strerror}")
+    with process:
+        output, timed_out = _watch(process, began + limit)
+    return HookResult(
+        name=path.name,
+        phase=phase,
+        exit_code=process.returncode,
+        seconds=time.monotonic() - began,
+        output=output.decode("utf-8", "replace"),
+        timed_out=timed_out,
+    )
+
+
+def _watch(process: subprocess.Popen[bytes], ends: float) -> tuple[bytes, bool]:
+    """The end of a hook's output, and whether it had to be killed.
+
+    The hook's own end counts, not that of its output: a service that it started keeps the pipe open.
+    """
+    assert process.stdout
+    out, kept = process.stdout.fileno(), b""
+    os.set_blocking(out, False)
+    poll = select.poll()
+    poll.register(out, select.POLLIN)
+    while process.poll() is None:
+        if time.monotonic() >= ends:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return _kept(kept, out), True
+        if poll.poll(50):
+            more = _available(out)
+            kept = (kept + more)[-OUTPUT_BYTES:]
+            if not more:
+                poll.unregister(out)
+    return _kept(kept, out), False
+
+
+def _kept(kept: bytes, out: int) -> bytes:
+    """What was kept, and what is there still."""
+    while more := _available(out):
+        kept = (kept + more)[-OUTPUT_BYTES:]
+    return kept
+
+
+def _available(out: int) -> bytes:
+    try:
+        return os.read(out, _PIECE)
+    except BlockingIOError:
+        return b""
