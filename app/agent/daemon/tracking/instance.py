@@ -96,19 +96,20 @@ class Instance:
         except OSError as error:
             raise self._failed("removed", error) from error
 
-    def trace(self, devices: Iterable[int]) -> None:
-        """Trace the writes to these devices (numbers as the kernel has them), and nothing else."""
-        self.narrow(devices)
+    def trace(self, devices: Iterable[int], reads: bool = False) -> None:
+        """Trace the writes, or reads as well, to these devices (numbers as the kernel has them)."""
+        self.narrow(devices, reads)
         for name, value in _SETTINGS.items():
             self._write(name, value)
 
-    def narrow(self, devices: Iterable[int]) -> None:
+    def narrow(self, devices: Iterable[int], reads: bool = False) -> None:
         """Set the filter. The kernel puts it in the old one's place at once: nothing is lost in between."""
+        writes, everything = _filters(devices)
         for event in EVENTS:
             try:
-                self._write(_filter_of(event), _filters(devices)[0])
+                self._write(_filter_of(event), everything if reads else writes)
             except TrackingError:  # before Linux 4.17 filters know no negation
-                self._write(_filter_of(event), _filters(devices)[1])
+                self._write(_filter_of(event), everything)
 
     def fault(self, devices: Iterable[int]) -> str:
         """What is not as `trace` set it; nothing if all is."""
@@ -181,7 +182,7 @@ def _filter_of(event: str) -> str:
     return f"events/block/{event}/filter"
 
 
-def _filters(devices: Iterable[int]) -> tuple[str, ...]:
+def _filters(devices: Iterable[int]) -> tuple[str, str]:
     """The filter's text: all writes to the devices, or else reads as well; of all devices where there are
     more than the kernel takes."""
     chosen = " || ".join(f"dev == {device}" for device in sorted(set(devices))) or "dev == 0"

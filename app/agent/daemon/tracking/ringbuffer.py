@@ -72,6 +72,8 @@ def _records(page: bytes, at: int, end: int) -> list[tuple[int, int]]:
                 at += 4 + (words[at + 4 >> 2] + 3 & ~3)
                 if kind == 0:
                     records.append((start, at))
+                if at < start:
+                    raise _garbled(f"a record of {at - start + 4} bytes")
     except IndexError as error:
         raise _garbled(f"a record's head at byte {at}") from error
     if at > end:

@@ -4,6 +4,7 @@ gaps.
 Not for several threads at once.
 """
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -47,12 +48,17 @@ class Session:
         record_path(run).unlink(missing_ok=True)
         instance.remove()
         instance_id = secrets.token_hex(16)
-        instance.create(buffer_kib)
-        ledger = Ledger.begin(ledger_path(run), bytes.fromhex(instance_id), instance.page_format().size)
-        intake = Intake(instance, ledger, sieve)
-        intake.open_cpus()
-        instance.trace(())
-        return cls(run, instance, intake, Roster(run, instance_id), instance.stamp())
+        with contextlib.ExitStack() as undo:
+            undo.callback(instance.remove)
+            instance.create(buffer_kib)
+            ledger = Ledger.begin(ledger_path(run), bytes.fromhex(instance_id), instance.page_format().size)
+            intake = Intake(instance, ledger, sieve)
+            undo.callback(intake.close)
+            intake.open_cpus()
+            instance.trace(())
+            made = cls(run, instance, intake, Roster(run, instance_id), instance.stamp())
+            undo.pop_all()
+        return made
 
     @classmethod
     def adopt(cls, run: Path, instance: Instance, earlier: TrackerRecord, sieve: Sieve | None) -> Self | str:
