@@ -72,10 +72,14 @@ class TrackerGap(RescanNeeded):
     """Writes to the disk may have been missed."""
 
     code = "TRACKER_GAP"
+
+
 class FreezeError(AgentError):
     """Filesystems cannot be frozen, and none is any more; or one does not thaw (STILL_FROZEN)."""
 
     code = "FREEZE_FAILED"
+
+
 class TrackingError(AgentError):
     """The writes to a disk cannot be tracked; rescanning it always works."""
 
