@@ -15,7 +15,11 @@ from app.agent.daemon import priority, signals
 from app.agent.daemon.console import Console
 from app.agent.daemon.disk.selection import describe_disks
 from app.agent.daemon.errors import AgentError, FreezeError
+from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.freezer.client import Freezer
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
+from app.agent.daemon.hooks import DIRECTORY as HOOKS
+from app.agent.daemon.hooks import Hooks
 from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint, split_token
 from app.agent.daemon.link.link import Link
@@ -24,6 +28,7 @@ from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Synchroniser
+from app.agent.daemon.tracking.tracefs import TraceTracker
 from app.wire.messages import Enroll, Inventory
 
 VERSION: Final = "0.1.0"
@@ -86,6 +91,13 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="bring the replica up to date, commit, exit")
+    parser.add_argument(
+        "--hooks",
+        type=Path,
+        default=HOOKS,
+        metavar="DIR",
+        help=f"programs to run around a freeze; default: {HOOKS}",
+    )
     _add_state_dir(parser)
     parser.set_defaults(command=_run)
 
@@ -156,7 +168,7 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         enrolment = state.require_enrolment()
         for note in priority.lower():
             console.note(note)
-        daemon = _daemon(enrolment, state, console, stop)
+        daemon = _daemon(enrolment, state, console, stop, options.hooks)
         if options.once:
             daemon.once()
         else:
@@ -164,7 +176,11 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
     return 0
 
 
-def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop) -> Daemon:
+def _follower(state: StateDir, console: Console) -> Follower:
+    return Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
+
+
+def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, hooks: Path) -> Daemon:
     endpoint = Endpoint.parse(
         enrolment.url,
         fingerprint=enrolment.fingerprint,
@@ -174,7 +190,16 @@ def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop)
     link = Link(endpoint, stop, enrolment.credential)
     stop.listen(link.interrupt)
     service = Service(link)
-    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, stop, console)
+    synchroniser = Synchroniser(
+        service,
+        state.instance_id(),
+        enrolment.disks,
+        stop,
+        console,
+        _follower(state, console),
+        Freezer(state.run_dir),
+        Hooks(hooks),
+    )
     return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
 
 

@@ -61,6 +61,10 @@ class Console(Observer):
         """Tell why an attempt was in vain."""
         self.note(f"beginning anew: {reason}")
 
+    def committed(self, result: SyncResult) -> None:
+        """Show a checkpoint that another one follows."""
+        self.summary(result)
+
     def note(self, text: str) -> None:
         """One line about something that is not an error."""
         self._write(text if self._is_terminal else _json("note", text=text))
@@ -160,7 +164,7 @@ def _json(event: str, **members: object) -> str:
 def _summary_text(result: SyncResult) -> str:
     did = result.counters
     lines = [
-        f"checkpoint {result.number} ({result.checkpoint_id}), {result.label}, "
+        f"checkpoint {result.number} ({result.checkpoint_id}), {_label_text(result)}, "
         f"in {result.seconds:.1f} s: read {size_text(did.read)}, sent {size_text(did.wire)}, "
         f"known {size_text(did.known)}, omitted {size_text(did.omitted)}"
     ]
@@ -168,7 +172,15 @@ def _summary_text(result: SyncResult) -> str:
         lines.append(f"  {disk.path}  {size_text(disk.size)}  root {disk.root}")
         if disk.unreadable:
             lines.append(f"  {disk.path}  {size_text(disk.unreadable)} could not be read and are zeros")
+    if result.detail:
+        lines.append(f"  {result.detail}")
     return "\n".join(lines)
+
+
+def _label_text(result: SyncResult) -> str:
+    if not result.frozen_seconds:
+        return result.label
+    return f"{result.label} (source held for {result.frozen_seconds * 1000:.0f} ms)"
 
 
 def _summary_json(result: SyncResult) -> str:
@@ -179,6 +191,9 @@ def _summary_json(result: SyncResult) -> str:
         label=result.label,
         seconds=round(result.seconds, 3),
         storedBytes=result.stored_bytes,
+        freezeMs=round(result.frozen_seconds * 1000),
+        rounds=result.rounds,
+        detail=result.detail,
         counters=dataclasses.asdict(result.counters),
         disks=[dataclasses.asdict(disk) for disk in result.disks],
     )

@@ -60,15 +60,20 @@ class Daemon:
         try:
             return self._sync(self._greet(GREETING_ATTEMPTS))
         finally:
+            self._synchroniser.close(keep=False)
             self._release()
 
     def forever(self) -> None:
-        """Until the stop. Raises Denied or LinkRefused, for which waiting is no cure."""
+        """Until the stop; the kernel goes on recording writes for the next daemon.
+
+        Raises Denied or LinkRefused, for which waiting is no cure.
+        """
         try:
             self._serve()
         except Stopped:
             self._console.note("stopping")
         finally:
+            self._synchroniser.close(keep=True)
             self._release()
 
     def _greet(self, attempts: int = POLL_ATTEMPTS) -> Polled:

@@ -148,6 +148,16 @@ class StateDir:
         write_atomically(self.path / "enrolment.json", encode(enrolment))
 
     @property
+    def run_dir(self) -> Path:
+        """The folder for what changes all the time and need not survive a reboot: in memory where this user
+        may have one there."""
+        if self.path == DEFAULT_DIR:
+            return RUN_DIR
+        if os.geteuid() != 0:
+            return self.path / "run"
+        return RUN_DIR / blake3(os.fsencode(self.path.resolve())).hexdigest(length=6)
+
+    @property
     def _last_pass_file(self) -> Path:
         return (RUN_DIR if self.path == DEFAULT_DIR else self.path) / "last-pass.json"
 

@@ -1,6 +1,8 @@
-"""One synchronisation: open a session, pass over all disks, commit; again from the start when fenced.
+"""One synchronisation: open a session, pass over the disks, commit; again from the start when fenced.
 
-Nothing is remembered between attempts: the service's `have` says what it holds already.
+A disk that is not followed is read as a whole. The first pass over a disk that is followed from now on reads
+it as a whole too, and another one comes at once, over what was written meanwhile, which ends with a cut. What
+is known of the head lies in the follower; everything else the service's `have` says.
 """
 
 import contextlib
@@ -8,23 +10,32 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 
-from app.agent.daemon.capture.activity import FUZZY, QUIET
-from app.agent.daemon.capture.choice import choose
+from app.agent.daemon.capture.activity import FUZZY, worst
 from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
-from app.agent.daemon.errors import AgentError, LinkError, Refusal
-from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
+from app.agent.daemon.disk.standing import OnDisks, what_stands_on
+from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
+from app.agent.daemon.following.beginning import Beginning, Passes
+from app.agent.daemon.following.cut import Cut
+from app.agent.daemon.following.delta import Delta, Outcome
+from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.following.owner import OwnerHooks
+from app.agent.daemon.following.resending import Resending
+from app.agent.daemon.following.rounds import Rounds
+from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.hooks import Hooks
+from app.agent.daemon.pipeline.base import LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
-from app.wire.messages import Commit, Committed, Counters, DiskBase, Open
-from app.wire.tree import leaf_count
+from app.wire.messages import Commit, Committed, Counters, Open
 
 ATTEMPTS: Final = 5
 """How often a synchronisation starts anew when its commit is fenced or lacks something."""
+MORE: Final = 3
+"""How many passes over writes may follow a pass over whole disks."""
 
 _AGAIN: Final = frozenset(
     {"FENCED", "BASE_MISMATCH", "MISSING_CHUNKS", "MISSING_LEAVES", "SESSION_NOT_FOUND"}
@@ -46,7 +57,8 @@ class DiskResult:
 
 @dataclass(frozen=True)
 class SyncResult:
-    """A committed checkpoint."""
+    """A committed checkpoint. `frozen_seconds` is how long the source stood still for it, `detail` says why
+    it is not as it should be, and `is_catching_up` that another one is to follow at once."""
 
     checkpoint_id: str
     number: int
@@ -54,6 +66,10 @@ class SyncResult:
     seconds: float
     stored_bytes: int
     disks: tuple[DiskResult, ...]
+    frozen_seconds: float = 0.0
+    rounds: int = 0
+    detail: str = ""
+    is_catching_up: bool = False
 
     @property
     def counters(self) -> Counters:
@@ -73,25 +89,66 @@ class Observer:
     def begins_anew(self, reason: str) -> None:
         """The attempt was in vain for this reason; another one follows."""
 
+    def committed(self, result: SyncResult) -> None:
+        """A checkpoint was made that another one follows at once."""
+
+    def note(self, text: str) -> None:
+        """Something that the operator may want to know."""
+
 
 class Synchroniser:
-    """Brings the replica up to date."""
+    """Brings the replica up to date. Close it at the end."""
 
     def __init__(
-        self, service: Service, instance: str, named: tuple[str, ...], stop: Stop, observer: Observer
+        self,
+        service: Service,
+        instance: str,
+        named: tuple[str, ...],
+        stop: Stop,
+        observer: Observer,
+        follower: Follower,
+        freezer: Freezer | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
+        """Without a `freezer` the source is never frozen."""
         self._service = service
         self._instance = instance
         self._named = named
         self._stop = stop
         self._observer = observer
+        self._follower = follower
+        self._hooks = OwnerHooks(hooks or Hooks(), observer.note)
+        self._resending = Resending()
+        self._leaves = LeafCache()
+        self._freezer = freezer
 
-    def run(self) -> SyncResult:
-        """Synchronise once. Raises DiskError, LinkError, Refusal, Denied, Stopped."""
+    def run(self, order: str = "") -> SyncResult:
+        """Synchronise once; `order` names an ordered rescan. Raises DiskError, LinkError, Refusal, Denied,
+        Stopped."""
+        result = self._committed(order)
+        for _ in range(MORE):
+            if not result.is_catching_up:
+                break
+            self._observer.committed(result)
+            result = self._committed("")
+        return result
+
+    def close(self, *, keep: bool) -> None:
+        """End the freezer; tracking goes on without this process if it is to be kept."""
+        if self._freezer is not None:
+            self._freezer.close()
+        self._follower.close(keep=keep)
+
+    def _committed(self, order: str) -> SyncResult:
         doubted: set[bytes] = set()
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._attempt(doubted)
+                return self._attempt(doubted, order)
+            except RescanNeeded as need:
+                self._follower.doubt(need.key, need.reason)
+                self._observer.begins_anew(str(need))
+                if attempt == ATTEMPTS:
+                    raise
             except Refusal as refusal:
                 if refusal.code not in _AGAIN or attempt == ATTEMPTS:
                     raise
@@ -100,53 +157,81 @@ class Synchroniser:
                 self._service.link.pause(attempt)
         raise AssertionError("unreachable")
 
-    def _attempt(self, doubted: set[bytes]) -> SyncResult:
+    def _attempt(self, doubted: set[bytes], order: str) -> SyncResult:
         started = time.monotonic()
         with _opened(self._named) as disks:
-            session = self._service.open(Open(self._instance, "", tuple(disk.disk for disk in disks)))
+            followed = self._follower.follow(disks)
+            wanted = Open(self._instance, self._follower.identity, tuple(disk.disk for disk in disks), order)
+            session = self._service.open(wanted)
             source_time = datetime.now(UTC)  # later than all that sessions before this one committed
             session.doubted |= doubted
-            passes = self._passes(disks, session)
-            runner = PassRunner(session, passes, self._stop)
-            self._observer.pass_begins(passes)
-            try:
-                runner.run()
-            finally:
-                self._observer.pass_ends()
-            committed = self._commit(session, passes, source_time)
-            return _result(committed, passes, time.monotonic() - started, runner.stored_bytes)
+            passes = self._passes(session, disks, followed, order)
+            runner = PassRunner(session, tuple(passes.every), self._stop)
+            outcome = self._pass_over(passes, runner, disks)
+            if outcome.cut.is_complete and outcome.cut.source_time and not passes.wholes:
+                source_time = outcome.cut.source_time
+            committed = self._commit(session, passes, outcome, source_time, order)
+            return _result(committed, passes, outcome, time.monotonic() - started, runner.stored_bytes)
 
-    def _passes(self, disks: tuple[SourceDisk, ...], session: Session) -> tuple[DiskPass, ...]:
-        bases = {base.key: base for base in session.opened.disks}
-        return tuple(
-            DiskPass(
-                number,
-                disk.reader,
-                base := _base(bases, disk),
-                choose(disk.reader).begin(disk.reader, disk.layout),
-                self._base_leaves(session, base, disk),
-            )
-            for number, disk in enumerate(disks)
+    def _passes(
+        self, session: Session, disks: tuple[SourceDisk, ...], followed: frozenset[str], order: str
+    ) -> Passes:
+        beginning = Beginning(session, self._follower, self._resending, self._leaves, order)
+        standing = what_stands_on(disks) if followed else OnDisks((), (), (), is_complete=True)
+        return beginning.passes(disks, followed, standing)
+
+    def _pass_over(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
+        self._observer.pass_begins(tuple(passes.every))
+        try:
+            outcome = self._outcome(passes, runner, disks)
+            runner.settle()
+        finally:
+            self._observer.pass_ends()
+        return outcome
+
+    def _outcome(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
+        wholes = [task for disk in passes.wholes for task in disk.tasks]
+        rounds = Rounds(self._follower.tracking, passes.partial)
+        if not passes.partial or passes.has_followed_whole:
+            runner.do(rounds.take_all(passes.extra) + wholes)
+            return Outcome(Cut(), 0)
+        delta = Delta(rounds, runner, self._ready_freezer(), lambda: what_stands_on(disks), self._hooks)
+        return delta.run(passes.extra, wholes)
+
+    def _ready_freezer(self) -> Freezer | None:
+        """The freezer with its process running; None where it cannot be started: then nothing is frozen."""
+        if self._freezer is None:
+            return None
+        try:
+            if not self._freezer.is_running:
+                for note in self._freezer.start():
+                    self._observer.note(note)
+        except FreezeError as error:
+            self._observer.note(str(error))
+            return None
+        return self._freezer
+
+    def _commit(
+        self, session: Session, passes: Passes, outcome: Outcome, source_time: datetime, order: str
+    ) -> Committed:
+        """Commit what was read; `source_time` is the moment that the checkpoint shows at the earliest: writes
+        since then may be missing."""
+        message = Commit(
+            generation=session.opened.generation,
+            base=session.opened.head,
+            source_time=source_time.isoformat(),
+            tracker=self._follower.identity,
+            method=passes.method,
+            label=worst(disk.label for disk in passes.every),
+            disks=tuple(disk.commit() for disk in passes.every),
+            freeze_ms=round(outcome.cut.seconds * 1000),
+            rounds=outcome.rounds,
+            rescan=order,
         )
-
-    def _base_leaves(self, session: Session, base: DiskBase, disk: SourceDisk) -> BaseLeaves:
-        count = leaf_count(disk.reader.size, base.chunk_size) if base.root else 0
-        return BaseLeaves(partial(session.leaves, base.disk_id), count, None, LeafCache())
-
-    def _commit(self, session: Session, passes: tuple[DiskPass, ...], source_time: datetime) -> Committed:
-        """Commit what was read; `source_time` is when the pass began: writes since then may be missing."""
-        committed = session.commit(
-            Commit(
-                generation=session.opened.generation,
-                base=session.opened.head,
-                source_time=source_time.isoformat(),
-                tracker="",
-                method=",".join(sorted({choose(disk.reader).name for disk in passes})),
-                label=QUIET if all(disk.label == QUIET for disk in passes) else FUZZY,
-                disks=tuple(disk.commit() for disk in passes),
-            )
-        )
-        _require_same_roots(committed, passes)
+        self._follower.ask(passes.every)
+        committed = session.commit(message)
+        _require_same_roots(committed, passes.every)
+        self._follower.committed(passes.every)
         return committed
 
 
@@ -159,16 +244,7 @@ def _opened(named: tuple[str, ...]) -> Iterator[tuple[SourceDisk, ...]]:
         close_disks(disks)
 
 
-def _base(bases: dict[str, DiskBase], disk: SourceDisk) -> DiskBase:
-    try:
-        return bases[disk.disk.key]
-    except KeyError as error:
-        raise LinkError(
-            f"the service opened a session without the disk {disk.disk.path}", code="BAD_ANSWER"
-        ) from error
-
-
-def _require_same_roots(committed: Committed, passes: tuple[DiskPass, ...]) -> None:
+def _require_same_roots(committed: Committed, passes: list[DiskPass]) -> None:
     """The service computed the roots by itself: they must be ours."""
     theirs = {disk.disk_id: disk.root for disk in committed.disks}
     for disk in passes:
@@ -181,11 +257,23 @@ def _require_same_roots(committed: Committed, passes: tuple[DiskPass, ...]) -> N
 
 
 def _result(
-    committed: Committed, passes: tuple[DiskPass, ...], seconds: float, stored_bytes: int
+    committed: Committed, passes: Passes, outcome: Outcome, seconds: float, stored_bytes: int
 ) -> SyncResult:
-    disks = tuple(_disk_result(disk) for disk in passes)
-    label = QUIET if all(disk.label == QUIET for disk in passes) else FUZZY
-    return SyncResult(committed.checkpoint_id, committed.number, label, seconds, stored_bytes, disks)
+    disks = tuple(_disk_result(disk) for disk in passes.every)
+    label = worst(disk.label for disk in passes.every)
+    is_unfinished = bool(passes.partial) and not outcome.cut.is_complete
+    return SyncResult(
+        committed.checkpoint_id,
+        committed.number,
+        label,
+        seconds,
+        stored_bytes,
+        disks,
+        frozen_seconds=outcome.cut.seconds,
+        rounds=outcome.rounds,
+        detail=outcome.detail,
+        is_catching_up=label == FUZZY and (passes.has_followed_whole or is_unfinished),
+    )
 
 
 def _disk_result(disk: DiskPass) -> DiskResult:

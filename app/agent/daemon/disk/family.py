@@ -82,6 +82,17 @@ def whole_disk(rdev: int) -> Path:
     return directory.parent if (directory / "partition").exists() else directory
 
 
+def whole_number(rdev: int) -> int:
+    """The number (st_rdev) of the whole disk that the device `rdev` is, or is a partition of."""
+    major, _, minor = (whole_disk(rdev) / "dev").read_text().strip().partition(":")
+    return os.makedev(int(major), int(minor))
+
+
+def partition_start(rdev: int) -> int:
+    """Where the device `rdev` begins on its whole disk, in bytes; 0 for the whole disk itself."""
+    return _number(_directory(rdev) / "start") * 512 if is_partition(rdev) else 0
+
+
 def is_partition(rdev: int) -> bool:
     """Whether the device `rdev` is a partition and no whole disk."""
     return (_directory(rdev) / "partition").exists()

@@ -61,6 +61,11 @@ class Freezer:
         """The freezer's process id; 0 when there is none."""
         return self._process.pid if self._process else 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process that can freeze."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> tuple[str, ...]:
         """Start the process, before anything is frozen; notes for the operator.
 

@@ -182,6 +182,25 @@ class DirtyMap:
     def _allocate(self, leaf: int, fd: int) -> None:
         os.posix_fallocate(fd, _BASE + leaf * _PAIR, _PAIR)
 
+    def written(self) -> BlockSet:
+        """What is in `current` now."""
+        found = BlockSet()
+        with self._lock:
+            for leaf in sorted(self._busy):
+                at = _BASE + leaf * _PAIR
+                found.put(leaf, self._map[at : at + LEAF_BYTES])
+        return found
+
+    def written_within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """What of `current` lies in the bytes [start, end), as byte ranges, ascending."""
+        found = BlockSet()
+        with self._lock:
+            for leaf in range(start // LEAF_SPAN, -(-end // LEAF_SPAN)):
+                if leaf in self._busy:
+                    at = _BASE + leaf * _PAIR
+                    found.put(leaf, self._map[at : at + LEAF_BYTES])
+        return found.within(start, end)
+
     def take(self) -> BlockSet:
         """Move `current` into `frozen`; what was in `current`. Read those blocks after this, not before."""
         taken = BlockSet()

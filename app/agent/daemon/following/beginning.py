@@ -1,0 +1,176 @@
+"""How the passes of a session begin: for each disk, what of it is read, and on what that stands.
+
+followed, head known      what was written since, and what could not be read then
+followed, head not known  all that is not free; tracking has begun before the free space is asked for
+not followed              all that is not free, see `Rescan`
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from app.agent.daemon.capture.choice import choose
+from app.agent.daemon.capture.extents import Extents
+from app.agent.daemon.capture.free_space.finder import FreeMap, find_free
+from app.agent.daemon.capture.free_space.live import live_free
+from app.agent.daemon.disk.selection import SourceDisk
+from app.agent.daemon.disk.standing import OnDisks, Standing
+from app.agent.daemon.errors import LinkError
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
+from app.agent.daemon.following.follower import Follower, Plan
+from app.agent.daemon.following.ledger import Entry, extents
+from app.agent.daemon.following.resending import Resending
+from app.agent.daemon.following.rounds import FollowedDisk
+from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
+from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.service import Session
+from app.agent.daemon.tracking.blocks import BlockSet
+from app.wire.messages import DiskBase
+from app.wire.tree import leaf_count
+
+TRACKED: Final = "tracefs"
+
+
+@dataclass
+class Passes:
+    """The passes of a session. `partial` are those over what was written, `extra` the blocks that are read
+    besides, by disk key; `plans` say by key why a followed disk is read as a whole."""
+
+    every: list[DiskPass] = field(default_factory=list)
+    partial: list[FollowedDisk] = field(default_factory=list)
+    extra: dict[str, BlockSet] = field(default_factory=dict)
+    plans: dict[str, Plan] = field(default_factory=dict)
+
+    @property
+    def wholes(self) -> list[DiskPass]:
+        """The passes over whole disks."""
+        parts = {each.disk.number for each in self.partial}
+        return [disk for disk in self.every if disk.number not in parts]
+
+    @property
+    def has_followed_whole(self) -> bool:
+        """Whether a disk that is followed from now on is read as a whole."""
+        return any(isinstance(disk.capture, FollowedCapture) for disk in self.wholes)
+
+    @property
+    def method(self) -> str:
+        """The names of the capture methods."""
+        followed = [isinstance(disk.capture, FollowedCapture) for disk in self.every]
+        return ",".join(
+            name for name, is_there in ((TRACKED, any(followed)), ("rescan", not all(followed))) if is_there
+        )
+
+
+class Beginning:
+    """Begins the passes of one session."""
+
+    def __init__(
+        self, session: Session, follower: Follower, resending: Resending, cache: LeafCache, order: str
+    ) -> None:
+        """`order` names an ordered rescan, empty for none."""
+        self._session = session
+        self._follower = follower
+        self._resending = resending
+        self._cache = cache
+        self._order = order
+        self._bases = {base.key: base for base in session.opened.disks}
+
+    def passes(self, disks: Sequence[SourceDisk], followed: frozenset[str], standing: OnDisks) -> Passes:
+        """One pass for each disk; `followed` are the keys of those whose writes are tracked.
+
+        Raises DiskError, LinkError.
+        """
+        found = Passes()
+        for number, disk in enumerate(disks):
+            base = self._base(disk)
+            if disk.disk.key not in followed:
+                found.every.append(self._rescan(number, disk, base))
+                continue
+            plan = self._follower.plan(base, disk.reader.size, self._order)
+            found.plans[disk.disk.key] = plan
+            if plan.entry is None:
+                found.every.append(self._whole(number, disk, base, standing))
+            else:
+                self._add_part(found, number, disk, base, plan.entry, standing)
+        return found
+
+    def _base(self, disk: SourceDisk) -> DiskBase:
+        try:
+            return self._bases[disk.disk.key]
+        except KeyError as error:
+            raise LinkError(
+                f"the service opened a session without the disk {disk.disk.path}", code="BAD_ANSWER"
+            ) from error
+
+    def _leaves(self, disk: SourceDisk, base: DiskBase, entry: Entry | None = None) -> BaseLeaves:
+        count = leaf_count(disk.reader.size, base.chunk_size) if base.root else 0
+        fetch = partial(self._session.leaves, base.disk_id)
+        return BaseLeaves(fetch, count, entry.node if entry else None, self._cache)
+
+    def _rescan(self, number: int, disk: SourceDisk, base: DiskBase) -> DiskPass:
+        capture = choose(disk.reader).begin(disk.reader, disk.layout)
+        return DiskPass(number, disk.reader, base, capture, self._leaves(disk, base))
+
+    def _whole(self, number: int, disk: SourceDisk, base: DiskBase, standing: OnDisks) -> DiskPass:
+        swap = swapped(standing, base.key)
+        maps = free_maps(disk, standing)
+        omitted = Extents.of([*swap, *(span for free_map in maps for span in free_map.free)])
+        capture = FollowedCapture(self._follower.tracking, base.key, omitted, swap, notes_of(maps))
+        return DiskPass(number, disk.reader, base, capture, self._leaves(disk, base))
+
+    def _add_part(
+        self, found: Passes, number: int, disk: SourceDisk, base: DiskBase, entry: Entry, standing: OnDisks
+    ) -> None:
+        tracking = self._follower.tracking
+        swap_then, swap_now = extents(entry.unwritten), swapped(standing, base.key)
+        gone = swap_then.without(swap_now)
+        capture = FollowedCapture(
+            tracking, base.key, extents(entry.omitted).without(gone), swap_then.without(gone), ()
+        )
+        damaged = extents(entry.unreadable)
+        leaves = self._leaves(disk, base, entry)
+        dirt = RoundDirt(tracking, base.key)
+        part = DiskPass(number, disk.reader, base, capture, leaves, dirt, damaged)
+        found.every.append(part)
+        found.partial.append(FollowedDisk(part, capture, dirt))
+        found.extra[base.key] = _blocks(gone, damaged, self._resending.places(self._session, part))
+
+
+def _blocks(*found: Extents) -> BlockSet:
+    blocks = BlockSet()
+    for each in found:
+        for start, end in each:
+            blocks.add(start, end - start)
+    return blocks
+
+
+def swapped(standing: OnDisks, key: str) -> Extents:
+    """The bytes of a disk that active swap takes: worth nothing in a copy."""
+    spans = (span for swap in standing.swaps for span in swap.spans if span.disk == key)
+    return Extents.of((span.start, span.start + span.size) for span in spans)
+
+
+def free_maps(disk: SourceDisk, standing: OnDisks) -> tuple[FreeMap, ...]:
+    """The free space of the disk's filesystems, mounted or not. Writes to the disk are tracked by now."""
+    mounted = {
+        _place(each): each for each in standing.filesystems if each.span and each.span.disk == disk.disk.key
+    }
+    live = [place for place in disk.layout.places if (place.start, place.size) in mounted]
+    others = tuple(place for place in disk.layout.places if place not in live)
+    found = [live_free(mounted[place.start, place.size], place) for place in live]
+    return (*found, *find_free(disk.reader, others))
+
+
+def _place(standing: Standing) -> tuple[int, int]:
+    assert standing.span
+    return standing.span.start, standing.span.size
+
+
+def notes_of(maps: Sequence[FreeMap]) -> tuple[str, ...]:
+    """Why a filesystem is read as a whole, for those that are."""
+    return tuple(
+        f"{each.place.kind} at byte {each.place.start} is read whole: {each.reason}"
+        for each in maps
+        if each.reason
+    )

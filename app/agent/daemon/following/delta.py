@@ -1,0 +1,196 @@
+"""A pass over what was written since the head: rounds until little is left, then the cut.
+
+The algorithm is that of the live migration of virtual machines: what is written during a round is the work
+of the next one, and rounds get shorter as long as the way to the service is faster than the writers. What is
+left then fits into memory and is read while the source stands still.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from app.agent.daemon.capture.activity import FUZZY
+from app.agent.daemon.disk.mounts import open_mount
+from app.agent.daemon.disk.standing import OnDisks, Standing
+from app.agent.daemon.errors import RescanNeeded
+from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading
+from app.agent.daemon.following.cut import BUDGET_SECONDS, Cut, cut
+from app.agent.daemon.following.rounds import Rounds
+from app.agent.daemon.freezer import kernel
+from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork
+from app.agent.daemon.pipeline.run import PassRunner
+from app.agent.daemon.pipeline.scan import blank
+from app.agent.daemon.pipeline.segment import Segment
+from app.agent.daemon.tracking.blocks import BlockSet
+from app.wire.chunks import MIB
+
+MAX_ROUNDS: Final = 12
+MAX_CUTS: Final = 4
+MOST_LEAVES: Final = 1024
+"""Leaves kept in memory by a pass, 32 MiB; a pass that touches more is committed without a cut first."""
+MOST_LEFT: Final = MOST_BYTES // 2
+"""What may be left for a cut: 32 MiB, which a slow disk gives within the budget. The freeze adds to it."""
+LEAST_ARENA: Final = 32 * MIB
+"""A freeze writes back what was cached since the last round, which cannot be known before."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pass over writes ended: its last cut, and the rounds before it. `detail` says why it is not as it
+    should be."""
+
+    cut: Cut
+    rounds: int
+    read_bytes: int = 0
+    detail: str = ""
+
+
+class Hooks(Protocol):
+    """What the owner of the host wants to be done around a freeze; results are told by it itself."""
+
+    def before(self) -> None:
+        """Just before the source is frozen."""
+
+    def after(self) -> None:
+        """The source is thawed, or was not frozen after all."""
+
+
+class Delta:
+    """One pass over the writes to all followed disks."""
+
+    def __init__(
+        self,
+        rounds: Rounds,
+        runner: PassRunner,
+        freezer: Freezer | None,
+        look: Callable[[], OnDisks],
+        hooks: Hooks,
+        budget: float = BUDGET_SECONDS,
+    ) -> None:
+        """`look` finds what stands on the disks; a cut lasts `budget` seconds at most."""
+        self._rounds = rounds
+        self._runner = runner
+        self._freezer = freezer
+        self._look = look
+        self._hooks = hooks
+        self._budget = budget
+        self._done = 0
+        self._was_too_large = False
+
+    def run(self, extra: Mapping[str, BlockSet], others: list[LeafTask]) -> Outcome:
+        """Do the rounds and the cut. `extra` are blocks to be read besides, by their disks' keys, `others`
+        leaves of disks that are not followed. Raises what a round raises, TrackerGap, RescanNeeded.
+
+        The followed disks have the label of the cut when this returns.
+        """
+        write_back(self._look().filesystems)
+        self._round(self._rounds.take_all(extra) + others, may_wait=not others)
+        outcome = self._catch_up() or self._cut()
+        for each in self._rounds.disks:
+            each.capture.label = outcome.cut.label
+        return outcome
+
+    def _catch_up(self) -> Outcome | None:
+        """Rounds until little is left; the end where that does not come."""
+        while (left := self._rounds.left()) > MOST_LEFT:
+            if self._done >= MAX_ROUNDS or self._kept() > MOST_LEAVES:
+                return Outcome(Cut(), self._done, detail=_unfinished(left, self._done))
+            write_back(self._look().filesystems)
+            self._round(self._rounds.take())
+        return None
+
+    def _round(self, tasks: list[LeafTask], *, may_wait: bool = False) -> None:
+        """Send these leaves; little of them `may_wait` for the cut, which takes what is not delivered."""
+        if not tasks or (may_wait and self._bytes(tasks) <= MOST_LEFT):
+            return
+        self._runner.do(tasks)
+        self._rounds.delivered()
+        self._done += 1
+
+    def _bytes(self, tasks: list[LeafTask]) -> int:
+        followed = {each.disk.number for each in self._rounds.disks}
+        own = [task for task in tasks if task.key.disk in followed]
+        return sum(count * self._rounds.unit(task.key.disk) for task in own for _, count in task.runs or ())
+
+    def _cut(self) -> Outcome:
+        for number in range(1, MAX_CUTS + 1):
+            tried, read = self._one_cut()
+            if tried.is_complete and (tried.label != FUZZY or number == MAX_CUTS):
+                return Outcome(tried, self._done, read, tried.failure)
+            if not tried.is_complete:
+                self._was_too_large = True
+                self._round(self._rounds.take())
+        return Outcome(
+            tried, self._done, detail=f"{MAX_CUTS} cuts were over the budget of {self._budget:g} s"
+        )
+
+    def _one_cut(self) -> tuple[Cut, int]:
+        standing = self._look()
+        with Arena(self._arena_bytes()) as arena:
+            self._hooks.before()
+            try:
+                done = cut(self._rounds, arena, self._freezer, standing, self._budget)
+            finally:
+                self._hooks.after()
+            read = sum(reading.view.nbytes for reading in done.readings)
+            if done.is_complete:
+                self._hand_over(done.readings)
+                self._rounds.delivered()
+            done.readings = []
+        return done, read
+
+    def _arena_bytes(self) -> int:
+        """Room for a cut; all that there may be after one that was too large."""
+        if self._was_too_large:
+            return MOST_BYTES
+        return min(MOST_BYTES, LEAST_ARENA + 2 * self._rounds.left())
+
+    def _hand_over(self, readings: list[Reading]) -> None:
+        by_key: dict[LeafKey, list[Reading]] = {}
+        for reading in readings:
+            by_key.setdefault(reading.key, []).append(reading)
+        self._runner.take(
+            set(by_key), lambda keys: [segment for key in keys for segment in _segments(by_key[key])]
+        )
+
+    def _kept(self) -> int:
+        return sum(each.disk.kept_leaves for each in self._rounds.disks)
+
+
+def _segments(readings: list[Reading]) -> list[Segment]:
+    """What was read of one leaf, on its way to the hashers."""
+    disk, key = readings[0].disk, readings[0].key
+    before = disk.ids_before(key.index)
+    if before is None:
+        raise RescanNeeded(disk.base.key, disk.reader.path, "the service lost a part of the replica's map")
+    leaf = LeafWork(key, disk.leaves.ids(key.index), len(readings), before)
+    segments = []
+    for reading in readings:
+        segment = Segment(
+            disk, leaf, reading.view.nbytes, reading.runs, reading.view, lambda: None, list(reading.damaged)
+        )
+        blank(segment)
+        segments.append(segment)
+    return segments
+
+
+def write_back(filesystems: Iterable[Standing]) -> None:
+    """Let filesystems write their caches back, so that a cut finds little. One that cannot be opened any more
+    was unmounted, which wrote it back."""
+    for each in filesystems:
+        if each.is_read_only:
+            continue
+        try:
+            fd = open_mount(each.path, each.mount_id)
+        except OSError:
+            continue
+        try:
+            kernel.sync(fd)
+        finally:
+            os.close(fd)
+
+
+def _unfinished(left: int, rounds: int) -> str:
+    return f"{left} bytes were written during the last of {rounds} rounds: more than a cut can take"

@@ -1,0 +1,162 @@
+"""The followed disks of this agent, over all its passes: is a disk's head known, and what was written since?
+
+A disk is read as a whole where nothing is known of it: the first time, after a reboot, when the tracker may
+have missed a write, when the disk is another one or has another size, or when it was ordered. Tracking goes
+on from the moment before it is read.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.agent.daemon.disk.family import partition_start, whole_number
+from app.agent.daemon.disk.selection import SourceDisk
+from app.agent.daemon.errors import TrackingError
+from app.agent.daemon.following.capture import FollowedCapture
+from app.agent.daemon.following.ledger import Entry, Ledger, ranges
+from app.agent.daemon.following.tracking import Tracking
+from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.tracking.choice import TrackingChoice, choose_tracking
+from app.agent.daemon.tracking.disks import TrackedDisk
+from app.wire.messages import DiskBase
+
+FIRST: Final = ""
+"""The reason for reading a disk as a whole that is nothing to worry about: it was never copied."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a disk is passed over. `entry` is the head's where only what was written is read; else the disk is
+    read as a whole, with a code and the reason in words."""
+
+    entry: Entry | None
+    code: str = FIRST
+    detail: str = ""
+
+
+class Follower:
+    """Holds the tracker and the ledgers. `run` is a folder that a reboot empties."""
+
+    def __init__(
+        self, run: Path, tracking: Tracking | None = None, note: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Without `tracking` no disk is followed. `note` is told how the writes to a disk are followed."""
+        self._run = run
+        self._tracking = tracking
+        self._note = note
+        self._disks: tuple[TrackedDisk, ...] = ()
+        self._choices: dict[TrackedDisk, TrackingChoice] = {}
+        self._doubts: dict[str, str] = {}
+
+    @property
+    def tracking(self) -> Tracking:
+        """The tracker of a follower that has one."""
+        assert self._tracking is not None, "no disk is followed"
+        return self._tracking
+
+    @property
+    def identity(self) -> str:
+        """Names what the followed disks are tracked by; empty where none is."""
+        return self._tracking.identity_of(self._disks[0].key) if self._tracking and self._disks else ""
+
+    def follow(self, disks: Sequence[SourceDisk]) -> frozenset[str]:
+        """Track the writes to those of the disks that can be tracked; their keys."""
+        if self._tracking is None:
+            return frozenset()
+        there = [_tracked(disk) for disk in disks if not disk.reader.is_file]
+        wanted = tuple(disk for disk in there if self._choice(disk).method.tracks)
+        try:
+            if wanted and not self._disks:
+                self._tracking.start(wanted)
+            elif wanted != self._disks:
+                self._tracking.track(wanted)
+        except TrackingError as error:
+            self._note(f"no writes are followed: {error}")
+            return frozenset()
+        self._disks = wanted
+        return frozenset(disk.key for disk in wanted)
+
+    def _choice(self, disk: TrackedDisk) -> TrackingChoice:
+        if disk not in self._choices:
+            self._choices[disk] = choose_tracking(disk)
+            self._note(str(self._choices[disk]))
+        return self._choices[disk]
+
+    def close(self, *, keep: bool) -> None:
+        """Go on tracking without this process, or end it."""
+        if self._tracking is not None and self._disks:
+            self._tracking.close(keep=keep)
+            if not keep:
+                for disk in self._disks:
+                    self._ledger(disk.key).forget()
+            self._disks = ()
+
+    def doubt(self, key: str, reason: str) -> None:
+        """The disk's replica may differ from it: it is read as a whole by the next pass."""
+        self._doubts[key] = reason
+
+    def plan(self, base: DiskBase, size: int, order: str) -> Plan:
+        """How to pass over a disk of `size` bytes whose replica stands at `base`; `order` names a rescan.
+
+        For a disk that is read as a whole, tracking has begun anew when this returns.
+        """
+        plan = self._plan(base, size, order)
+        if plan.entry is None:
+            self._ledger(base.key).forget()
+            self.tracking.restart(base.key)
+            self._doubts.pop(base.key, None)
+        return plan
+
+    def _plan(self, base: DiskBase, size: int, order: str) -> Plan:
+        self.tracking.drain()
+        entry, was_committed = self._ledger(base.key).of(base.root)
+        if was_committed:
+            self.tracking.dirty_of(base.key).drop_frozen()
+        gap = self.tracking.gap_of(base.key)
+        if order:
+            return Plan(None, "RESCAN_ORDERED", "it was ordered")
+        if base.key in self._doubts:
+            return Plan(None, "REPLICA_DIFFERS", self._doubts[base.key])
+        if base.root and gap:
+            return Plan(None, "TRACKER_GAP", gap)
+        if entry is None or entry.tracker != self.tracking.identity_of(base.key):
+            return Plan(None, "AGENT_RESTARTED" if base.root else FIRST, _UNKNOWN if base.root else "")
+        if entry.node.size != size:
+            return Plan(None, "DISK_LAYOUT_CHANGED", f"it had {entry.node.size} bytes and has {size}")
+        return Plan(entry)
+
+    def ask(self, disks: Sequence[DiskPass]) -> None:
+        """A commit of these passes is about to be asked for."""
+        for disk in disks:
+            capture = disk.capture
+            if isinstance(capture, FollowedCapture):
+                self._ledger(disk.base.key).ask(self._entry(disk, capture))
+
+    def committed(self, disks: Sequence[DiskPass]) -> None:
+        """The commit succeeded: what was taken is with the service."""
+        for disk in disks:
+            if isinstance(disk.capture, FollowedCapture):
+                self._ledger(disk.base.key).promote()
+                self.tracking.dirty_of(disk.base.key).drop_frozen()
+
+    def _entry(self, disk: DiskPass, capture: FollowedCapture) -> Entry:
+        return Entry(
+            root=disk.root.hash.hex(),
+            tree=disk.root.encode().hex(),
+            tracker=self.tracking.identity_of(disk.base.key),
+            omitted=ranges(capture.omitted),
+            unreadable=ranges(disk.damaged),
+            unwritten=ranges(capture.unwritten),
+        )
+
+    def _ledger(self, key: str) -> Ledger:
+        return Ledger(self._run, key)
+
+
+def _tracked(disk: SourceDisk) -> TrackedDisk:
+    number = disk.reader.status().st_rdev
+    return TrackedDisk(disk.disk.key, whole_number(number), partition_start(number), disk.reader.size)
+
+
+_UNKNOWN: Final = "this agent does not know what the replica's head holds"

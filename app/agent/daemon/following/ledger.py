@@ -1,0 +1,104 @@
+"""What the head holds of a disk, as this agent knows it: what the disk's dirty sets stand on.
+
+    <disk>.head    Entry   the root that the service last confirmed
+    <disk>.next    Entry   the root that a commit under way asks for
+
+`next` is written before the commit and takes the place of `head` after it. An agent that ended in between
+learns from the next session which of the two the service has: see `Ledger.of`. The files lie beside the dirty
+sets, in memory: a reboot ends both.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from blake3 import blake3
+
+from app.agent.daemon.capture.extents import Extents
+from app.wire.errors import MessageError, TreeError
+from app.wire.jsonform import decode, encode
+from app.wire.messages import Hash, Range
+from app.wire.tree import RootNode
+
+_HEAD: Final = "head"
+_NEXT: Final = "next"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A disk of a checkpoint. `tree` is its encoded root node in hex, `tracker` names the tracking that its
+    dirty sets come from; ranges are (offset, length). `unwritten` are ranges whose writes do not count."""
+
+    root: Hash
+    tree: str
+    tracker: str
+    omitted: tuple[Range, ...] = ()
+    unreadable: tuple[Range, ...] = ()
+    unwritten: tuple[Range, ...] = ()
+
+    @property
+    def node(self) -> RootNode:
+        """The disk's tree. Raises TreeError."""
+        return RootNode.decode(bytes.fromhex(self.tree))
+
+
+def ranges(extents: Extents) -> tuple[Range, ...]:
+    """Extents as a message has them."""
+    return tuple((start, end - start) for start, end in extents)
+
+
+def extents(found: Iterable[Range]) -> Extents:
+    """Ranges of a message as extents."""
+    return Extents.of((start, start + length) for start, length in found)
+
+
+class Ledger:
+    """The entries of one disk."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        name = blake3(key.encode()).hexdigest(length=16)
+        self._head = folder / f"{name}.{_HEAD}"
+        self._next = folder / f"{name}.{_NEXT}"
+
+    def of(self, root: str) -> tuple[Entry | None, bool]:
+        """The entry of the root (hex) that the service has, and whether the last commit asked for just that.
+
+        From then on it is the head's entry. None where this agent does not know the root.
+        """
+        committed = _read(self._next)
+        if committed is not None and committed.root == root:
+            self.promote()
+            return committed, True
+        self._next.unlink(missing_ok=True)
+        held = _read(self._head)
+        return (held, False) if held is not None and held.root == root else (None, False)
+
+    def ask(self, entry: Entry) -> None:
+        """A commit of this entry is about to be asked for."""
+        _write(self._next, entry)
+
+    def promote(self) -> None:
+        """The commit that was asked for succeeded."""
+        self._next.replace(self._head)
+
+    def forget(self) -> None:
+        """Nothing is known any more; must come before the dirty sets are emptied."""
+        self._next.unlink(missing_ok=True)
+        self._head.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Entry | None:
+    """An entry; None where there is none, or none that can be used."""
+    try:
+        entry = decode(Entry, path.read_bytes())
+        return entry if entry.node.hash.hex() == entry.root else None
+    except (FileNotFoundError, MessageError, TreeError, ValueError):
+        return None
+
+
+def _write(path: Path, entry: Entry) -> None:
+    """Replace the file as a whole; it need not survive the machine, only this process."""
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(encode(entry))
+    temporary.replace(path)

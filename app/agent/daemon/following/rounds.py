@@ -1,0 +1,99 @@
+"""What was written, taken again and again: the leaves of one round over all followed disks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.agent.daemon.capture.extents import Extents
+from app.agent.daemon.errors import TrackerGap
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
+from app.agent.daemon.following.tracking import Tracking
+from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.leaves import LeafTask, tasks_of
+from app.agent.daemon.tracking.blocks import BlockSet
+from app.agent.daemon.tracking.dirty import DirtyMap
+
+
+@dataclass(frozen=True)
+class FollowedDisk:
+    """A disk of a pass that is done in part, and the pass's seams."""
+
+    disk: DiskPass
+    capture: FollowedCapture
+    dirt: RoundDirt
+
+    @property
+    def key(self) -> str:
+        """The disk's key."""
+        return self.disk.base.key
+
+
+class Rounds:
+    """The followed disks of a pass. What is taken stays to be done until it is said to be `delivered`."""
+
+    def __init__(self, tracking: Tracking, disks: Sequence[FollowedDisk]) -> None:
+        self._tracking = tracking
+        self._undone = {each.key: BlockSet() for each in disks}
+        self.disks = tuple(disks)
+
+    def take_all(self, extra: Mapping[str, BlockSet]) -> list[LeafTask]:
+        """What was written since the head, and these blocks by their disks' keys. Raises TrackerGap."""
+        self._drain()
+        for each in self.disks:
+            self._undone[each.key].update(self._dirty(each).take_all())
+            self._undone[each.key].update(extra.get(each.key, BlockSet()))
+        return self._tasks()
+
+    def take(self) -> list[LeafTask]:
+        """What was written since the last take, and what is still to be done. Raises TrackerGap."""
+        self._drain()
+        for each in self.disks:
+            self._undone[each.key].update(self._dirty(each).take())
+        return self._tasks()
+
+    def delivered(self) -> None:
+        """What was taken is with the service."""
+        for blocks in self._undone.values():
+            blocks.clear()
+
+    def left(self) -> int:
+        """Bytes that a cut would have to read now: whole chunks. Raises TrackerGap."""
+        self._drain()
+        tasks = [task for each in self.disks for task in self._work(each, self._written(each))]
+        return sum(count * self.unit(task.key.disk) for task in tasks for _, count in task.runs or ())
+
+    def is_written(self) -> bool:
+        """Whether anything that counts was written since the last take. Raises TrackerGap."""
+        self._drain()
+        return any(len(self._written(each)) for each in self.disks)
+
+    def disk(self, number: int) -> DiskPass:
+        """The pass with this number."""
+        return next(each.disk for each in self.disks if each.disk.number == number)
+
+    def unit(self, number: int) -> int:
+        """Bytes of a chunk of the disk with this number."""
+        return self.disk(number).base.chunk_size
+
+    def _tasks(self) -> list[LeafTask]:
+        found = []
+        for each in self.disks:
+            undone = self._undone[each.key]
+            each.dirt.begin(undone)
+            found += self._work(each, each.capture.written(undone.extents()))
+        return found
+
+    def _work(self, each: FollowedDisk, extents: Extents) -> list[LeafTask]:
+        return tasks_of(each.disk.number, extents, each.disk.base.chunk_size)
+
+    def _dirty(self, each: FollowedDisk) -> DirtyMap:
+        return self._tracking.dirty_of(each.key)
+
+    def _written(self, each: FollowedDisk) -> Extents:
+        return each.capture.counting(self._dirty(each).written().extents())
+
+    def _drain(self) -> None:
+        self._tracking.drain()
+        for each in self.disks:
+            reason = self._tracking.gap_of(each.key)
+            if reason:
+                raise TrackerGap(each.key, each.disk.reader.path, reason)

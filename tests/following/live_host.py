@@ -1,0 +1,175 @@
+"""A host that goes on writing while it is replicated, and what its disks held at each freeze.
+
+The images behind the loop devices lie on an XFS of the test, so that the moment of a freeze can be kept by
+sharing their blocks (FICLONE), which takes milliseconds.
+"""
+
+import contextlib
+import fcntl
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.freezer.client import DEAD_MAN_SECONDS, Freezer
+from app.agent.daemon.freezer.results import Frozen
+from app.agent.daemon.hooks import Hooks
+from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.link.link import Link
+from app.agent.daemon.service import Service
+from app.agent.daemon.state import StateDir
+from app.agent.daemon.stopping import Stop
+from app.agent.daemon.sync import Observer, Synchroniser, SyncResult
+from app.agent.daemon.tracking.tracefs import TraceTracker
+from tests.e2e.deployment import Deployment
+from tests.e2e.source_host import SourceHost
+from tests.services.loop_disks import LoopDisk, loop_disk
+from tests.services.processes import required_binary
+
+MIB: Final = 1 << 20
+_FICLONE: Final = 0x40049409
+
+
+@contextlib.contextmanager
+def sharing_folder(folder: Path, size: int = 6 << 30) -> Iterator[Path]:
+    """A mounted XFS whose files can share blocks."""
+    with loop_disk(folder / "images.xfs", size) as disk:
+        disk.format("xfs")
+        with disk.mounted(folder / "images") as at:
+            yield at
+
+
+def share(source: Path, target: Path) -> None:
+    """Make `target` a copy of `source` as it is now, without copying."""
+    with source.open("rb") as old, target.open("wb") as new:
+        fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+
+
+class WitnessFreezer(Freezer):
+    """A freezer that keeps what the disks hold whenever everything is frozen."""
+
+    def __init__(self, directory: Path, disks: Sequence[LoopDisk], witnesses: Path) -> None:
+        super().__init__(directory)
+        self._disks = disks
+        self._folder = witnesses
+        self.count = 0
+        self.seconds: list[float] = []
+
+    def freeze(self, budget: float, dead_man: float = DEAD_MAN_SECONDS) -> Frozen:
+        """Freeze, and keep the moment."""
+        frozen = super().freeze(budget, dead_man)
+        for number, disk in enumerate(self._disks):
+            share(disk.backing, self.witness(number))
+        self.count += 1
+        return frozen
+
+    def witness(self, number: int) -> Path:
+        """The disk with this number as it was at the newest freeze."""
+        return self._folder / f"witness-{number}.img"
+
+
+@dataclass
+class LiveHost:
+    """An agent in this process, enrolled at a service, that follows loop devices."""
+
+    disks: tuple[LoopDisk, ...]
+    server: str
+    synchroniser: Synchroniser
+    tracker: TraceTracker
+    follower: Follower
+    freezer: WitnessFreezer
+    notes: list[str]
+    passes: list[SyncResult] = field(default_factory=list)
+
+    def sync(self) -> SyncResult:
+        """Synchronise once."""
+        result = self.synchroniser.run()
+        self.passes.append(result)
+        return result
+
+
+class _Notes(Observer):
+    def __init__(self, notes: list[str]) -> None:
+        self._notes = notes
+
+    def note(self, text: str) -> None:
+        """Keep it."""
+        self._notes.append(text)
+
+    def begins_anew(self, reason: str) -> None:
+        """Keep it."""
+        self._notes.append(reason)
+
+
+@contextlib.contextmanager
+def live_host(
+    folder: Path,
+    deployment: Deployment,
+    disks: Sequence[LoopDisk],
+    witnesses: Path,
+    make_tracker: Callable[[Path], TraceTracker] = TraceTracker,
+    hooks: Path | None = None,
+) -> Iterator[LiveHost]:
+    """Enrol a host with these disks and be its agent; at the end nothing of it is left in the kernel."""
+    state_folder, notes = folder / "agent", list[str]()
+    server = SourceHost(state_folder).enroll(deployment, *(disk.device for disk in disks))
+    with StateDir(state_folder) as state:
+        enrolment = state.require_enrolment()
+        link = Link(Endpoint.parse(enrolment.url), Stop(), enrolment.credential)
+        tracker = make_tracker(state.run_dir)
+        follower = Follower(state.run_dir, tracker)
+        freezer = WitnessFreezer(state.run_dir, disks, witnesses)
+        synchroniser = Synchroniser(
+            Service(link),
+            state.instance_id(),
+            enrolment.disks,
+            Stop(),
+            _Notes(notes),
+            follower,
+            freezer,
+            Hooks(hooks or folder / "no-hooks"),
+        )
+        try:
+            yield LiveHost(tuple(disks), server, synchroniser, tracker, follower, freezer, notes)
+        finally:
+            synchroniser.close(keep=False)
+            link.close()
+
+
+@contextlib.contextmanager
+def namespace_of_mounts(mounts: Sequence[tuple[LoopDisk, Path]]) -> Iterator[int]:
+    """The filesystems mounted in a mount namespace of their own; the id of a process in it."""
+    lines = [f"mount {disk.device} {at}" for disk, at in mounts]
+    for _, at in mounts:
+        at.mkdir(exist_ok=True)
+    script = " && ".join(["mount --make-rprivate /", *lines, "echo ready", "exec sleep infinity"])
+    unshare = required_binary("unshare", "util-linux")
+    with subprocess.Popen([unshare, "-m", "sh", "-c", script], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n", "the filesystems are mounted"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def inside(process: int, at: Path) -> Path:
+    """Where a path of another mount namespace can be reached from here."""
+    return Path(f"/proc/{process}/root{at}")
+
+
+def entered(process: int, *command: str) -> list[str]:
+    """The command line that runs a command in the mount namespace of another process."""
+    return [required_binary("nsenter", "util-linux"), f"--mount=/proc/{process}/ns/mnt", *command]
+
+
+def settle(path: Path) -> None:
+    """Write back what a filesystem has cached."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
