@@ -106,6 +106,26 @@ def mounted_elsewhere(device: Path, at: Path) -> Iterator[subprocess.Popen[str]]
 
 
 @contextlib.contextmanager
+def mounted_alone(device: Path, at: Path) -> Iterator[Path]:
+    """The filesystem mounted where no other program's namespace can copy the mount: at the end it is
+    unmounted for good, and its device can be looked at.
+    """
+    at.mkdir(exist_ok=True)
+    with mounted_elsewhere(device, at) as process:
+        yield Path(f"/proc/{process.pid}/root{at}")
+    wait_for(lambda: is_free(device), f"{device} stays in use")
+
+
+def is_free(device: Path) -> bool:
+    """Whether nobody has mounted the device."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
 def disks(*paths: Path) -> Iterator[tuple[SourceDisk, ...]]:
     """Open source disks."""
     opened = open_disks(tuple(map(str, paths)))

@@ -1,10 +1,12 @@
 """A freezer holds all filesystems still or none, and nothing stays frozen, whoever dies."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from app.agent.daemon.disk.mounts import mount_of
 from app.agent.daemon.disk.standing import Standing
 from app.agent.daemon.errors import FreezeError
 from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.freezer.crew import Crew
 from app.agent.daemon.freezer.holder import Holder
 from app.agent.daemon.freezer.protocol import Fate, Reason
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
@@ -108,6 +111,55 @@ def daemon_that_froze(notes: Path, *devices: Path) -> tuple[subprocess.Popen[str
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout
     return process, int(process.stdout.readline())
+
+
+CUT_FOR_EVER = """
+import sys
+from pathlib import Path
+from app.agent.daemon.freezer.client import Freezer
+from tests.daemon.live_disks import standing_on
+freezer = Freezer(Path(sys.argv[1]))
+freezer.start()
+print(freezer.pid, flush=True)
+while True:
+    freezer.prepare(standing_on(*map(Path, sys.argv[2:])).filesystems)
+    freezer.freeze(30.0, dead_man=3600.0)
+    freezer.thaw()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["daemon", "freezer", "both"])
+def test_killed_at_any_moment_nothing_stays_frozen(victim: str, tmp_path: Path, notes: Path) -> None:
+    chance = random.Random(victim)
+    with (
+        filesystem(tmp_path, "ext4", "one") as (one, root),
+        filesystem(tmp_path, "xfs", "two") as (two, other),
+        writer(root / "file") as at_work,
+        writer(other / "file") as too,
+    ):
+        for _ in range(6):
+            command = [sys.executable, "-c", CUT_FOR_EVER, str(notes), str(one), str(two)]
+            daemon = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+            )
+            assert daemon.stdout
+            pid = int(daemon.stdout.readline())
+            time.sleep(chance.uniform(0, 0.8))
+            if victim == "both":
+                daemon.send_signal(signal.SIGSTOP)
+            if victim != "daemon":
+                os.kill(pid, signal.SIGKILL)
+            if victim != "freezer":
+                daemon.kill()
+            if victim == "both":
+                daemon.wait()
+                thaw_left_frozen(notes)
+            assert at_work.goes_on()
+            assert too.goes_on()
+            daemon.kill()
+            daemon.communicate()
+            wait_for(lambda pid=pid: not is_running(pid), "the freezer did not end")  # type: ignore[misc]
 
 
 def is_running(pid: int) -> bool:
@@ -416,9 +468,10 @@ def test_a_freeze_that_hangs_does_not_keep_the_others_frozen(tmp_path: Path) -> 
         mounted(upper, tmp_path / "inner") as above,
         writer(root / "file") as at_work,
     ):
-        holder = Holder()
-        for number, path in enumerate((root, above)):
-            holder.add(os.open(path, os.O_RDONLY), str(number))
+        crew = Crew(2)
+        holder = Holder(crew)
+        for depth, path in ((1, root), (0, above)):
+            holder.add(os.open(path, os.O_RDONLY), "", depth)
         (above / "new").write_bytes(b"x" * 1_000_000)
         freeze(below)
         try:
@@ -437,3 +490,4 @@ def test_a_freeze_that_hangs_does_not_keep_the_others_frozen(tmp_path: Path) -> 
         assert fates == [Fate.THAWED, Fate.LATE, Reason.BUDGET]
         (above / "newer").write_bytes(b"x")
         holder.forget()
+        crew.dismiss()

@@ -29,7 +29,7 @@ STANDING = Standing("ext4", "8:1", ("8:1",), Path("/"), 1, "/", False, 0, frozen
 
 
 def test_messages_have_one_size_and_come_back() -> None:
-    request = Request(Op.FREEZE, 259, 1 << 19, 2.0, 10.0)
+    request = Request(Op.FREEZE, 259, 1 << 19, 2.0, 10.0, 3)
     answer = Answer(Kind.DONE, Reason.BUDGET, 65535, -5, 1.5, 0.25)
     assert (len(request.packed()), len(answer.packed())) == (REQUEST_BYTES, ANSWER_BYTES) == (28, 24)
     assert Request.unpacked(request.packed()) == request

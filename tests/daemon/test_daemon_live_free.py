@@ -16,7 +16,17 @@ from app.agent.daemon.disk.carriers import Span
 from app.agent.daemon.disk.layout import FilesystemPlace
 from app.agent.daemon.disk.standing import Standing
 from tests.daemon.disk_images import run, sparse
-from tests.daemon.live_disks import CHECKERS, MIB, freeze, loop, mounted, mounted_elsewhere, standing_on, thaw
+from tests.daemon.live_disks import (
+    CHECKERS,
+    MIB,
+    freeze,
+    loop,
+    mounted,
+    mounted_alone,
+    mounted_elsewhere,
+    standing_on,
+    thaw,
+)
 
 root_only = pytest.mark.root
 
@@ -86,7 +96,7 @@ def test_no_used_block_is_called_free(kind: str, tmp_path: Path) -> None:
     path = sparse(tmp_path / "disk", SIZE)
     run(*MAKERS[kind], path)
     with loop(path) as device:
-        with mounted(device, tmp_path / "mnt") as root:
+        with mounted_alone(device, tmp_path / "mnt") as root:
             fill(root, random.Random(1))
             run("sync", "-f", root)
             freeze(root)
@@ -104,7 +114,7 @@ def test_no_used_block_is_called_free(kind: str, tmp_path: Path) -> None:
 def test_a_copy_without_the_free_ranges_has_every_file(kind: str, tmp_path: Path) -> None:
     path, copy = sparse(tmp_path / "disk", SIZE), sparse(tmp_path / "copy", SIZE)
     run(*MAKERS[kind], path)
-    with loop(path) as device, mounted(device, tmp_path / "mnt") as root:
+    with loop(path) as device, mounted_alone(device, tmp_path / "mnt") as root:
         files = fill(root, random.Random(2))
         freeze(root)
         thaw(root)
@@ -120,7 +130,7 @@ def test_a_copy_without_the_free_ranges_has_every_file(kind: str, tmp_path: Path
             thaw(root)
     assert found.free.total > 100 * MIB
     with loop(copy) as device:
-        with mounted(device, tmp_path / "mnt") as root:
+        with mounted_alone(device, tmp_path / "mnt") as root:
             assert {p.name: p.read_bytes() for p in root.iterdir() if p.is_file()} == files
         checker = CHECKERS["xfs" if kind.startswith("xfs") else "ext4"]
         run(*checker, device)

@@ -135,7 +135,7 @@ class Freezer:
             ) from error
         self._handed.append((standing, fd))
         major, _, minor = standing.number.partition(":")
-        self._send(Request(Op.ADD, int(major), int(minor)), fd)
+        self._send(Request(Op.ADD, int(major), int(minor), depth=standing.depth), fd)
 
     def freeze(self, budget: float, dead_man: float = DEAD_MAN_SECONDS) -> Frozen:
         """Freeze what was prepared within `budget` seconds; `dead_man` seconds later it thaws by itself.

@@ -13,6 +13,7 @@ from typing import Final
 _FIFREEZE: Final = 0xC0045877
 _FITHAW: Final = 0xC0045878
 _MCL_CURRENT_AND_FUTURE: Final = 1 | 2
+_M_ARENA_MAX: Final = -8
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,6 +38,12 @@ def _asked(fd: int, request: int) -> int:
 def sync(fd: int) -> int:
     """Write back what the filesystem has cached."""
     return ctypes.get_errno() if _LIBC.syncfs(fd) else 0
+
+
+def keep_small() -> None:
+    """One heap for all threads: glibc reserves 64 MiB for each that has its own, and all would be locked."""
+    if hasattr(_LIBC, "mallopt"):
+        _LIBC.mallopt(_M_ARENA_MAX, 1)
 
 
 def lock_memory() -> int:

@@ -1,7 +1,7 @@
 """The freezer's own process: it waits for requests, and for the moments at which it thaws unasked.
 
-Two threads, both there before anything is frozen. The worker makes the calls that may last. The main
-thread listens to the daemon and to the clock meanwhile: the end of the stream, a budget that ran out and
+All threads are there before anything is frozen. The worker, with a crew, makes the calls that may last. The
+main thread listens to the daemon and to the clock meanwhile: the end of the stream, a budget that ran out and
 the dead-man timer thaw at once, also while the worker hangs in a freeze.
 
 Nothing is written anywhere while something is frozen, except to the daemon's socket.
@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from app.agent.daemon.freezer import kernel
+from app.agent.daemon.freezer.crew import Crew
 from app.agent.daemon.freezer.holder import Holder
 from app.agent.daemon.freezer.note import Note
 from app.agent.daemon.freezer.protocol import REQUEST_BYTES, Answer, Kind, Op, Reason, Request
 
 _STACK_BYTES: Final = 256 * 1024
+_AT_ONCE: Final = 8
 _TICK_MS: Final = 20
 _NEVER: Final = float("inf")
 
@@ -32,7 +34,10 @@ class FreezerProcess:
 
     def __init__(self, daemon: socket.socket, directory: Path) -> None:
         self._daemon = daemon
-        self._holder = Holder()
+        kernel.keep_small()
+        threading.stack_size(_STACK_BYTES)
+        self._crew = Crew(_AT_ONCE)
+        self._holder = Holder(self._crew)
         self._note = Note(directory)
         self._work: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._is_busy = False
@@ -41,7 +46,6 @@ class FreezerProcess:
 
     def serve(self) -> None:
         """Do as asked; at the end everything is thawed."""
-        threading.stack_size(_STACK_BYTES)
         worker = threading.Thread(target=self._labour, name="worker")
         worker.start()
         not_spared, not_locked = kernel.spare_from_oom(), kernel.lock_memory()
@@ -52,6 +56,7 @@ class FreezerProcess:
             self._holder.thaw(Reason.LEFT_ALONE)
             self._work.put(None)
             worker.join()
+            self._crew.dismiss()
             self._tidy()
 
     def _listen(self) -> None:
@@ -75,7 +80,7 @@ class FreezerProcess:
 
     def _carry_out(self, request: Request, fds: list[int]) -> None:
         if request.op is Op.ADD:
-            self._holder.add(fds[0], f"{request.major}:{request.minor}")
+            self._holder.add(fds[0], f"{request.major}:{request.minor}", request.depth)
         elif request.op is Op.FORGET:
             self._holder.forget()
             self._send(Answer(Kind.DONE))

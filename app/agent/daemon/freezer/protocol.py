@@ -1,11 +1,12 @@
 """What the daemon and the freezer say to each other over a socket pair (SOCK_SEQPACKET, native byte order).
 
-The daemon asks (28 bytes: op, major, minor, seconds, seconds) and the freezer answers (24 bytes: kind, code,
-index, errno, seconds, seconds). One request is under way at a time.
+The daemon asks (28 bytes: op, depth, major, minor, seconds, seconds) and the freezer answers (24 bytes:
+kind, code, index, errno, seconds, seconds). One request is under way at a time.
 
     (start)                     → READY; errno where its memory is not locked, index an errno where the
                                   kernel may kill it for want of memory
-    ADD major:minor + one fd    no answer; filesystems are frozen in the order in which they are added
+    ADD major:minor, depth      no answer; one fd comes with it. Filesystems are frozen in the order in which
+                                  they are added, those of one depth in a row at once
     FORGET                      → DONE, when all that was added is closed
     FREEZE budget, dead-man     → SYNCED, when all caches were written back once; the clock starts here
                                 → FATE code=Fate, index, errno: one for each filesystem
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
 
-_REQUEST: Final = struct.Struct("=BxxxIIdd")
+_REQUEST: Final = struct.Struct("=BBxxIIdd")
 _ANSWER: Final = struct.Struct("=BBHidd")
 
 
@@ -75,23 +76,24 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """`budget` and `dead_man` in seconds, for FREEZE; `major` and `minor` for ADD."""
+    """`budget` and `dead_man` in seconds, for FREEZE; `major`, `minor` and `depth` (to 255) for ADD."""
 
     op: Op
     major: int = 0
     minor: int = 0
     budget: float = 0.0
     dead_man: float = 0.0
+    depth: int = 0
 
     def packed(self) -> bytes:
         """The message."""
-        return _REQUEST.pack(self.op, self.major, self.minor, self.budget, self.dead_man)
+        return _REQUEST.pack(self.op, self.depth, self.major, self.minor, self.budget, self.dead_man)
 
     @classmethod
     def unpacked(cls, message: bytes) -> Self:
         """The request in a message. Raises struct.error or ValueError for one that is none."""
-        op, major, minor, budget, dead_man = _REQUEST.unpack(message)
-        return cls(Op(op), major, minor, budget, dead_man)
+        op, depth, major, minor, budget, dead_man = _REQUEST.unpack(message)
+        return cls(Op(op), major, minor, budget, dead_man, depth)
 
 
 @dataclass(frozen=True)
