@@ -7,6 +7,7 @@ standard error; results are on standard output.
 import argparse
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
@@ -197,7 +198,7 @@ def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop,
         stop,
         console,
         _follower(state, console),
-        Freezer(state.run_dir),
+        Freezer() if os.geteuid() == 0 else None,
         Hooks(hooks),
     )
     return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
