@@ -64,8 +64,8 @@ def found(verdict: Verdict) -> dict[str, str]:
     return {each.code: each.severity for each in verdict.findings if each.severity != OK}
 
 
-def with_network(**changes: int) -> Preflight:
-    return replace(REPORT, network=replace(NETWORK, **changes))
+def with_network(up_rate: int) -> Preflight:
+    return replace(REPORT, network=replace(NETWORK, up_rate=up_rate))
 
 
 def with_disk(**changes: int | None) -> Preflight:
