@@ -164,6 +164,11 @@ class SinkResult:
     elapsed_us: int
 
 
+def worst_first(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """The findings by their severity, otherwise in their order."""
+    return tuple(sorted(findings, key=lambda each: -SEVERITIES.index(each.severity)))
+
+
 def worst(findings: tuple[Finding, ...]) -> str:
     """The greatest severity among the findings; ok without any."""
     return max((each.severity for each in findings), key=SEVERITIES.index, default=OK)

@@ -57,7 +57,8 @@ def test_a_host_is_examined_when_it_enrols(go2cloud: CommandLine, running: Runni
     done = enrolled(running, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "enrolled as" in done.stdout
-    assert "TRACKING_UNAVAILABLE" in done.stdout
+    assert "WARNING  ROOT_NOT_REPLICATED" in done.stdout
+    assert "preflight: 1 warning, 2 notes" in done.stdout
     (name,) = go2cloud("server", "list", "-o", "name").split()
     shown = go2cloud("server", "preflight", name, "--latest")
     assert shown.startswith("WARNINGS  (pfl-")

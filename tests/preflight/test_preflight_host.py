@@ -62,7 +62,7 @@ def test_a_disk_that_is_a_file_is_examined_without_root(tmp_path: Path) -> None:
     (filesystem,) = report.filesystems
     assert (filesystem.kind, filesystem.mount_point, filesystem.freezes) == ("ext4", "", True)
     assert filesystem.free_map
-    assert severities(report) == {"TRACKING_UNAVAILABLE": "warning", "ROOT_NOT_REPLICATED": "warning"}
+    assert severities(report) == {"TRACKING_UNAVAILABLE": "note", "ROOT_NOT_REPLICATED": "warning"}
     assert report.network is None
     assert report.memory_bytes > report.memory_free_bytes > 0
     assert (report.kernel, report.firmware in ("bios", "efi")) == (os.uname().release, True)

@@ -13,11 +13,12 @@ The estimates, with r the bytes to read, w the bytes on the wire, d the churn, u
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 from app.contract.words import Bottleneck, FindingSeverity, PreflightOutcome
 from app.wire.chunks import BLOCK, MIB
-from app.wire.preflight import Finding, Preflight
+from app.wire.preflight import Finding, Preflight, worst_first
 
 RATIO: Final = 2.0
 """Assumed compression: a Debian with databases and compilers gave 2.1 at the level that is used."""
@@ -33,7 +34,18 @@ SKEW: Final = timedelta(seconds=30)
 _STORE_REMEDY: Final = "enlarge the store, or leave disks out"
 
 S = FindingSeverity
-_ORDER: Final = (S.BLOCKER, S.WARNING, S.NOTE, S.OK)
+
+
+class OwnCode(StrEnum):
+    """What the service itself finds, beside the agent's `Code`."""
+
+    AGENT_OUTDATED = "AGENT_OUTDATED"
+    NETWORK_UNKNOWN = "NETWORK_UNKNOWN"
+    STORE_SPACE = "STORE_SPACE"
+    CLOCK_SKEW = "CLOCK_SKEW"
+    NOT_CONVERGING = "NOT_CONVERGING"
+    CHURN_NEAR_BANDWIDTH = "CHURN_NEAR_BANDWIDTH"
+    FIRST_COPY_SLOW = "FIRST_COPY_SLOW"
 
 
 @dataclass(frozen=True)
@@ -77,14 +89,11 @@ class Verdict:
 def judge(report: Preflight, around: Circumstances) -> Verdict:
     """The verdict on a report."""
     estimate = estimate_of(report)
-    findings = sorted(
-        (*report.findings, *_own(report, around, estimate)),
-        key=lambda each: _ORDER.index(FindingSeverity(each.severity)),
-    )
-    return Verdict(outcome_of(findings), tuple(findings), estimate)
+    findings = worst_first((*report.findings, *_own(report, around, estimate)))
+    return Verdict(outcome_of(findings), findings, estimate)
 
 
-def outcome_of(findings: list[Finding]) -> PreflightOutcome:
+def outcome_of(findings: tuple[Finding, ...]) -> PreflightOutcome:
     """The outcome that the gravest finding stands for."""
     severities = {each.severity for each in findings}
     if S.BLOCKER in severities:
@@ -141,7 +150,7 @@ def _own(report: Preflight, around: Circumstances, estimate: Estimate) -> Iterat
     yield _clock(around.clock_skew)
     if report.wire_version != around.wire_version:
         yield Finding(
-            "AGENT_OUTDATED",
+            OwnCode.AGENT_OUTDATED,
             S.WARNING,
             "agent",
             f"it speaks version {report.wire_version} of the wire, this service {around.wire_version}",
@@ -149,7 +158,11 @@ def _own(report: Preflight, around: Circumstances, estimate: Estimate) -> Iterat
         )
     if report.network is None:
         yield Finding(
-            "NETWORK_UNKNOWN", S.WARNING, "network", "the way to the service was not measured", "run it again"
+            OwnCode.NETWORK_UNKNOWN,
+            S.WARNING,
+            "network",
+            "the way to the service was not measured",
+            "run it again",
         )
     yield from _convergence(estimate)
     yield from _duration(estimate)
@@ -162,19 +175,19 @@ def _store(around: Circumstances, estimate: Estimate) -> Finding:
         f"{_gib(around.store_free)} are free"
     )
     if needed > around.store_free:
-        return Finding("STORE_SPACE", S.BLOCKER, "store", text, _STORE_REMEDY)
+        return Finding(OwnCode.STORE_SPACE, S.BLOCKER, "store", text, _STORE_REMEDY)
     if max(0, estimate.read_bytes - around.stored) > around.store_free:
-        return Finding("STORE_SPACE", S.WARNING, "store", text, f"watch it, {_STORE_REMEDY}")
-    return Finding("STORE_SPACE", S.OK, "store", text)
+        return Finding(OwnCode.STORE_SPACE, S.WARNING, "store", text, f"watch it, {_STORE_REMEDY}")
+    return Finding(OwnCode.STORE_SPACE, S.OK, "store", text)
 
 
 def _clock(skew: timedelta) -> Finding:
     seconds = round(skew.total_seconds())
     text = f"the source's clock is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the service's"
     if abs(skew) <= SKEW:
-        return Finding("CLOCK_SKEW", S.OK, "host", text)
+        return Finding(OwnCode.CLOCK_SKEW, S.OK, "host", text)
     remedy = "set it by NTP: the times of checkpoints are those of the source"
-    return Finding("CLOCK_SKEW", S.WARNING, "host", text, remedy)
+    return Finding(OwnCode.CLOCK_SKEW, S.WARNING, "host", text, remedy)
 
 
 def _convergence(estimate: Estimate) -> Iterator[Finding]:
@@ -187,17 +200,17 @@ def _convergence(estimate: Estimate) -> Iterator[Finding]:
             "replication would fall ever further behind while this lasts: more bandwidth, fewer disks, or a "
             "quieter time for the cutover"
         )
-        yield Finding("NOT_CONVERGING", S.WARNING, "network", text, remedy)
+        yield Finding(OwnCode.NOT_CONVERGING, S.WARNING, "network", text, remedy)
     elif churn >= NEAR * link:
         remedy = "replication keeps up, with a growing lag at busy times; plan the cutover for a quiet one"
-        yield Finding("CHURN_NEAR_BANDWIDTH", S.NOTE, "network", text, remedy)
+        yield Finding(OwnCode.CHURN_NEAR_BANDWIDTH, S.NOTE, "network", text, remedy)
 
 
 def _duration(estimate: Estimate) -> Iterator[Finding]:
     seconds = estimate.first_copy_seconds
     if seconds is not None and seconds > SLOW.total_seconds():
         yield Finding(
-            "FIRST_COPY_SLOW",
+            OwnCode.FIRST_COPY_SLOW,
             S.WARNING,
             str(estimate.bottleneck),
             f"a first copy would take about {seconds // 86400} days",

@@ -23,7 +23,7 @@ from app.agent.daemon.preflight.own_store import check_store
 from app.agent.daemon.preflight.subject import Subject, opened
 from app.agent.daemon.preflight.tracking import check_tracking
 from app.agent.daemon.stopping import Stop, Stopped
-from app.wire.preflight import MAX_FINDINGS, WARNING, Code, Finding, Preflight
+from app.wire.preflight import MAX_FINDINGS, WARNING, Code, Finding, Preflight, worst_first
 from app.wire.version import VERSION
 
 Check = Callable[[Subject, Preflight], Preflight]
@@ -77,7 +77,8 @@ def examine(wanted: Wanted, stop: Stop, wait: Callable[[float], object] | None =
         report = _failed("disks", error, report)
     return replace(
         report,
-        findings=report.findings[:MAX_FINDINGS],
+        filesystems=report.filesystems[:MAX_FINDINGS],
+        findings=worst_first(report.findings)[:MAX_FINDINGS],
         duration_ms=round((time.monotonic() - began) * 1000),
         clock=datetime.now(UTC).isoformat(),
     )

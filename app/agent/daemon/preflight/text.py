@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.agent.daemon.console import size_text
-from app.wire.preflight import OK, SEVERITIES, DiskCheck, Finding, NetworkCheck, Preflight
+from app.wire.preflight import OK, DiskCheck, Finding, NetworkCheck, Preflight, worst_first
 
 
 def lines_of(report: Preflight) -> Iterator[str]:
@@ -25,8 +25,7 @@ def lines_of(report: Preflight) -> Iterator[str]:
 
 def finding_lines(findings: tuple[Finding, ...]) -> Iterator[str]:
     """The findings, the worst first; those that are ok are left out."""
-    shown = [each for each in findings if each.severity != OK]
-    for each in sorted(shown, key=lambda each: -SEVERITIES.index(each.severity)):
+    for each in worst_first(tuple(each for each in findings if each.severity != OK)):
         yield f"{each.severity.upper():8} {each.code}  {each.subject}"
         yield f"           {each.text}"
         if each.remedy:

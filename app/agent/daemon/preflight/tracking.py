@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from app.agent.daemon.disk.reader import DiskReader
-from app.agent.daemon.preflight.subject import Subject
-from app.wire.preflight import OK, WARNING, Code, Finding, Preflight
+from app.agent.daemon.preflight.subject import Subject, SubjectDisk
+from app.wire.preflight import NOTE, OK, WARNING, Code, Finding, Preflight
 
 TRACEFS: Final = "tracefs"
 _EVENT: Final = "block_rq_complete"
@@ -61,14 +61,15 @@ def check_tracking(subject: Subject, report: Preflight) -> Preflight:
         replace(disk, tracker=found[disk.key].method, tracker_note=found[disk.key].reason)
         for disk in report.disks
     )
-    findings = [_finding(disk.path, found[disk.key]) for disk in subject.disks]
+    findings = [_finding(disk, found[disk.key]) for disk in subject.disks]
     return replace(report, disks=disks, findings=(*report.findings, *findings))
 
 
-def _finding(path: str, tracking: Tracking) -> Finding:
+def _finding(disk: SubjectDisk, tracking: Tracking) -> Finding:
     if tracking.method:
         text = f"changes can be tracked by {tracking.method}: {tracking.reason}"
-        return Finding(Code.TRACKING, OK, path, text)
+        return Finding(Code.TRACKING, OK, disk.path, text)
+    severity = NOTE if disk.source.reader.is_file else WARNING
     text = f"changes are found by reading the whole disk: {tracking.reason}"
     remedy = "nothing needs to be done; each checkpoint takes as long as reading the disk"
-    return Finding(Code.TRACKING_UNAVAILABLE, WARNING, path, text, remedy)
+    return Finding(Code.TRACKING_UNAVAILABLE, severity, disk.path, text, remedy)
