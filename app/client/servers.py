@@ -6,6 +6,7 @@ from app.client.call import Call, if_match, model, nothing, segment
 from app.contract.filters import ServerFilter
 from app.contract.resources.base import Listing
 from app.contract.resources.checkpoint import Checkpoint
+from app.contract.resources.preflight import Preflight
 from app.contract.resources.server import Disk, Server, ServerUpdate
 
 LATEST = "latest"
@@ -69,3 +70,19 @@ def verify(ref: str, at: str = LATEST) -> Call[None]:
 def sync(ref: str) -> Call[Server]:
     """Ask the server's running agent to bring the replica up to date now."""
     return Call("POST", f"/servers/{segment(ref)}:sync", model(Server))
+
+
+def request_preflight(ref: str) -> Call[Preflight]:
+    """Ask the server's running agent for a preflight."""
+    return Call("POST", f"/servers/{segment(ref)}:preflight", model(Preflight))
+
+
+def preflight(ref: str, at: str = LATEST) -> Call[Preflight]:
+    """One preflight by id, or the `latest`."""
+    return Call("GET", f"/servers/{segment(ref)}/preflights/{segment(at)}", model(Preflight))
+
+
+def preflights(ref: str, *, limit: int | None = None) -> Callable[[str | None], Call[Listing[Preflight]]]:
+    """Pages of a server's preflights, the newest first; give it to `every`."""
+    path = f"/servers/{segment(ref)}/preflights"
+    return lambda cursor: Call("GET", path, model(Listing[Preflight]), {"cursor": cursor, "limit": limit})

@@ -86,6 +86,35 @@ class ConsistencyLabel(StrEnum):
     FUZZY = "fuzzy"
 
 
+class FindingSeverity(StrEnum):
+    """How grave a finding of a preflight is.
+
+    `ok`: looked at, nothing to say. `note`: good to know. `warning`: it works, with a loss that the text
+    names. `blocker`: the migration would fail.
+    """
+
+    OK = "ok"
+    NOTE = "note"
+    WARNING = "warning"
+    BLOCKER = "blocker"
+
+
+class PreflightOutcome(StrEnum):
+    """What a preflight comes to: the gravest of its findings."""
+
+    OK = "OK"
+    WARNINGS = "WARNINGS"
+    BLOCKED = "BLOCKED"
+
+
+class Bottleneck(StrEnum):
+    """What a first copy would wait for."""
+
+    DISK = "disk"
+    NETWORK = "network"
+    PROCESSING = "processing"
+
+
 class ServerOperation(StrEnum):
     """An action on a server; those possible now stand in its `allowedOperations`."""
 

@@ -117,7 +117,8 @@ class Go2cloud:
         pinned = f"{token}.{self.certificate.fingerprint}" if self.certificate else token
         state = str(self.stage.folder / "agent")
         options = ["--url", self.url, "--token", pinned, "--disk", str(self.stage.image.path)]
-        enroll = [*_AGENT, "enroll", *options, "--allow-plain-http", "--state-dir", state]
+        flags = ["--allow-plain-http", "--no-preflight"]
+        enroll = [*_AGENT, "enroll", *options, *flags, "--state-dir", state]
         self.stage.processes.run(End.SOURCE, enroll)
         status = self.stage.processes.run(End.SOURCE, [*_AGENT, "status", "--json", "--state-dir", state])
         self.server = json.loads(status)["serverId"]

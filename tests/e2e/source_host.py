@@ -39,7 +39,9 @@ class SourceHost:
         """Enrol with these disks, at the deployment or at `url`; the id of the new server."""
         options = [option for disk in disks for option in ("--disk", str(disk))]
         wanted = token or deployment.install_token()
-        self.call("enroll", "--url", url or deployment.agent_url, "--token", wanted, *options)
+        self.call(
+            "enroll", "--no-preflight", "--url", url or deployment.agent_url, "--token", wanted, *options
+        )
         status = json.loads(self.call("status", "--json"))
         server: str = status["serverId"]
         return server

@@ -119,7 +119,7 @@ def replicated(running: Running, folder: Path, content: bytes) -> Source:
         token = client.send(access.create_install_token(InstallTokenCreate(name="source"))).secret
     assert token is not None
     where = ("--url", running.url, "--token", token, "--disk", str(disk), "--state-dir", str(state))
-    _agent("enroll", *where)
+    _agent("enroll", "--no-preflight", *where)
     status: dict[str, str] = json.loads(_agent("status", "--json", "--state-dir", str(state)))
     source = Source(disk, state, status["serverId"])
     source.sync()

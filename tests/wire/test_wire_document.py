@@ -154,6 +154,8 @@ def test_the_limits_of_bodies_are_those_of_the_code() -> None:
         "signatures": int(values["MAX_HAVE"]) * 32,
         "put": int(values["PUT_BYTES"]),
         "commit": int(values["MAX_MESSAGE"]),
+        "preflights": int(values["PREFLIGHT_BYTES"]),
+        "sink": int(values["SINK_BYTES"]),
     }
 
 
@@ -220,13 +222,14 @@ def test_every_refusal_of_the_agent_tier_is_named() -> None:
 def test_the_statuses_are_those_of_the_errors() -> None:
     from app.kit.errors import Go2CloudError
     from app.migration.access import errors as access
+    from app.migration.preflight import errors as preflight
     from app.migration.replication import errors as replication
     from app.migration.servers import errors as servers
     from app.store import errors as store
 
     known = {
         kind.code: kind.status
-        for module in (access, replication, servers, store)
+        for module in (access, preflight, replication, servers, store)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Go2CloudError)
     }

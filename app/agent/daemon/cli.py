@@ -1,4 +1,4 @@
-"""The command `go2cloud-agent`: enroll, run, status, thaw.
+"""The command `go2cloud-agent`: enroll, run, preflight, status, thaw.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 4 denied, 5 no answer. Errors are one line with the remedy on
 standard error; results are on standard output.
@@ -25,6 +25,9 @@ from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint, split_token
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.loop import Daemon
+from app.agent.daemon.preflight import command as preflight
+from app.agent.daemon.preflight.delivery import OnDemand
+from app.agent.daemon.preflight.registry import Wanted
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
@@ -61,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_enroll(commands.add_parser("enroll", help="register this host as a server"))
     _add_run(commands.add_parser("run", help="replicate this host's disks"))
+    _add_preflight(commands.add_parser("preflight", help="measure this host and the way to the service"))
     _add_status(commands.add_parser("status", help="say what this agent is and did"))
     _add_thaw(commands.add_parser("thaw", help="thaw filesystems that a killed agent left frozen"))
     return parser
@@ -86,6 +90,7 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-plain-http", action="store_true", help="send disks unencrypted to a URL beyond loopback"
     )
+    parser.add_argument("--no-preflight", action="store_true", help="do not examine host and network now")
     _add_state_dir(parser)
     parser.set_defaults(command=_enroll)
 
@@ -101,6 +106,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_state_dir(parser)
     parser.set_defaults(command=_run)
+
+
+def _add_preflight(parser: argparse.ArgumentParser) -> None:
+    preflight.add_arguments(parser, _add_state_dir)
+    parser.set_defaults(command=lambda options, to: preflight.run(options, VERSION, to.out, to.err))
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:
@@ -143,21 +153,22 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
             enrolled = Service(link).enroll(message)
         finally:
             link.close()
-        state.save_enrolment(
-            Enrolment(
-                url=options.url,
-                server_id=enrolled.server_id,
-                name=enrolled.name,
-                credential=enrolled.credential,
-                fingerprint=fingerprint,
-                allow_plain_http=options.allow_plain_http,
-                proxy=options.proxy,
-                disks=disks,
-            )
+        enrolment = Enrolment(
+            url=options.url,
+            server_id=enrolled.server_id,
+            name=enrolled.name,
+            credential=enrolled.credential,
+            fingerprint=fingerprint,
+            allow_plain_http=options.allow_plain_http,
+            proxy=options.proxy,
+            disks=disks,
         )
+        state.save_enrolment(enrolment)
     for warning in message.inventory.warnings:
         streams.err.write(f"go2cloud-agent: warning: {warning}\n")
     streams.out.write(f"enrolled as {enrolled.name} ({enrolled.server_id})\n")
+    if not options.no_preflight:
+        preflight.after_enrolment(enrolment, VERSION, streams.out, streams.err)
     return 0
 
 
@@ -182,13 +193,7 @@ def _follower(state: StateDir, console: Console) -> Follower:
 
 
 def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, hooks: Path) -> Daemon:
-    endpoint = Endpoint.parse(
-        enrolment.url,
-        fingerprint=enrolment.fingerprint,
-        allow_plain_http=enrolment.allow_plain_http,
-        proxy=enrolment.proxy,
-    )
-    link = Link(endpoint, stop, enrolment.credential)
+    link = preflight.link_of(enrolment, stop)
     stop.listen(link.interrupt)
     service = Service(link)
     synchroniser = Synchroniser(
@@ -201,7 +206,12 @@ def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop,
         Freezer() if os.geteuid() == 0 else None,
         Hooks(hooks),
     )
-    return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
+    preflights = OnDemand(
+        link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
+    )
+    return Daemon(
+        service, state, synchroniser, preflights, console, stop, lambda: _inventory(enrolment.disks)
+    )
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

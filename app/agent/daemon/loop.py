@@ -13,6 +13,7 @@ from typing import Final
 from app.agent.daemon.console import Console
 from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
 from app.agent.daemon.heartbeat import Heartbeat
+from app.agent.daemon.preflight.delivery import OnDemand
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import LastPass, StateDir
 from app.agent.daemon.stopping import Stop, Stopped
@@ -41,6 +42,7 @@ class Daemon:
         service: Service,
         state: StateDir,
         synchroniser: Synchroniser,
+        preflights: OnDemand,
         console: Console,
         stop: Stop,
         inventory: Callable[[], Inventory],
@@ -48,6 +50,7 @@ class Daemon:
         self._service = service
         self._state = state
         self._synchroniser = synchroniser
+        self._preflights = preflights
         self._console = console
         self._stop = stop
         self._inventory = inventory
@@ -73,6 +76,7 @@ class Daemon:
         except Stopped:
             self._console.note("stopping")
         finally:
+            self._preflights.end()
             self._synchroniser.close(keep=True)
             self._release()
 
@@ -84,9 +88,11 @@ class Daemon:
         while True:
             self._stop.check()
             if polled.command == "sync" or self._is_due(polled, due):
+                self._preflights.settle()
                 due = time.monotonic() + self._sync_and_wait(polled)
             wait = int(max(1.0, min(float(LONGEST_WAIT), due - time.monotonic())))
             polled = self._until_good(partial(self._poll, wait))
+            self._preflights.see(polled.orders.preflight)
             if self._was_absent and self._failures:
                 due = time.monotonic()
 

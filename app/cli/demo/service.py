@@ -102,7 +102,7 @@ class DemoAgent:
 
     def enroll(self, url: str, token: str, disk: Path) -> None:
         """Make the host a server. Raises Unavailable."""
-        self._run("enroll", "--url", url, "--token", token, "--disk", str(disk))
+        self._run("enroll", "--no-preflight", "--url", url, "--token", token, "--disk", str(disk))
 
     def sync(self) -> None:
         """Bring the replica up to date and commit; its progress is shown. Raises Unavailable."""

@@ -1,0 +1,1 @@
+"""What a replication of this host will meet: one check a file, all of them listed in `registry`."""

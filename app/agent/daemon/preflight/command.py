@@ -1,0 +1,118 @@
+"""`go2cloud-agent preflight`, and the short preflight at enrolment."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Final
+
+from app.agent.daemon.errors import AgentError, UsageError
+from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.link.link import Link
+from app.agent.daemon.preflight.delivery import deliver
+from app.agent.daemon.preflight.registry import ENROL_SECONDS, OBSERVE_SECONDS, Wanted, examine
+from app.agent.daemon.preflight.text import finding_lines, lines_of
+from app.agent.daemon.state import Enrolment, StateDir
+from app.agent.daemon.stopping import Stop
+from app.wire.jsonform import encode
+from app.wire.preflight import BLOCKER, NOTE, WARNING, Preflight, worst
+
+_ATTEMPTS: Final = 3
+"""Of delivering a report while somebody waits at a terminal."""
+_LONGEST_SECONDS: Final = 3600.0
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, add_state_dir: Callable[[argparse.ArgumentParser], None]
+) -> None:
+    """The options of the command."""
+    parser.add_argument("--json", action="store_true", help="the whole report as JSON")
+    parser.add_argument(
+        "--observe",
+        type=float,
+        default=OBSERVE_SECONDS,
+        metavar="SECONDS",
+        help=f"how long writes are counted at least; default: {OBSERVE_SECONDS:.0f}",
+    )
+    parser.add_argument(
+        "--disk",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="before enrolment: a block device or file to look at; may be repeated; default: physical disks",
+    )
+    add_state_dir(parser)
+
+
+def run(options: argparse.Namespace, version: str, out: IO[str], err: IO[str]) -> int:
+    """Examine this host, show the report, deliver it if the host is enrolled; 1 if there is a blocker.
+
+    Raises UsageError, StateError.
+    """
+    if not 0 <= options.observe <= _LONGEST_SECONDS:
+        raise UsageError(f"--observe takes 0 to {_LONGEST_SECONDS:.0f} seconds")
+    enrolment = StateDir(options.state_dir).enrolment()
+    if enrolment is not None and options.disk:
+        raise UsageError(
+            "the disks of an enrolled host are those of its enrolment", remedy="leave --disk out"
+        )
+    if enrolment is None:
+        named = tuple(str(Path(path).absolute()) for path in options.disk)
+        report = examine(Wanted(named, version, seconds=options.observe), Stop())
+    else:
+        report = _examine_enrolled(enrolment, version, options.observe, err)
+    _show(report, out, as_json=options.json)
+    return 1 if worst(report.findings) == BLOCKER else 0
+
+
+def _examine_enrolled(enrolment: Enrolment, version: str, seconds: float, err: IO[str]) -> Preflight:
+    stop = Stop()
+    link = link_of(enrolment, stop)
+    try:
+        report = examine(Wanted(enrolment.disks, version, link, seconds=seconds), stop)
+        try:
+            deliver(link, report, _ATTEMPTS)
+        except AgentError as error:
+            err.write(f"go2cloud-agent: warning: the report was not delivered: {error}\n")
+        return report
+    finally:
+        link.close()
+
+
+def link_of(enrolment: Enrolment, stop: Stop) -> Link:
+    """A link to the service that the host is enrolled at."""
+    endpoint = Endpoint.parse(
+        enrolment.url,
+        fingerprint=enrolment.fingerprint,
+        allow_plain_http=enrolment.allow_plain_http,
+        proxy=enrolment.proxy,
+    )
+    return Link(endpoint, stop, enrolment.credential)
+
+
+def _show(report: Preflight, out: IO[str], *, as_json: bool) -> None:
+    if as_json:
+        out.write(encode(report).decode() + "\n")
+        return
+    out.writelines(line + "\n" for line in lines_of(report))
+    out.write(_summary(report) + "\n")
+
+
+def _summary(report: Preflight) -> str:
+    counts = [
+        f"{count} {severity}{'s' if count > 1 else ''}"
+        for severity in (BLOCKER, WARNING, NOTE)
+        if (count := sum(each.severity == severity for each in report.findings))
+    ]
+    return f"preflight: {', '.join(counts) or 'nothing to object to'}"
+
+
+def after_enrolment(enrolment: Enrolment, version: str, out: IO[str], err: IO[str]) -> None:
+    """A short preflight, delivered; blockers and warnings are shown. Whatever fails of it is a warning."""
+    try:
+        report = _examine_enrolled(enrolment, version, ENROL_SECONDS, err)
+    except AgentError as error:
+        err.write(f"go2cloud-agent: warning: the preflight failed: {error}\n")
+        return
+    grave = tuple(each for each in report.findings if each.severity in (BLOCKER, WARNING))
+    out.writelines(line + "\n" for line in finding_lines(grave))
+    out.write(_summary(report) + "; all of it: go2cloud-agent preflight\n")
