@@ -36,7 +36,7 @@ NOT_OF_THE_PROTOCOL = {
 }
 """Units, and how the service does its work."""
 
-NOT_FOR_AGENTS = {"WIRE_ERROR", "CHECKPOINT_NOT_FOUND"}
+NOT_FOR_AGENTS = {"WIRE_ERROR", "NOTHING_TO_VERIFY"}
 """The base class of an error, and what only the REST API answers."""
 
 
@@ -154,6 +154,8 @@ def test_the_limits_of_bodies_are_those_of_the_code() -> None:
         "signatures": int(values["MAX_HAVE"]) * 32,
         "put": int(values["PUT_BYTES"]),
         "commit": int(values["MAX_MESSAGE"]),
+        "progress": int(values["PROGRESS_BYTES"]),
+        "result": int(values["RESULT_BYTES"]),
     }
 
 
@@ -212,7 +214,7 @@ def test_every_refusal_that_is_named_exists() -> None:
 
 
 def test_every_refusal_of_the_agent_tier_is_named() -> None:
-    rooms = ("agent/gateway", "wire", "migration/replication")
+    rooms = ("agent/gateway", "wire", "migration/replication", "migration/verification")
     there = frozenset().union(*(codes_in(ROOT / "app" / room) for room in rooms))
     assert there - documented_codes() == NOT_FOR_AGENTS
 
@@ -222,11 +224,12 @@ def test_the_statuses_are_those_of_the_errors() -> None:
     from app.migration.access import errors as access
     from app.migration.replication import errors as replication
     from app.migration.servers import errors as servers
+    from app.migration.verification import errors as verification
     from app.store import errors as store
 
     known = {
         kind.code: kind.status
-        for module in (access, replication, servers, store)
+        for module in (access, replication, servers, verification, store)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Go2CloudError)
     }

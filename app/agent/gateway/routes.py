@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from app.agent.gateway import enrolment, replication
+from app.agent.gateway import enrolment, replication, verification
 from app.agent.gateway.intake import wire_version
 
 
@@ -11,4 +11,5 @@ def router() -> APIRouter:
     every = APIRouter(include_in_schema=False, dependencies=[Depends(wire_version)])
     every.include_router(enrolment.router)
     every.include_router(replication.router)
+    every.include_router(verification.router)
     return every
