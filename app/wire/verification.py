@@ -87,7 +87,8 @@ class DiskVerification:
     service cannot read what it has there). Of what was compared, `excused` differs and was written since the
     checkpoint; `unproved` differs on a disk whose writes are not all known; `unexplained` differs and was not
     written. `unexplained` has the first MAX_UNEXPLAINED ranges, joined where they touch, `unexplained_bytes`
-    counts all. `note` says what kept the disk from being compared, or why its writes are not known.
+    counts all. `code` is empty for a disk that was compared to its end, else why it was not; `note` says it,
+    or what else an operator may want to know, in words.
     """
 
     key: Annotated[str, AtMost(255)]
@@ -102,6 +103,7 @@ class DiskVerification:
     unexplained: tuple[Range, ...] = ()
     unexplained_bytes: int = 0
     milliseconds: int = 0
+    code: Annotated[str, AtMost(64)] = ""
     note: Annotated[str, AtMost(1000)] = ""
 
     @property
@@ -109,8 +111,7 @@ class DiskVerification:
         """What this says of the disk."""
         if self.unexplained_bytes:
             return Verdict.DIFFERS
-        is_open = self.unproved or self.lost or (self.note and not self.compared)
-        return Verdict.UNPROVED if is_open else Verdict.SAME
+        return Verdict.UNPROVED if self.unproved or self.lost or self.code else Verdict.SAME
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -23,6 +24,7 @@ from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Synchroniser
+from app.agent.daemon.verification.background import Verifications
 from app.wire.messages import Enroll, Inventory
 
 VERSION: Final = "0.1.0"
@@ -161,7 +163,10 @@ def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop)
     stop.listen(link.interrupt)
     service = Service(link)
     synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, stop, console)
-    return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
+    # each pass reads the whole disks: what differs is sent by the next one, whatever the verification found
+    verifications = Verifications(link, enrolment.disks, stop, console.note, on_difference=lambda _: None)
+    inventory = partial(_inventory, enrolment.disks)
+    return Daemon(service, state, synchroniser, console, stop, inventory, verifications)
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

@@ -17,6 +17,7 @@ from app.agent.daemon.service import Service
 from app.agent.daemon.state import LastPass, StateDir
 from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser, SyncResult
+from app.agent.daemon.verification.background import Verifications
 from app.wire.messages import Inventory, Poll, Polled, Release
 
 LONGEST_WAIT: Final = 15
@@ -44,6 +45,7 @@ class Daemon:
         console: Console,
         stop: Stop,
         inventory: Callable[[], Inventory],
+        verifications: Verifications,
     ) -> None:
         self._service = service
         self._state = state
@@ -51,6 +53,7 @@ class Daemon:
         self._console = console
         self._stop = stop
         self._inventory = inventory
+        self._verifications = verifications
         self._instance = state.instance_id()
         self._failures = 0
         self._was_absent = False
@@ -78,6 +81,7 @@ class Daemon:
         polled, due = self._until_good(self._greet), time.monotonic()
         while True:
             self._stop.check()
+            self._verifications.follow(polled.orders.verification)
             if polled.command == "sync" or self._is_due(polled, due):
                 due = time.monotonic() + self._sync_and_wait(polled)
             wait = int(max(1.0, min(float(LONGEST_WAIT), due - time.monotonic())))
@@ -152,6 +156,7 @@ class Daemon:
 
     def _release(self) -> None:
         """Let the lease go; where that fails, it ends by itself after a while."""
+        self._verifications.close()
         try:
             self._service.release(Release(self._instance))
         except AgentError as error:

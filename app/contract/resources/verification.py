@@ -13,6 +13,7 @@ class VerifiedDisk(Resource):
     errors) and `lost_bytes` (the store cannot read what it has there). Of what was compared, `excused_bytes`
     differs and was written since the checkpoint, `unproved_bytes` differs on a disk whose writes are not all
     known, and `unexplained_bytes` differs and nobody wrote it: `unexplained` are its first ranges.
+    `code` says why a disk was not compared to its end.
     """
 
     key: str
@@ -28,6 +29,7 @@ class VerifiedDisk(Resource):
     unexplained_bytes: int = 0
     unexplained: tuple[ByteRange, ...] = ()
     seconds: float = 0.0
+    code: str | None = None
     note: str | None = None
 
 

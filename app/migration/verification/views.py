@@ -70,5 +70,6 @@ def _disk(found: wire.DiskVerification) -> VerifiedDisk:
         unexplained_bytes=found.unexplained_bytes,
         unexplained=tuple(ByteRange(offset=offset, length=length) for offset, length in found.unexplained),
         seconds=found.milliseconds / 1000,
+        code=found.code or None,
         note=found.note or None,
     )
