@@ -70,7 +70,8 @@ async def test_servers_of_other_projects_do_not_exist(
     assert (await caller.call("GET", "/servers", 200))["items"] == []
     for path in ("", "/disks", "/checkpoints", "/checkpoints/latest", "/checkpoints/1/disks/dsk-x/content"):
         assert await caller.refused("GET", f"/servers/{agent.server}{path}") == (404, "SERVER_NOT_FOUND")
-    assert await caller.refused("POST", "/servers/web-1:verify") == (404, "SERVER_NOT_FOUND")
+    for path in (":verify", "/checkpoints/latest:verify"):
+        assert await caller.refused("POST", f"/servers/web-1{path}") == (404, "SERVER_NOT_FOUND")
 
 
 async def test_disks_show_what_the_head_holds(agent: AgentDouble, admin: Api) -> None:
@@ -132,7 +133,7 @@ async def test_content_that_is_lost_is_a_problem_and_not_a_broken_stream(
 
 
 async def verified(admin: Api) -> list[dict[str, object]]:
-    response = await admin.http.post("/servers/web-1:verify")
+    response = await admin.http.post("/servers/web-1/checkpoints/latest:verify")
     assert response.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in response.text.splitlines()]
 

@@ -1,4 +1,4 @@
-"""The agent's verification with everything around it real but the tracker, in whose place the test keeps notes."""
+"""The agent's verification with all around it real but the tracker: in its place the test keeps notes."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ from app.agent.daemon.verification.writes import Writes
 from app.client import servers, verifications
 from app.contract.resources.verification import Verification
 from app.contract.words import WorkState
-from tests.services.running import Running
+from tests.services.running import Running, enrolled
 
 PATIENCE_SECONDS = 60.0
 STANDING = (WorkState.PENDING, WorkState.RUNNING)
@@ -74,9 +74,7 @@ class Host:
     def verifying(self, writes: Writes | None = None) -> Iterator[Verifications]:
         """The agent's verifications for as long as the block runs."""
         named = tuple(map(str, self.disks))
-        made = Verifications(
-            self.link, named, self.stop, self.notes.append, self.differing.extend, writes
-        )
+        made = Verifications(self.link, named, self.stop, self.notes.append, self.differing.extend, writes)
         try:
             yield made
         finally:
@@ -121,8 +119,6 @@ def until(condition: Callable[[], bool], what: str) -> None:
 @contextmanager
 def host_of(running: Running, state: Path, *disks: Path) -> Iterator[Host]:
     """Enrol these disks by the real program, and put the agent's parts together in this process."""
-    from tests.services.running import enrolled
-
     server = enrolled(running, state, *disks)
     stop = Stop()
     folder = StateDir(state)
