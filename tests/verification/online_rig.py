@@ -19,6 +19,7 @@ from app.agent.daemon.verification.writes import Writes
 from app.client import servers, verifications
 from app.contract.resources.verification import Verification
 from app.contract.words import WorkState
+from app.wire.messages import Poll
 from tests.services.running import Running, enrolled
 
 PATIENCE_SECONDS = 60.0
@@ -103,7 +104,8 @@ class Host:
         return self.shown(ref)
 
     def reason(self) -> str | None:
-        """Why replication of the server stands where it stands."""
+        """Why replication of the server stands where it stands, its agent being alive."""
+        Service(self.link).poll(Poll("instance", "idle"))
         with self.running.client() as client:
             return client.send(servers.get(self.server)).replication_reason
 
