@@ -123,7 +123,12 @@ async def _open_services(
     if Role.API in roles:
         await _first_start(services)
     if Role.AGENT in roles:
+        from app.migration.scrub.work import scrub
+        from app.migration.verification.due import order_verifications
+
         _run_beside(stack, lambda: _collect_garbage(services))
+        _run_beside(stack, lambda: scrub(services))
+        _run_beside(stack, lambda: order_verifications(services))
 
 
 async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":

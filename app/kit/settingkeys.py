@@ -101,6 +101,14 @@ class StoreSettings(Section):
     gc_grace_seconds: Seconds = Field(
         86400, description="seconds for which a pack that nothing refers to is kept nevertheless"
     )
+    scrub_bytes_per_second: ByteSize = Field(
+        ByteSize(16 << 20),
+        ge=0,
+        description="how fast packs are read again, in bytes a second or like 16MiB; 0: not at all",
+    )
+    scrub_days: int = Field(
+        30, ge=1, le=3650, description="days from the begin of one scrub round to the next"
+    )
 
 
 class AgentSettings(Section):
@@ -113,6 +121,14 @@ class AgentSettings(Section):
     heartbeat_seconds: Seconds = Field(10, description="seconds between two heartbeats of an agent")
     lease_seconds: Seconds = Field(30, description="seconds of silence until an agent counts as lost")
     sync_interval_seconds: Seconds = Field(3600, description="seconds between two checkpoints of a server")
+    verify_days: int = Field(
+        7, ge=0, le=3650, description="days from one online verification of a server to the next; 0: never"
+    )
+    verify_bytes_per_second: ByteSize = Field(
+        ByteSize(64 << 20),
+        ge=0,
+        description="how fast an online verification reads, in bytes a second or like 64MiB; 0: no limit",
+    )
 
 
 class TlsSettings(Section):

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -33,6 +34,7 @@ from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Synchroniser
 from app.agent.daemon.tracking.tracefs import TraceTracker
+from app.agent.daemon.verification.background import Verifications
 from app.wire.messages import Enroll, Inventory
 
 VERSION: Final = "0.1.0"
@@ -188,30 +190,28 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
     return 0
 
 
-def _follower(state: StateDir, console: Console) -> Follower:
-    return Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
-
-
 def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, hooks: Path) -> Daemon:
     link = preflight.link_of(enrolment, stop)
     stop.listen(link.interrupt)
     service = Service(link)
+    follower = Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
+    verifications = Verifications(link, enrolment.disks, stop, console.note, follower.doubt_all, follower)
     synchroniser = Synchroniser(
         service,
         state.instance_id(),
         enrolment.disks,
         stop,
         console,
-        _follower(state, console),
+        follower,
         Freezer() if os.geteuid() == 0 else None,
         Hooks(hooks),
+        verifications,
     )
     preflights = OnDemand(
         link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
     )
-    return Daemon(
-        service, state, synchroniser, preflights, console, stop, lambda: _inventory(enrolment.disks)
-    )
+    inventory = partial(_inventory, enrolment.disks)
+    return Daemon(service, state, synchroniser, preflights, console, stop, inventory, verifications)
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

@@ -20,7 +20,7 @@ from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.cut import Cut
 from app.agent.daemon.following.delta import Delta, Outcome
 from app.agent.daemon.following.follower import Follower
-from app.agent.daemon.following.owner import OwnerHooks
+from app.agent.daemon.following.owner import OwnerHooks, Pausing
 from app.agent.daemon.following.resending import Resending
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer.client import Freezer
@@ -109,6 +109,7 @@ class Synchroniser:
         follower: Follower,
         freezer: Freezer | None = None,
         hooks: Hooks | None = None,
+        pausing: Pausing | None = None,
     ) -> None:
         """Without a `freezer` the source is never frozen."""
         self._service = service
@@ -117,7 +118,7 @@ class Synchroniser:
         self._stop = stop
         self._observer = observer
         self._follower = follower
-        self._hooks = OwnerHooks(hooks or Hooks(), observer.note)
+        self._hooks = OwnerHooks(hooks or Hooks(), observer.note, pausing)
         self._resending = Resending()
         self._leaves = LeafCache()
         self._freezer = freezer

@@ -5,7 +5,7 @@ have missed a write, when the disk is another one or has another size, or when i
 on from the moment before it is read.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,6 +48,8 @@ class Follower:
         self._disks: tuple[TrackedDisk, ...] = ()
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
         self._doubts: dict[str, str] = {}
+        self._known: set[str] = set()
+        """Disks whose dirty sets stand on the head."""
 
     @property
     def tracking(self) -> Tracking:
@@ -91,6 +93,25 @@ class Follower:
                 for disk in self._disks:
                     self._ledger(disk.key).forget()
             self._disks = ()
+            self._known = set()
+
+    def drain(self) -> None:
+        """Take in every write that completed before this call. See `verification.writes.Writes`."""
+        if self._disks:
+            self.tracking.drain()
+
+    def tracks(self, key: str) -> bool:
+        """Whether every write to the disk since its head is known."""
+        return key in self._known and key not in self._doubts and not self.tracking.gap_of(key)
+
+    def touched(self, key: str, start: int, end: int) -> bool:
+        """Whether something in these bytes of the disk was written since its head."""
+        return self.tracking.dirty_of(key).touches(start, end)
+
+    def doubt_all(self, keys: Iterable[str]) -> None:
+        """The replicas of these disks differ where nobody was seen to write."""
+        for key in keys:
+            self.doubt(key, "a verification found that the replica differs where no write was seen")
 
     def doubt(self, key: str, reason: str) -> None:
         """The disk's replica may differ from it: it is read as a whole by the next pass."""
@@ -102,7 +123,10 @@ class Follower:
         For a disk that is read as a whole, tracking has begun anew when this returns.
         """
         plan = self._plan(base, size, order)
-        if plan.entry is None:
+        if plan.entry is not None:
+            self._known.add(base.key)
+        else:
+            self._known.discard(base.key)
             self._ledger(base.key).forget()
             self.tracking.restart(base.key)
             self._doubts.pop(base.key, None)
@@ -138,6 +162,7 @@ class Follower:
         for disk in disks:
             if isinstance(disk.capture, FollowedCapture):
                 self._ledger(disk.base.key).promote()
+                self._known.add(disk.base.key)
                 self.tracking.dirty_of(disk.base.key).drop_frozen()
 
     def _entry(self, disk: DiskPass, capture: FollowedCapture) -> Entry:
