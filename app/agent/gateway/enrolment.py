@@ -9,9 +9,11 @@ from app.agent.gateway.answers import HEADERS, answer
 from app.agent.gateway.commands import CommandWatch
 from app.agent.gateway.intake import Agent, Serving, message
 from app.kit.database import UnitOfWork
+from app.migration.pace.service import wire_rate_of
 from app.migration.servers import enrolment
 from app.migration.services import Services
 from app.wire.chunks import KIB, MIB
+from app.wire.heartbeat import Orders
 from app.wire.messages import Enroll, Poll, Polled, Release
 
 router = APIRouter()
@@ -52,7 +54,14 @@ async def poll(request: Request, services: Serving, server: Agent, watch: Watch)
     if command == "none" and wait and await watch.wait(server, wait) and not await request.is_disconnected():
         command = await services.database.run(lambda uow: enrolment.take_command(uow, server))
     agent = services.settings.agent
-    return answer(Polled(command, agent.heartbeat_seconds, agent.sync_interval_seconds))
+    orders = await _orders(services, server)
+    return answer(Polled(command, agent.heartbeat_seconds, agent.sync_interval_seconds, orders))
+
+
+async def _orders(services: Services, server: str) -> Orders:
+    async with services.database.reading() as uow:
+        row = await enrolment.find_server(uow, server)
+        return Orders(wire_rate=await wire_rate_of(uow, row, services, uow.now))
 
 
 async def _beat(uow: UnitOfWork, services: Services, server: str, beat: Poll) -> str:
