@@ -19,10 +19,12 @@ from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint, split_token
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.loop import Daemon
+from app.agent.daemon.pressure import choose_gauge
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Synchroniser
+from app.agent.daemon.yielding import Caps, Gate
 from app.wire.messages import Enroll, Inventory
 
 VERSION: Final = "0.1.0"
@@ -64,6 +66,22 @@ def _add_state_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_caps(parser: argparse.ArgumentParser, otherwise: str) -> None:
+    for option, metavar, what in (
+        ("--max-cpu", "PERCENT", "CPU time to use at most, in percent of one core"),
+        ("--max-read", "MIB", "MiB a second to read from the disks at most"),
+    ):
+        parser.add_argument(
+            option, type=_cap, metavar=metavar, help=f"{what}; 0: no cap; default: {otherwise}"
+        )
+
+
+def _cap(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 upwards")
+    return int(text)
+
+
 def _add_enroll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="the service, e.g. https://go2cloud.example.org")
     parser.add_argument("--token", required=True, help="an install token")
@@ -78,12 +96,14 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-plain-http", action="store_true", help="send disks unencrypted to a URL beyond loopback"
     )
+    _add_caps(parser, "no cap")
     _add_state_dir(parser)
     parser.set_defaults(command=_enroll)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="bring the replica up to date, commit, exit")
+    _add_caps(parser, "what enrolment said")
     _add_state_dir(parser)
     parser.set_defaults(command=_run)
 
@@ -126,6 +146,8 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
                 allow_plain_http=options.allow_plain_http,
                 proxy=options.proxy,
                 disks=disks,
+                max_cpu=options.max_cpu or 0,
+                max_read=options.max_read or 0,
             )
         )
     for warning in message.inventory.warnings:
@@ -142,7 +164,8 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         enrolment = state.require_enrolment()
         for note in priority.lower():
             console.note(note)
-        daemon = _daemon(enrolment, state, console, stop)
+        gate = Gate(_caps(options, enrolment), choose_gauge(), console.note)
+        daemon = _daemon(enrolment, state, console, stop, gate)
         if options.once:
             daemon.once()
         else:
@@ -150,7 +173,14 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
     return 0
 
 
-def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop) -> Daemon:
+def _caps(options: argparse.Namespace, enrolment: Enrolment) -> Caps:
+    return Caps(
+        enrolment.max_cpu if options.max_cpu is None else options.max_cpu,
+        enrolment.max_read if options.max_read is None else options.max_read,
+    )
+
+
+def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, gate: Gate) -> Daemon:
     endpoint = Endpoint.parse(
         enrolment.url,
         fingerprint=enrolment.fingerprint,
@@ -160,7 +190,7 @@ def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop)
     link = Link(endpoint, stop, enrolment.credential)
     stop.listen(link.interrupt)
     service = Service(link)
-    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, stop, console)
+    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, stop, console, gate)
     return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
 
 

@@ -18,6 +18,7 @@ from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
+from app.agent.daemon.yielding import Gate
 from app.wire.messages import Commit, Committed, Counters, DiskBase, Open
 
 ATTEMPTS: Final = 5
@@ -75,13 +76,20 @@ class Synchroniser:
     """Brings the replica up to date."""
 
     def __init__(
-        self, service: Service, instance: str, named: tuple[str, ...], stop: Stop, observer: Observer
+        self,
+        service: Service,
+        instance: str,
+        named: tuple[str, ...],
+        stop: Stop,
+        observer: Observer,
+        gate: Gate | None = None,
     ) -> None:
         self._service = service
         self._instance = instance
         self._named = named
         self._stop = stop
         self._observer = observer
+        self._gate = gate or Gate()
 
     def run(self) -> SyncResult:
         """Synchronise once. Raises DiskError, LinkError, Refusal, Denied, Stopped."""
@@ -104,7 +112,7 @@ class Synchroniser:
             source_time = datetime.now(UTC)  # later than all that sessions before this one committed
             session.doubted |= doubted
             passes = self._passes(disks, session)
-            runner = PassRunner(session, passes, self._stop)
+            runner = PassRunner(session, passes, self._stop, self._gate)
             self._observer.pass_begins(passes)
             try:
                 runner.run()

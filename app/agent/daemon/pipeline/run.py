@@ -24,6 +24,7 @@ from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.pipeline.sender import Sender
 from app.agent.daemon.service import Session
 from app.agent.daemon.stopping import Stop, Stopped
+from app.agent.daemon.yielding import Gate
 
 BUFFERS: Final = 5
 FRAMES: Final = 12
@@ -35,12 +36,15 @@ MAX_ROUNDS: Final = 10
 
 
 class PassRunner:
-    """Runs one pass of a session over its disks."""
+    """Runs one pass of a session over its disks; reading passes `gate`, which is open if none is given."""
 
-    def __init__(self, session: Session, disks: tuple[DiskPass, ...], stop: Stop) -> None:
+    def __init__(
+        self, session: Session, disks: tuple[DiskPass, ...], stop: Stop, gate: Gate | None = None
+    ) -> None:
         self._session = session
         self._disks = disks
         self._stop = stop
+        self._gate = gate or Gate()
         self._lost = 0
         self.stored_bytes = 0
 
@@ -74,9 +78,13 @@ class PassRunner:
 
     def _round(self, todo: list[LeafKey]) -> tuple[set[LeafKey], int]:
         """The leaves to be done again, and how many chunks the service got that it lacked."""
-        with _stoppable_crew(self._stop) as crew:
-            work = _Round(crew, self._session, self._disks, todo, self._lost)
-            again = work.run()
+        try:
+            with _stoppable_crew(self._stop) as crew:
+                self._session.is_over = crew.aborted.is_set
+                work = _Round(crew, self._session, self._disks, todo, self._lost, self._gate)
+                again = work.run()
+        finally:
+            self._session.is_over = lambda: self._stop.is_set
         self._lost = work.lost
         self.stored_bytes += work.stored_bytes
         return again, work.delivered
@@ -103,7 +111,13 @@ class _Round:
     """The threads and channels of one round."""
 
     def __init__(
-        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], todo: list[LeafKey], lost: int
+        self,
+        crew: Crew,
+        session: Session,
+        disks: tuple[DiskPass, ...],
+        todo: list[LeafKey],
+        lost: int,
+        gate: Gate,
     ) -> None:
         self._crew = crew
         self._disks = Channel[tuple[DiskPass, list[LeafKey]]](crew, len(disks))
@@ -118,6 +132,8 @@ class _Round:
             self._segments,
             lambda disk, start, count: session.leaves(disk.base.disk_id, start, count),
             self._hasher.finish_leaf,
+            gate,
+            crew.aborted.is_set,
         )
         for disk in disks:
             keys = [key for key in todo if key.disk == disk.number]

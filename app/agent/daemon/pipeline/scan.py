@@ -15,10 +15,12 @@ from typing import Final
 
 from app.agent.daemon.capture.reading import read_span
 from app.agent.daemon.disk.reader import ALIGNMENT
-from app.agent.daemon.pipeline.channel import Channel
+from app.agent.daemon.pace import IsOver
+from app.agent.daemon.pipeline.channel import Aborted, Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafWork, segments_of
 from app.agent.daemon.pipeline.segment import Segment
+from app.agent.daemon.yielding import Gate
 from app.wire.messages import Counters
 from app.wire.tree import LEAF_BYTES
 
@@ -34,12 +36,14 @@ FetchLeaves = Callable[[DiskPass, int, int], bytes]
 
 @dataclass(frozen=True)
 class Stages:
-    """What the reading stage hands on to."""
+    """What the reading stage hands on to, and the gate that it passes before each segment."""
 
     buffers: Channel[mmap.mmap]
     segments: Channel[Segment]
     fetch_leaves: FetchLeaves
     finish_leaf: Callable[[DiskPass, LeafWork], None]
+    gate: Gate
+    is_over: IsOver
 
 
 def scan(disk: DiskPass, keys: list[LeafKey], stages: Stages) -> None:
@@ -88,7 +92,10 @@ def _segment(disk: DiskPass, leaf: LeafWork, start: int, end: int, stages: Stage
     buffer = stages.buffers.get()
     assert buffer is not None, "the pool of buffers is never closed"
     segment = Segment(disk, leaf, start, end, runs, buffer)
-    _fill(segment)
+    with stages.gate.reading(reading, stages.is_over) as may_read:
+        if not may_read:
+            raise Aborted
+        _fill(segment)
     stages.segments.put(segment)
 
 
