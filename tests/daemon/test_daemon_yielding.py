@@ -82,6 +82,12 @@ class Proc:
         (self.task / name).mkdir(parents=True, exist_ok=True)
         (self.task / name / "schedstat").write_text(f"1 {waited} 3\n")
 
+    def schedstat(self, waited: int) -> None:
+        lines = [f"cpu{number} 0 0 1 2 3 4 5 {waited // 2} 6" for number in range(2)]
+        (self.folder / "schedstat").write_text(
+            "\n".join(["version 17", "timestamp 1", *lines, "domain0 0 1"])
+        )
+
     def load(self, load: float) -> None:
         (self.folder / "loadavg").write_text(f"{load:.2f} 0.00 0.00 1/100 999\n")
 
@@ -119,6 +125,20 @@ def test_waiting_for_a_cpu_counts_as_far_as_it_is_not_our_own(proc: Proc, hand: 
     proc.stall("cpu", 2_000_000)
     proc.thread("100", 3_300_000_000)
     assert gauge.sample(0, 0).cpu == 0
+
+
+def test_where_the_kernel_adds_up_all_waiting_the_rest_of_it_is_the_others(proc: Proc, hand: Hand) -> None:
+    proc.schedstat(0)
+    gauge = StallGauge(proc.folder)
+    hand.now += 2
+    proc.stall("cpu", 2_000_000)
+    proc.thread("100", 3_000_000_000)
+    proc.schedstat(3_600_000_000)
+    assert gauge.sample(0, 0).cpu == pytest.approx(30)
+    hand.now += 2
+    proc.stall("cpu", 2_400_000)
+    proc.schedstat(9_600_000_000)
+    assert gauge.sample(0, 0).cpu == pytest.approx(20)  # several at the same time
 
 
 def test_waiting_for_memory_counts_whole_and_for_io_while_we_are_quiet(proc: Proc, hand: Hand) -> None:

@@ -104,6 +104,7 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="bring the replica up to date, commit, exit")
     _add_caps(parser, "what enrolment said")
+    parser.add_argument("--no-yield", action="store_true", help="work on as before while the host is busy")
     _add_state_dir(parser)
     parser.set_defaults(command=_run)
 
@@ -164,7 +165,7 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         enrolment = state.require_enrolment()
         for note in priority.lower():
             console.note(note)
-        gate = Gate(_caps(options, enrolment), choose_gauge(), console.note)
+        gate = Gate(_caps(options, enrolment), None if options.no_yield else choose_gauge(), console.note)
         daemon = _daemon(enrolment, state, console, stop, gate)
         if options.once:
             daemon.once()

@@ -3,7 +3,9 @@
 The kernel's pressure stall information (/proc/pressure, Linux 4.20) says how long some task waited for a CPU,
 for I/O or for memory, this agent's tasks among them. So
 
-- of the waiting for a CPU, the time that our own threads waited is taken off: what is left is surely others';
+- of the waiting for a CPU, what our own threads waited is taken off: of the time that all tasks waited where
+  the kernel adds it up (/proc/schedstat), else of the time in which some task waited, which leaves what is
+  surely others';
 - waiting for I/O is measured while we read nothing, in a pause that the reading stage makes for it;
 - waiting for memory counts as it is, since what we hold of it is bounded.
 
@@ -31,8 +33,8 @@ class Pressure:
 
     @property
     def worst(self) -> float:
-        """The greatest of them."""
-        return max(self.cpu, self.io, self.memory)
+        """The greatest of them; that of the CPU counts by half, since low priority gives way by itself."""
+        return max(self.cpu / 2, self.io, self.memory)
 
     def __str__(self) -> str:
         """For people."""
@@ -81,7 +83,7 @@ class StallGauge:
         self._proc = proc
         self._at = time.monotonic()
         self._cpu, self._memory = self._stall("cpu"), self._stall("memory")
-        self._waited = self._own_waiting()
+        self._waited, self._all_waited = self._own_waiting(), self._all_waiting()
         self._quiet: tuple[float, int] | None = None
         self._io = 0.0
         self._stall("io")
@@ -101,15 +103,33 @@ class StallGauge:
         seconds = time.monotonic() - self._at
         self._at += seconds
         cpu, memory = self._stall("cpu"), self._stall("memory")
-        before, self._waited = self._waited, self._own_waiting()
-        own = sum(waited - before.get(thread, 0) for thread, waited in self._waited.items()) / 1000
         found = Pressure(
-            cpu=max(0.0, _grown(self._cpu, cpu, seconds) - _percent(own, seconds)),
+            cpu=self._of_others(_grown(self._cpu, cpu, seconds), seconds),
             io=self._io,
             memory=_grown(self._memory, memory, seconds),
         )
         self._cpu, self._memory, self._io = cpu, memory, 0.0
         return found
+
+    def _of_others(self, some: float, seconds: float) -> float:
+        """Percent of the time in which others waited for a CPU, where `some` task did for so many percent."""
+        before, self._waited = self._waited, self._own_waiting()
+        all_before, self._all_waited = self._all_waited, self._all_waiting()
+        own = sum(waited - before.get(thread, 0) for thread, waited in self._waited.items())
+        if self._all_waited is None or all_before is None:
+            return max(0.0, some - own / 1e7 / seconds)
+        return min(some, max(0, self._all_waited - all_before - own) / 1e7 / seconds)
+
+    def _all_waiting(self) -> int | None:
+        """Nanoseconds that all tasks waited for a CPU; None where the kernel does not add them up.
+
+        Field 8 of each CPU's line: Documentation/scheduler/sched-stats.rst of Linux.
+        """
+        try:
+            lines = (self._proc / "schedstat").read_text(encoding="ascii").splitlines()
+            return sum(int(line.split()[8]) for line in lines if line.startswith("cpu"))
+        except (OSError, IndexError):
+            return None
 
     def _stall(self, name: str) -> _Stall:
         line = (self._proc / "pressure" / name).read_text(encoding="ascii").split("\n", 1)[0]
