@@ -22,6 +22,7 @@ from app.kit.clock import SystemClock
 from app.kit.database import Database
 from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
+from app.kit.livesettings import LiveSettings
 from app.kit.logging import configure_logging, get_logger
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
@@ -118,6 +119,8 @@ async def _open_services(
     """What the API and the agent tier stand on: database, bus, store."""
     services = await _open_shared(stack, settings)
     app.state.services = services
+    if services.live is not None:
+        _run_beside(stack, services.live.follow)
     checks.add("database", services.database.ping)
     checks.add("store", lambda: asyncio.to_thread(services.store.backend.usage))
     if Role.API in roles:
@@ -139,7 +142,8 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
     stack.push_async_callback(database.close)
     bus = make_bus(settings.redis)
     stack.push_async_callback(bus.close)
-    return Services(settings, SystemClock(), database, bus, _open_store(stack, settings))
+    store = _open_store(stack, settings)
+    return Services(settings, SystemClock(), database, bus, store, live=LiveSettings(settings))
 
 
 async def _settle_schema(settings: DatabaseSettings) -> None:

@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.kit.ratewindows import MOST_RATE, RateCalendar, RateWindow, parsed_windows
+
 GIB = 1 << 30
 DATABASE_FILE = "go2cloud.db"
 STORE_FOLDER = "store"
@@ -131,6 +133,26 @@ class AgentSettings(Section):
     )
 
 
+def _windows(value: object) -> object:
+    return parsed_windows(value) if isinstance(value, str) else value
+
+
+class PaceSettings(Section):
+    """PACE: what all agents together may send. Read again while the service runs."""
+
+    rate: ByteSize | None = Field(
+        None, ge=0, le=MOST_RATE, description="bytes a second like 20MiB, 0 for nothing, empty for no limit"
+    )
+    windows: Annotated[tuple[RateWindow, ...], BeforeValidator(_windows)] = Field(
+        (), description="lines like: Mon-Fri 08:00-18:00 Europe/Berlin 5MiB"
+    )
+
+    @property
+    def calendar(self) -> RateCalendar:
+        """What holds when."""
+        return RateCalendar(None if self.rate is None else int(self.rate), self.windows)
+
+
 class TlsSettings(Section):
     """TLS: the certificate of the service itself, where no ingress ends TLS."""
 
@@ -189,6 +211,7 @@ class Keys(BaseSettings):
     log_file: File | None = Field(None, description="a file that gets the JSON log lines too")
     store: StoreSettings
     agent: AgentSettings = AgentSettings()
+    pace: PaceSettings = PaceSettings()
     tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
     limits: LimitSettings = LimitSettings()

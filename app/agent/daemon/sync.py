@@ -30,6 +30,7 @@ from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
+from app.agent.daemon.yielding import Gate
 from app.wire.messages import Commit, Committed, Counters, Open
 
 ATTEMPTS: Final = 5
@@ -110,6 +111,7 @@ class Synchroniser:
         freezer: Freezer | None = None,
         hooks: Hooks | None = None,
         pausing: Pausing | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """Without a `freezer` the source is never frozen."""
         self._service = service
@@ -122,6 +124,7 @@ class Synchroniser:
         self._resending = Resending()
         self._leaves = LeafCache()
         self._freezer = freezer
+        self._gate = gate or Gate()
 
     def run(self, order: str = "") -> SyncResult:
         """Synchronise once; `order` names an ordered rescan. Raises DiskError, LinkError, Refusal, Denied,
@@ -167,7 +170,7 @@ class Synchroniser:
             source_time = datetime.now(UTC)  # later than all that sessions before this one committed
             session.doubted |= doubted
             passes = self._passes(session, disks, followed, order)
-            runner = PassRunner(session, tuple(passes.every), self._stop)
+            runner = PassRunner(session, tuple(passes.every), self._stop, self._gate)
             outcome = self._pass_over(passes, runner, disks)
             if outcome.cut.is_complete and outcome.cut.source_time and not passes.wholes:
                 source_time = outcome.cut.source_time

@@ -21,6 +21,7 @@ from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.answer import ServiceBusy, read_answer
 from app.agent.daemon.link.connection import connect, is_quiet, send_all, translated
 from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.pace import TokenBucket
 from app.agent.daemon.stopping import Stop
 from app.wire import version
 
@@ -48,12 +49,17 @@ class Request:
 
 
 class Link:
-    """Carries requests to one service. Safe to use from several threads."""
+    """Carries requests to one service. Safe to use from several threads.
+
+    `pace` holds how many bytes of bodies may be sent a second. Messages are charged to it and never wait,
+    since they carry heartbeats and commits; what sends much waits by itself (`app.agent.daemon.service`).
+    """
 
     def __init__(
         self, endpoint: Endpoint, stop: Stop, credential: str = "", attempts: int = ATTEMPTS
     ) -> None:
         self.endpoint = endpoint
+        self.pace = TokenBucket()
         self._stop = stop
         self._credential = credential
         self._attempts = attempts
@@ -91,6 +97,10 @@ class Link:
                     request = more_patient(request)
                 self.pause(attempt, error.after if isinstance(error, ServiceBusy) else 0)
         raise AssertionError("unreachable")
+
+    def is_stopped(self) -> bool:
+        """Whether the agent was told to stop."""
+        return self._stop.is_set
 
     def pause(self, attempt: int, at_least: float = 0.0) -> None:
         """Wait before attempt number `attempt` + 1. Raises Stopped."""
@@ -146,6 +156,8 @@ class Link:
             self._keep(connection) if is_reusable else self.discard(connection)
 
     def _write(self, connection: http.client.HTTPConnection, request: Request) -> None:
+        if request.kind == JSON:
+            self.pace.charge(len(request.body))
         connection.putrequest(request.method, self.path(request.path), skip_accept_encoding=True)
         for name, value in self.headers(request.kind).items():
             connection.putheader(name, value)

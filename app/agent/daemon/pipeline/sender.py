@@ -75,10 +75,14 @@ class Sender:
             outgoing.tally.add(Counters(wire=len(outgoing.frame)))
 
     def _write(self, frame: bytes) -> None:
+        self._finish_if_enough()
         if self._put is None:
             self._put = self._session.begin_put(self._patience)
         self._put.write(frame)
-        if self._put.sent >= self._most:
+        self._finish_if_enough()
+
+    def _finish_if_enough(self) -> None:
+        if self._put is not None and not self._session.may_go_on(self._put, self._most):
             self._finish()
 
     def _finish(self) -> None:
