@@ -66,7 +66,8 @@ class Hasher:
             self._builder(disk, leaf).add_leaf(bytes(leaf.ids))
 
     def _builder(self, disk: DiskPass, leaf: LeafWork) -> FrameBuilder:
-        return FrameBuilder(leaf.key, disk.tally, self._emit, self._session.limits.frame_bytes // 2)
+        target = self._session.limits.frame_bytes // 2
+        return FrameBuilder(leaf.key, disk.tally, self._emit, target, lambda: self._packer.effort)
 
     def _process(self, segment: Segment, view: memoryview) -> None:
         builder = self._builder(segment.disk, segment.leaf)
