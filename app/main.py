@@ -23,6 +23,7 @@ from app.kit.database import Database
 from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
 from app.kit.logging import configure_logging, get_logger
+from app.kit.memory import keep_freed_memory
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
 from app.kit.redisbus import make_bus
@@ -216,6 +217,7 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     Raises SchemaOutdated, DatabaseInUse, StoreInUse and the like before it listens, AddressInUse.
     """
     configure_logging(settings)
+    keep_freed_memory()
     asyncio.run(_try_out(settings, roles))
     listener = _listen(settings, roles)
     host, port = listener.getsockname()[:2]

@@ -1,8 +1,8 @@
 """What keeps bytes from arriving, as the kernel sees it: the network, or whoever should take them in.
 
-From `struct tcp_info` (include/uapi/linux/tcp.h, Linux 4.10 and later): `tcpi_busy_time` is how long there was
-something to send, `tcpi_rwnd_limited` how much of that the receiver's window was closed, which is so when its
-program does not keep up. Both are u64 in microseconds.
+From `struct tcp_info` (include/uapi/linux/tcp.h, Linux 4.10 and later): `tcpi_busy_time` is how long there
+was something to send, `tcpi_rwnd_limited` how much of that the receiver's window was closed, which is so when
+its program does not keep up. Both are u64 in microseconds.
 """
 
 import socket
@@ -26,4 +26,4 @@ def network_seconds(sock: socket.socket) -> float | None:
     if len(told) < _OFFSET + _TIMES.size:
         return None
     busy, closed = _TIMES.unpack_from(told, _OFFSET)
-    return max(0, busy - closed) * _MICRO
+    return float(max(0, busy - closed)) * _MICRO
