@@ -23,7 +23,7 @@ from app.kit.database import Database
 from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
 from app.kit.logging import configure_logging, get_logger
-from app.kit.memory import keep_freed_memory
+from app.kit.memory import keep_freed_memory, spare_long_lived_objects
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
 from app.kit.redisbus import make_bus
@@ -108,6 +108,7 @@ async def _lifespan(
             await _open_services(app, stack, settings, roles, checks)
         if Role.PLATFORM in roles:
             _open_platform(app, stack, settings, checks, base_url)
+        spare_long_lived_objects()
         _log.info("service.started", role=name_of(roles))
         yield
         _log.info("service.stopping", role=name_of(roles))

@@ -83,10 +83,14 @@ class Ingest:
             case FrameType.END:
                 return
 
-    async def finish(self) -> PutResult:
-        """All that was accepted is durable and recorded when this returns. Raises StoreFull."""
+    async def settle(self) -> None:
+        """All that was accepted is checked when this returns. Raises as `accept` does."""
         await self._hand_over()
         await self._stored_before()
+
+    async def finish(self) -> PutResult:
+        """All that was accepted is durable and recorded when this returns. Raises StoreFull."""
+        await self.settle()
         await self._packs.finish()
         self._count()
         return PutResult(
