@@ -24,6 +24,7 @@ from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
 from app.kit.livesettings import LiveSettings
 from app.kit.logging import configure_logging, get_logger
+from app.kit.memory import keep_freed_memory, spare_long_lived_objects
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
 from app.kit.redisbus import make_bus
@@ -108,6 +109,7 @@ async def _lifespan(
             await _open_services(app, stack, settings, roles, checks)
         if Role.PLATFORM in roles:
             _open_platform(app, stack, settings, checks, base_url)
+        spare_long_lived_objects()
         _log.info("service.started", role=name_of(roles))
         yield
         _log.info("service.stopping", role=name_of(roles))
@@ -225,6 +227,7 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     Raises SchemaOutdated, DatabaseInUse, StoreInUse and the like before it listens, AddressInUse.
     """
     configure_logging(settings)
+    keep_freed_memory()
     asyncio.run(_try_out(settings, roles))
     listener = _listen(settings, roles)
     host, port = listener.getsockname()[:2]

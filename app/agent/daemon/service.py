@@ -1,12 +1,14 @@
 """The service's agent API as typed calls; see `app.wire.messages` for the order of a session."""
 
 import http.client
+import socket
 import struct
 from typing import Final, TypeVar
 
 from app.agent.daemon.errors import LinkError
 from app.agent.daemon.link.answer import read_answer
-from app.agent.daemon.link.connection import send_all, translated
+from app.agent.daemon.link.congestion import network_seconds
+from app.agent.daemon.link.connection import send_all, shut_down, translated
 from app.agent.daemon.link.link import BYTES, MAX_ANSWER, STALL_SECONDS, Link, Request
 from app.agent.daemon.pace import IsOver, stopped
 from app.wire import messages
@@ -177,7 +179,8 @@ class PutStream:
 
         Raises LinkError, Refusal when the service said no meanwhile, Stopped when the pass is over.
         """
-        self._write(b"".join((b"%x\r\n" % len(frame), frame, b"\r\n")))
+        for part in (b"%x\r\n" % len(frame), frame, b"\r\n"):
+            self._write(part)
         self.sent += len(frame)
 
     def _write(self, data: bytes) -> None:
@@ -204,8 +207,14 @@ class PutStream:
             body = read_answer(self._connection.getresponse(), MAX_ANSWER)
         return parsed(messages.PutResult, body)
 
+    def network_seconds(self) -> float | None:
+        """See `app.agent.daemon.link.congestion`."""
+        sock: socket.socket | None = self._connection.sock
+        return None if sock is None else network_seconds(sock)
+
     def close(self) -> None:
-        """Give the connection up; a put without a result counts as lost."""
+        """Give the connection up; a put without a result counts as lost. Whoever waits for it is told."""
+        shut_down(self._connection)
         self._link.discard(self._connection)
 
 

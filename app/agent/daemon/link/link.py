@@ -11,7 +11,6 @@ other end. Should the service be slow and not gone, the next attempt is three ti
 
 import http.client
 import random
-import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.answer import ServiceBusy, read_answer
-from app.agent.daemon.link.connection import connect, is_quiet, send_all, translated
+from app.agent.daemon.link.connection import connect, is_quiet, send_all, shut_down, translated
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.pace import TokenBucket
 from app.agent.daemon.stopping import Stop
@@ -77,9 +76,7 @@ class Link:
     def interrupt(self) -> None:
         """Make whatever waits on a connection fail now. Does not block; for signal handlers."""
         for connection in tuple(self._open):
-            sock = connection.sock
-            if isinstance(sock, socket.socket):
-                _shut_down(sock)
+            shut_down(connection)
 
     def send(self, request: Request, attempts: int | None = None) -> bytes:
         """The body of the answer. Raises LinkError, Refusal, Denied, Stopped."""
@@ -185,10 +182,3 @@ class Link:
 def more_patient(request: Request) -> Request:
     """The request for the attempt after one that timed out."""
     return replace(request, timeout=max(request.timeout, STALL_SECONDS * PATIENCE))
-
-
-def _shut_down(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it is not connected any more, which is what was wanted

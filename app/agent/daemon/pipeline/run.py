@@ -19,7 +19,7 @@ from app.agent.daemon.pipeline.channel import Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask
-from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
+from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
@@ -193,13 +193,9 @@ class Round:
 
         def send() -> None:
             for key, each in ids.items():
-                self._send_leaf(key, each)
+                self._hasher.send_leaf(self._by_number[key.disk], key, each)
 
         return [send]
-
-    def _send_leaf(self, key: LeafKey, ids: bytes) -> None:
-        tally = self._by_number[key.disk].tally
-        FrameBuilder(key, tally, self._frames.put, self._session.limits.frame_bytes // 2).add_leaf(ids)
 
     def run(self, producing: list[Work]) -> set[LeafKey]:
         """Do the work; the leaves to be done again. Raises what any thread raised."""
