@@ -6,10 +6,20 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
 from app.api.throttle import LoginThrottle
-from app.api.v1 import audit, checkpoints, install_tokens, me, projects, servers, sessions, tokens
+from app.api.v1 import (
+    audit,
+    checkpoints,
+    install_tokens,
+    me,
+    projects,
+    replication,
+    servers,
+    sessions,
+    tokens,
+)
 from app.contract.resources.base import Problem
 
-NOUNS = (me, projects, servers, checkpoints, tokens, install_tokens, audit)
+NOUNS = (me, projects, servers, replication, checkpoints, tokens, install_tokens, audit)
 
 ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "A problem"}}
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import document, login, offline, projects, replicas, servers, tokens
+from app.cli import document, login, offline, projects, replicas, replication, servers, tokens
 from app.cli.connection import Target
 from app.cli.demo.command import demo
 from app.cli.exits import KNOWN, Exit, report
@@ -26,6 +26,17 @@ app.command()(demo)
 app.command()(login.login)
 app.command()(login.logout)
 app.command()(login.passwd)
+for command in (
+    replication.update,
+    replication.pause,
+    replication.resume,
+    replication.stop,
+    replication.sync,
+    replication.rescan,
+    replication.retry,
+):
+    servers.app.command()(command)
+servers.app.command("replication")(replication.show_replication)
 app.add_typer(servers.app, name="server")
 app.add_typer(replicas.app, name="replica")
 app.add_typer(projects.app, name="project")

@@ -112,7 +112,9 @@ class AgentSettings(Section):
     )
     heartbeat_seconds: Seconds = Field(10, description="seconds between two heartbeats of an agent")
     lease_seconds: Seconds = Field(30, description="seconds of silence until an agent counts as lost")
-    sync_interval_seconds: Seconds = Field(3600, description="seconds between two checkpoints of a server")
+    sync_interval_seconds: Annotated[int, Field(ge=0)] = Field(
+        3600, description="seconds between two checkpoints of a server, 0 for only on command"
+    )
 
 
 class TlsSettings(Section):
