@@ -21,7 +21,8 @@ from app.agent.daemon.link.link import Link
 from app.agent.daemon.loop import Daemon
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, Enrolment, StateDir
-from app.agent.daemon.stopping import Stop
+from app.agent.daemon.status import Board
+from app.agent.daemon.stopping import Halt, Stop
 from app.agent.daemon.sync import Synchroniser
 from app.wire.messages import Enroll, Inventory
 
@@ -159,9 +160,9 @@ def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop)
     )
     link = Link(endpoint, stop, enrolment.credential)
     stop.listen(link.interrupt)
-    service = Service(link)
-    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, stop, console)
-    return Daemon(service, state, synchroniser, console, stop, lambda: _inventory(enrolment.disks))
+    service, halt, board = Service(link), Halt(stop), Board()
+    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, halt, console, board)
+    return Daemon(service, state, synchroniser, console, halt, board, lambda: _inventory(enrolment.disks))
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

@@ -17,6 +17,7 @@ from app.agent.daemon.errors import AgentError, LinkError, Refusal
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
+from app.agent.daemon.status import Board
 from app.agent.daemon.stopping import Stop
 from app.wire.messages import Commit, Committed, Counters, DiskBase, Open
 
@@ -75,16 +76,31 @@ class Synchroniser:
     """Brings the replica up to date."""
 
     def __init__(
-        self, service: Service, instance: str, named: tuple[str, ...], stop: Stop, observer: Observer
+        self,
+        service: Service,
+        instance: str,
+        named: tuple[str, ...],
+        stop: Stop,
+        observer: Observer,
+        board: Board | None = None,
     ) -> None:
         self._service = service
         self._instance = instance
         self._named = named
         self._stop = stop
         self._observer = observer
+        self._board = board or Board()
+        self._rescan = ""
 
-    def run(self) -> SyncResult:
-        """Synchronise once. Raises DiskError, LinkError, Refusal, Denied, Stopped."""
+    def rest(self, *, tracking: bool) -> None:
+        """No passes for now; writes go on being tracked, or not. Rescans track nothing in between."""
+
+    def run(self, rescan: str = "") -> SyncResult:
+        """Synchronise once; `rescan` is the id of an ordered rescan, which the commit ends.
+
+        Raises DiskError, LinkError, Refusal, Denied, Stopped, Paused.
+        """
+        self._rescan = rescan
         doubted: set[bytes] = set()
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -100,18 +116,27 @@ class Synchroniser:
     def _attempt(self, doubted: set[bytes]) -> SyncResult:
         started = time.monotonic()
         with _opened(self._named) as disks:
-            session = self._service.open(Open(self._instance, "", tuple(disk.disk for disk in disks)))
+            told = tuple(disk.disk for disk in disks)
+            session = self._service.open(Open(self._instance, "", told, self._rescan))
             source_time = datetime.now(UTC)  # later than all that sessions before this one committed
             session.doubted |= doubted
             passes = self._passes(disks, session)
             runner = PassRunner(session, passes, self._stop)
-            self._observer.pass_begins(passes)
+            self._begin(session, passes)
             try:
                 runner.run()
             finally:
                 self._observer.pass_ends()
+                self._board.unwatch()
             committed = self._commit(session, passes, source_time)
             return _result(committed, passes, time.monotonic() - started, runner.stored_bytes)
+
+    def _begin(self, session: Session, passes: tuple[DiskPass, ...]) -> None:
+        """Tell what is done, and why."""
+        name = "rescanning" if session.opened.head else "copying"
+        self._board.activity(name, "RESCAN_ORDERED" if self._rescan else "")
+        self._board.watch(passes)
+        self._observer.pass_begins(passes)
 
     def _passes(self, disks: tuple[SourceDisk, ...], session: Session) -> tuple[DiskPass, ...]:
         bases = {base.key: base for base in session.opened.disks}
@@ -133,6 +158,7 @@ class Synchroniser:
                 method=",".join(sorted({choose(disk.reader).name for disk in passes})),
                 label=QUIET if all(disk.label == QUIET for disk in passes) else FUZZY,
                 disks=tuple(disk.commit() for disk in passes),
+                rescan=self._rescan,
             )
         )
         _require_same_roots(committed, passes)

@@ -62,6 +62,12 @@ class DiskPass:
         """The tree of the disk as read."""
         return RootNode(self.reader.size, self.base.chunk_size, bytes(self._leaves))
 
+    @property
+    def unreadable(self) -> int:
+        """Bytes that could not be read so far."""
+        with self._lock:
+            return sum(end - start for spans in self._damaged.values() for start, end in spans)
+
     def commit(self) -> DiskCommit:
         """The disk's part of the commit."""
         omitted = self.capture.omitted

@@ -23,7 +23,7 @@ from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.pipeline.sender import Sender
 from app.agent.daemon.service import Session
-from app.agent.daemon.stopping import Stop, Stopped
+from app.agent.daemon.stopping import Stop
 
 BUFFERS: Final = 5
 FRAMES: Final = 12
@@ -45,7 +45,7 @@ class PassRunner:
         self.stored_bytes = 0
 
     def run(self) -> None:
-        """Copy all disks. Raises DiskError, LinkError, Refusal, Stopped."""
+        """Copy all disks. Raises DiskError, LinkError, Refusal, Stopped, Paused."""
         todo = [key for disk in self._disks for key in disk.keys]
         fruitless = 0
         while fruitless < MAX_ROUNDS:
@@ -88,10 +88,11 @@ def _stoppable_crew(stop: Stop) -> Iterator[Crew]:
     crew = Crew()
 
     def abort() -> None:
-        crew.fail(Stopped("the agent was told to stop"))
+        crew.fail(stop.failure())
 
     stop.listen(abort)
     try:
+        stop.check()
         yield crew
     finally:
         stop.unlisten(abort)
