@@ -112,13 +112,11 @@ class Board:
         """Bytes written to the source's disks since the tracker began, as it saw them."""
         with self._lock:
             self._written = total_bytes
-            self._ring.take(self._sample())
 
     def sent(self, total: int) -> None:
         """Bytes sent since the start, by whoever counts them all; else those of the watched passes count."""
         with self._lock:
             self._sent = total
-            self._ring.take(self._sample())
 
     def froze(self, seconds: float, reread_bytes: int) -> None:
         """The newest cut froze the source for so long, and read so much meanwhile."""
@@ -132,7 +130,7 @@ class Board:
             return self._eta()
 
     def status(self) -> Status:
-        """All of it, for a heartbeat."""
+        """All of it, for a heartbeat; the rates are sampled here, so it wants to be asked every minute."""
         backlog = self._backlog()
         with self._lock:
             now = self._sample()
