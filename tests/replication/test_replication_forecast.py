@@ -105,8 +105,19 @@ def test_the_freeze_is_never_longer_than_reading_all_that_is_dirty(dirty: int, b
     assert seconds(forecast(load).freeze) <= everything + 0.001
 
 
+def test_without_tracking_nothing_is_promised() -> None:
+    found = forecast(replace(BUSY, is_tracked=False))
+    assert (found.verdict, found.converges, found.freeze) == (Verdict.NOT_TRACKED, None, None)
+
+
+@pytest.mark.parametrize(("trackers", "tracked"), [((), False), (("", "x"), False), (("x", "x"), True)])
+def test_all_disks_must_be_tracked(trackers: tuple[str, ...], tracked: bool) -> None:
+    disks = tuple(replace(status().disks[0], tracker=tracker) for tracker in trackers)
+    assert load_of(status(disks=disks), None, None, keeps_up=False).is_tracked is tracked
+
+
 def status(**changed: object) -> Status:
-    disk = DiskStatus("sda", size=100, used=100, seen=100, sent=0, known=0, backlog=7 * MB)
+    disk = DiskStatus("sda", 100, 100, seen=100, sent=0, known=0, backlog=7 * MB, tracker="tracefs")
     whole = Status("catching-up", "2026-01-02T03:04:05+00:00", disks=(disk, disk), rates=Rates(dirty=MB))
     return replace(whole, **changed)  # type: ignore[arg-type]
 

@@ -34,7 +34,7 @@ RHYTHM = Rhythm(heartbeat_seconds=10, interval_seconds=60)
 LEASE = timedelta(seconds=30)
 SIZE = 2 * CHUNK_SIZE
 CONTENT = bytes(range(256)) * (SIZE // 256)
-DISK = DiskStatus("disk-a", size=SIZE, used=SIZE, seen=0, sent=0, known=0, backlog=0)
+DISK = DiskStatus("disk-a", size=SIZE, used=SIZE, seen=0, sent=0, known=0, backlog=0, tracker="t")
 
 
 @pytest.fixture

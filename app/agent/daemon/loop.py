@@ -66,9 +66,11 @@ class Daemon:
             polled = self._greet(GREETING_ATTEMPTS)
             self._hear(polled)
             self._halt.check()
-            return self._sync(polled)
+            result = self._sync(polled)
+            self._report()
         finally:
             self._release()
+        return result
 
     def forever(self) -> None:
         """Until the stop. Raises Denied or LinkRefused, for which waiting is no cure."""
@@ -190,6 +192,14 @@ class Daemon:
             )
         )
         return result
+
+    def _report(self) -> None:
+        """A last heartbeat: how the disks stand is known to the service after the agent is gone, too."""
+        self._board.activity("following")
+        try:
+            self._beat()
+        except AgentError as error:
+            self._console.note(f"the last heartbeat failed: {error}")
 
     def _beat(self) -> Polled:
         return self._poll("syncing", 0, attempts=1)

@@ -17,7 +17,8 @@ from app.migration.replication.forecast import LONGEST, forecast
 from app.migration.replication.heartbeat import backlog_of, status_of
 from app.migration.replication.loads import Head, load_of
 from app.migration.replication.orders import allowed_for, interval_of, orders_of
-from app.migration.replication.standing import since_of, standing_of
+from app.migration.replication.standing import lease_of, since_of, standing_of
+from app.migration.replication.states import Lease
 from app.migration.replication.tables import CheckpointRow
 from app.migration.servers.enrolment import disk_rows
 from app.migration.servers.tables import ServerRow
@@ -92,8 +93,10 @@ def _last_cut(head: CheckpointRow | None) -> LastCut | None:
 
 def _forecast(
     row: ServerRow, status: Status, head: CheckpointRow | None, now: datetime
-) -> ReplicationForecast:
-    """What becomes of it with the rate that the orders allow."""
+) -> ReplicationForecast | None:
+    """What becomes of it with the rate that the orders allow; None of an agent that is not there."""
+    if lease_of(row, now) is not Lease.HELD:
+        return None
     keeps_up = standing_of(row, now).state is ReplicationState.CONTINUOUS
     made = Head(head.method, head.counters) if head else None
     load = load_of(status, made, orders_of(row).wire_rate, keeps_up=keeps_up)

@@ -32,6 +32,7 @@ class Verdict(StrEnum):
     IN_SYNC = "IN_SYNC"
     CONVERGES = "CONVERGES"
     FIRST_COPY = "FIRST_COPY"
+    NOT_TRACKED = "NOT_TRACKED"
     LINK_TOO_SLOW = "LINK_TOO_SLOW"
     DISKS_TOO_SLOW = "DISKS_TOO_SLOW"
     UNKNOWN = "UNKNOWN"
@@ -41,10 +42,11 @@ class Verdict(StrEnum):
 class Load:
     """What a forecast is made from: bytes, and bytes a second; 0 of a rate is not measured.
 
-    `is_first_copy`: there is no checkpoint yet. `wire`: what is sent at present, `limit`: what may be.
-    `amplification`: bytes of whole chunks that are read for each byte changed, at least 1. `wire_cost`: bytes
-    sent for each byte changed. `freeze_overhead`: seconds of a freeze besides reading. `keeps_up`: the lag is
-    small, so that what is sent is what there was to send, and not what the link takes.
+    `is_first_copy`: there is no checkpoint yet. `is_tracked`: what is written is known. `wire`: what is sent
+    at present, `limit`: what may be. `amplification`: bytes of whole chunks that are read for each byte
+    changed, at least 1. `wire_cost`: bytes sent for each byte changed. `freeze_overhead`: seconds of a freeze
+    besides reading. `keeps_up`: the lag is small, so that what is sent is what there was to send, and not
+    what the link takes.
     """
 
     backlog: int
@@ -53,6 +55,7 @@ class Load:
     read: int = 0
     limit: int | None = None
     is_first_copy: bool = False
+    is_tracked: bool = True
     amplification: float = 1.0
     wire_cost: float = 1.0
     freeze_overhead: float = FREEZE_SECONDS
@@ -106,6 +109,9 @@ def forecast(load: Load) -> Forecast:
     """What becomes of this load."""
     if load.is_first_copy:
         return Forecast(Verdict.FIRST_COPY, None, "the first copy is not complete")
+    if not load.is_tracked:
+        why = "writes are not tracked: what was changed since the newest checkpoint is not known"
+        return Forecast(Verdict.NOT_TRACKED, None, why)
     drain = load.drain
     if drain is None:
         return _unmeasured(load)

@@ -33,6 +33,7 @@ def load_of(status: Status, head: Head | None, limit: int | None, *, keeps_up: b
         read=rates.read,
         limit=limit,
         is_first_copy=head is None,
+        is_tracked=bool(status.disks) and all(disk.tracker for disk in status.disks),
         amplification=_amplification(head),
         wire_cost=_wire_cost(head),
         freeze_overhead=_overhead(status),
