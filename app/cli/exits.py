@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from app.client.errors import ClientError, NotAuthenticated, NotFound, NotPermitted, TimedOut
 from app.kit import errors as kit
-from app.kit.settings import SettingsError
+from app.kit.settingserror import SettingsError
 from app.wire.errors import WireError
 
 

@@ -9,15 +9,17 @@ import asyncio
 from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from app.cli.confirm import Yes, sure
 from app.cli.exits import CommandFailed
 from app.cli.progress import stages
-from app.kit.settings import Settings, load_settings
 from app.roles import ALL, parse_roles
+
+if TYPE_CHECKING:
+    from app.kit.settings import Settings
 
 T = TypeVar("T")
 
@@ -47,10 +49,16 @@ def serve(
         raise typer.BadParameter(str(error), param_hint="--role") from error
     from app import main
 
-    main.serve(_listening(load_settings(file=config), host, port), roles)
+    main.serve(_listening(_settings(config), host, port), roles)
 
 
-def _listening(settings: Settings, host: str | None, port: int | None) -> Settings:
+def _settings(file: Path | None) -> "Settings":
+    from app.kit.settings import load_settings
+
+    return load_settings(file=file)
+
+
+def _listening(settings: "Settings", host: str | None, port: int | None) -> "Settings":
     http = replace(
         settings.http,
         host=settings.http.host if host is None else host,
@@ -64,7 +72,7 @@ def admin_create(name: UserName, config: Config = None) -> None:
     """Make an administrator and print its one-time password."""
     from app import offline
 
-    _show_password(_run(offline.create_administrator(load_settings(file=config), name)))
+    _show_password(_run(offline.create_administrator(_settings(config), name)))
 
 
 @admin.command("reset-password")
@@ -72,7 +80,7 @@ def admin_reset_password(name: UserName, config: Config = None) -> None:
     """Give a user a new one-time password, print it, and close the user's sessions."""
     from app import offline
 
-    _show_password(_run(offline.reset_password(load_settings(file=config), name)))
+    _show_password(_run(offline.reset_password(_settings(config), name)))
 
 
 @db.command("upgrade")
@@ -82,7 +90,7 @@ def db_upgrade(
     """Bring the schema up to the version that this program needs."""
     from app import offline
 
-    typer.echo(_run(offline.upgrade(load_settings(file=config), revision)))
+    typer.echo(_run(offline.upgrade(_settings(config), revision)))
 
 
 @db.command("downgrade")
@@ -95,7 +103,7 @@ def db_downgrade(
     from app import offline
 
     sure(f"Take the schema back to {revision}? Data is lost.", yes)
-    typer.echo(_run(offline.downgrade(load_settings(file=config), revision)) or "empty")
+    typer.echo(_run(offline.downgrade(_settings(config), revision)) or "empty")
 
 
 @db.command("current")
@@ -103,7 +111,7 @@ def db_current(config: Config = None) -> None:
     """Print the schema's version; exit 1 when this program needs another."""
     from app import offline
 
-    found, needed = _run(offline.current(load_settings(file=config)))
+    found, needed = _run(offline.current(_settings(config)))
     typer.echo(found or "empty")
     if found != needed:
         raise CommandFailed(f"this program needs version {needed}", remedy="go2cloud db upgrade")
@@ -122,7 +130,7 @@ def store_check(
     with stages() as show:
         report = _run(
             offline.check_store(
-                load_settings(file=config),
+                _settings(config),
                 read_data=read_data,
                 subset=part,
                 progress=lambda at: show(at.stage, at.done, at.total),
@@ -146,7 +154,7 @@ def store_gc(yes: Yes = False, config: Config = None) -> None:
     from app import offline
 
     sure("Delete what nothing refers to?", yes)
-    _show_counts(_run(offline.collect_garbage(load_settings(file=config))))
+    _show_counts(_run(offline.collect_garbage(_settings(config))))
 
 
 @store.command("rebuild-db")
@@ -155,7 +163,7 @@ def store_rebuild_db(yes: Yes = False, config: Config = None) -> None:
     from app import offline
 
     sure("Rebuild the database from the store?", yes)
-    _show_counts(_run(offline.rebuild_database(load_settings(file=config))))
+    _show_counts(_run(offline.rebuild_database(_settings(config))))
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -14,7 +14,6 @@ from enum import StrEnum
 from typing import Annotated, Generic, TypeVar
 
 import typer
-import yaml
 
 from app.contract.resources.base import Resource
 
@@ -148,6 +147,8 @@ def _structured(value: object, form: Format) -> None:
     if form is Format.JSON:
         typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
     else:
+        import yaml  # it takes a while to load, and few ask for it
+
         typer.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
 
 

@@ -10,7 +10,10 @@ from typing import Final
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
-_KEPT_BYTES: Final = 128 * 1024 * 1024
+_ARENA_MAX: Final = -8
+_ARENAS: Final = 2
+"""Each thread beyond shares one of these: what one has freed serves the others."""
+_KEPT_BYTES: Final = 64 * 1024 * 1024
 _HEAP_BYTES: Final = 32 * 1024 * 1024
 """The largest value that glibc takes (mallopt(3))."""
 
@@ -19,6 +22,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep up to _KEPT_BYTES of freed memory. Does nothing where it is not glibc."""
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
+        library.mallopt(_ARENA_MAX, _ARENAS)
         library.mallopt(_MMAP_THRESHOLD, _HEAP_BYTES)
         library.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
 

@@ -34,11 +34,11 @@ from app.kit.settingkeys import (
     StoreSettings,
     TlsSettings,
 )
+from app.kit.settingserror import SettingsError
 from app.kit.settingsources import (
     KeyPath,
     Layer,
     LayerSource,
-    SettingsError,
     Vocabulary,
     environment_layer,
     secrets_layer,

@@ -18,14 +18,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from app.kit.settingserror import SettingsError
+
 PREFIX = "G2C_"
 NESTING = "__"
 KeyPath: TypeAlias = tuple[str, ...]
 Texts: TypeAlias = dict[KeyPath, str]
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used. One line: the key, its source, what is wrong, what to do."""
 
 
 @dataclass(frozen=True, slots=True)

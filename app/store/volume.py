@@ -2,18 +2,22 @@
 
 The stream (see `export`) is believed in nothing: the root node must hash to the root that was asked for,
 each leaf to what the root says at its place, each chunk to its id, and every chunk that a leaf owes must come
-before the next leaf. After the last frame the root is recomputed from the volume's own bytes.
+before the next leaf. Threads unpack, hash and write the chunks. After the last frame the root is recomputed
+from the volume's own bytes.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from app.store.errors import ExportDamaged, ExportTruncated, VolumeDiffers
 from app.store.volumefile import open_output
-from app.store.volumehash import volume_root
-from app.wire.chunks import ZERO_ID, chunk_id, chunk_length
+from app.store.volumehash import THREADS, volume_root
+from app.wire.buffers import Buffer
+from app.wire.chunks import MIB, ZERO_ID, chunk_id, chunk_length
 from app.wire.codec import decode
 from app.wire.errors import FrameError, WireError
 from app.wire.frames import ChunkRecord, Frame, FrameType, chunk_records, leaves_of
@@ -21,6 +25,14 @@ from app.wire.messages import Range
 from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode, leaf_hash, leaf_ids
 
 __all__ = ["VolumeWriter", "volume_root"]
+
+Placed = tuple[ChunkRecord, list[int]]
+"""A chunk and the numbers of the chunks of the disk that it is."""
+
+_RUN_BYTES: Final = 2 * MIB
+"""Of neighbours that are written by one call."""
+_FRAMES: Final = THREADS + 2
+"""Frames under way at most."""
 
 
 class VolumeWriter:
@@ -34,6 +46,8 @@ class VolumeWriter:
         self._wanted = root
         self._size = size
         self._output = open_output(output, size, force=force)
+        self._pool = ThreadPoolExecutor(THREADS, "volume-write")
+        self._under_way: deque[Future[int]] = deque()
         self._node: RootNode | None = None
         self._next_leaf = 0
         self._owed: dict[bytes, list[int]] = {}
@@ -85,6 +99,7 @@ class VolumeWriter:
 
     def close(self) -> None:
         """Let go of the output; harmless after `finish`."""
+        self._pool.shutdown(cancel_futures=True)
         self._output.close()
 
     def _take(self, frame: Frame) -> None:
@@ -124,28 +139,44 @@ class VolumeWriter:
 
     def _take_chunks(self, frame: Frame) -> None:
         node = self._require_node()
+        placed = []
         for record in chunk_records(frame):
             places = self._owed.pop(record.id, None)
             if places is None:
                 raise ExportDamaged(f"the chunk {record.id.hex()} is not owed by the current leaf")
-            self._write(node, record, places)
+            placed.append((record, places))
+        self._settle(_FRAMES - 1)
+        self._under_way.append(self._pool.submit(self._write_all, node, placed))
+
+    def _settle(self, left: int) -> None:
+        """Wait until at most `left` frames are under way. Raises what went wrong with one."""
+        while len(self._under_way) > left:
+            self.written += self._under_way.popleft().result()
 
     def _take_end(self) -> None:
         node = self._require_node()
         self._require_paid()
         if self._next_leaf < node.count:
             raise ExportTruncated(f"the export stream ends after {self._next_leaf} of {node.count} leaves")
+        self._settle(0)
         self._ended = True
 
-    def _write(self, node: RootNode, record: ChunkRecord, places: list[int]) -> None:
+    def _write_all(self, node: RootNode, placed: list[Placed]) -> int:
+        """Write a frame's chunks, neighbours together; how many bytes that were."""
+        chunks = {place: plain for item in placed for place, plain in self._opened(node, *item)}
+        for run in _runs(sorted(chunks), max(1, _RUN_BYTES // node.chunk_size)):
+            self._output.write(run[0] * node.chunk_size, [chunks[place] for place in run])
+        return sum(memoryview(plain).nbytes for plain in chunks.values())
+
+    def _opened(self, node: RootNode, record: ChunkRecord, places: list[int]) -> list[tuple[int, Buffer]]:
+        """A chunk's bytes, unpacked and checked, and each of its places."""
         plain = decode(record.codec, record.data, record.raw_length)
         if chunk_id(plain) != record.id:
             raise ExportDamaged(f"the chunk {record.id.hex()} does not hash to its id")
         for chunk in places:
             if record.raw_length != chunk_length(chunk, node.size, node.chunk_size):
                 raise ExportDamaged(f"the chunk {record.id.hex()} has not the length of its place {chunk}")
-            self._output.write(chunk * node.chunk_size, plain)
-            self.written += record.raw_length
+        return [(chunk, plain) for chunk in places]
 
     def _plan(self, node: RootNode, ids: list[bytes]) -> None:
         """Note where the leaf's chunks go, and make its zero runs zero."""
@@ -183,3 +214,15 @@ class VolumeWriter:
     def _require_node(self) -> RootNode:
         assert self._node is not None, "the root frame comes first"
         return self._node
+
+
+def _runs(places: list[int], most: int) -> Iterator[list[int]]:
+    """Sorted numbers in runs of neighbours, at most so many in each."""
+    run: list[int] = []
+    for place in places:
+        if run and (place != run[-1] + 1 or len(run) == most):
+            yield run
+            run = []
+        run.append(place)
+    if run:
+        yield run

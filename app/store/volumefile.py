@@ -5,10 +5,12 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol, Self
 
 from app.store.errors import VolumeBusy, VolumeError, VolumeExists, VolumeTooSmall, VolumeUnusable
+from app.store.pastcache import DirectWriter, skip
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
 
@@ -23,8 +25,8 @@ class VolumeOutput(Protocol):
     path: Path
     """Where the bytes lie while they are written."""
 
-    def write(self, at: int, data: Buffer) -> None:
-        """Write bytes at an offset. Raises VolumeError."""
+    def write(self, at: int, parts: Sequence[Buffer]) -> None:
+        """Write buffers one after the other from an offset. From any thread. Raises VolumeError."""
 
     def zero(self, at: int, length: int) -> None:
         """Make a range read as zeros. Raises VolumeError."""
@@ -64,16 +66,19 @@ class _Opened:
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._direct = DirectWriter(descriptor)
 
-    def write(self, at: int, data: Buffer) -> None:
+    def write(self, at: int, parts: Sequence[Buffer]) -> None:
         """See `VolumeOutput.write`."""
-        view = memoryview(data)
-        while view.nbytes:
-            try:
-                written = os.pwrite(self._descriptor, view, at)
-            except OSError as error:
-                raise _unusable(self.path, error) from error
-            at, view = at + written, view[written:]
+        views = [memoryview(part).cast("B") for part in parts]
+        try:
+            written = self._direct.write(at, views)
+            while views:
+                at += written
+                skip(views, written)
+                written = os.pwritev(self._descriptor, views, at) if views else 0
+        except OSError as error:
+            raise _unusable(self.path, error) from error
 
     def flush(self) -> None:
         """See `VolumeOutput.flush`."""
@@ -84,6 +89,7 @@ class _Opened:
 
     def close(self) -> None:
         """See `VolumeOutput.close`."""
+        self._direct.close()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -165,7 +171,7 @@ class Device(_Opened):
 
     def _write_zeros(self, at: int, length: int) -> None:
         for start in range(at, at + length, MIB):
-            self.write(start, memoryview(_ZEROS)[: min(MIB, at + length - start)])
+            self.write(start, [memoryview(_ZEROS)[: min(MIB, at + length - start)]])
 
     def publish(self) -> None:
         """Nothing to do: a device's bytes are where they belong."""

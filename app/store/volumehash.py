@@ -1,11 +1,14 @@
 """The root of a disk's content, recomputed from the bytes of a file or block device.
 
 Several threads each read, zero-test and hash one leaf's worth of the volume at a time; reading, comparing and
-BLAKE3 all release the interpreter's lock. Holes of sparse files are skipped by SEEK_DATA.
+BLAKE3 all release the interpreter's lock. Holes of sparse files are skipped by SEEK_DATA. Reads are O_DIRECT
+where the filesystem allows it: what is hashed comes from the storage, and no page is filled in between.
 """
 
 import bisect
 import errno
+import fcntl
+import mmap
 import os
 import stat
 from collections.abc import Sequence
@@ -15,11 +18,13 @@ from pathlib import Path
 from typing import Final
 
 from app.store.errors import VolumeTooSmall, VolumeUnusable
-from app.wire.chunks import ID_BYTES, chunk_length, name_of
+from app.wire.chunks import ID_BYTES, MIB, name_of
 from app.wire.messages import Range
 from app.wire.tree import LEAF_BYTES, LEAF_IDS, RootNode, leaf_count, leaf_hash
 
 THREADS: Final = min(8, os.cpu_count() or 1)
+_PIECE: Final = 4 * MIB
+_ALIGNMENT: Final = 4096
 
 
 def volume_root(path: Path, size: int, chunk_size: int, masked: Sequence[Range] = ()) -> bytes:
@@ -34,10 +39,7 @@ def volume_tree(path: Path, size: int, chunk_size: int, masked: Sequence[Range] 
     when it cannot be read, VolumeTooSmall when it ends early.
     """
     count = leaf_count(size, chunk_size)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise VolumeUnusable(f"{path} cannot be read: {error.strerror}") from error
+    descriptor = _opened(path)
     try:
         drop_caches(descriptor)
         status = os.fstat(descriptor)
@@ -48,6 +50,16 @@ def volume_tree(path: Path, size: int, chunk_size: int, masked: Sequence[Range] 
     finally:
         os.close(descriptor)
     return RootNode(size, chunk_size, b"".join(leaves))
+
+
+def _opened(path: Path) -> int:
+    """A descriptor to read from, with O_DIRECT where the filesystem knows it. Raises VolumeUnusable."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise VolumeUnusable(f"{path} cannot be read: {error.strerror}") from error
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def drop_caches(descriptor: int) -> None:
@@ -97,34 +109,48 @@ class _Source:
     def leaf(self, index: int) -> bytes:
         """The hash of leaf `index`."""
         ids = bytearray(LEAF_BYTES)
-        buffer = memoryview(bytearray(self.chunk_size))
+        buffer = memoryview(mmap.mmap(-1, max(_PIECE, self.chunk_size)))
         first = index * LEAF_IDS
         end = min(self.size, (first + LEAF_IDS) * self.chunk_size)
         at = self._next_data(first * self.chunk_size, end)
         while at < end:
-            chunk = at // self.chunk_size
-            slot = (chunk - first) * ID_BYTES
-            ids[slot : slot + ID_BYTES] = self._chunk_id(chunk, buffer)
-            at = self._next_data((chunk + 1) * self.chunk_size, end)
+            start = at - at % self.chunk_size
+            behind = min(end, start + buffer.nbytes)
+            self._read(buffer, start, behind - start)
+            self.mask.apply(buffer[: behind - start], start)
+            self._name(buffer, start, behind, memoryview(ids))
+            at = self._next_data(behind, end)
         return leaf_hash(ids)
 
-    def _chunk_id(self, chunk: int, buffer: memoryview) -> bytes:
-        at = chunk * self.chunk_size
-        data = buffer[: chunk_length(chunk, self.size, self.chunk_size)]
-        self._read(data, at)
-        self.mask.apply(data, at)
-        return name_of(data)
+    def _name(self, buffer: memoryview, start: int, behind: int, ids: memoryview) -> None:
+        """Note the ids of the chunks that lie at the beginning of `buffer`."""
+        for at in range(start, behind, self.chunk_size):
+            slot = at // self.chunk_size % LEAF_IDS * ID_BYTES
+            length = min(self.chunk_size, behind - at)
+            ids[slot : slot + ID_BYTES] = name_of(buffer[at - start : at - start + length])
 
-    def _read(self, data: memoryview, at: int) -> None:
+    def _read(self, buffer: memoryview, at: int, wanted: int) -> None:
+        """Fill the first `wanted` bytes of the buffer; direct reads want whole blocks."""
+        room = buffer[: -(-wanted // _ALIGNMENT) * _ALIGNMENT]
         filled = 0
-        while filled < data.nbytes:
-            try:
-                count = os.preadv(self.descriptor, [data[filled:]], at + filled)
-            except OSError as error:
-                raise VolumeUnusable(f"{self.path} cannot be read at {at + filled}: {error}") from error
+        while filled < wanted:
+            count = self._read_once(room[filled:], at + filled)
             if not count:
                 raise VolumeTooSmall(f"{self.path} ends at {at + filled} of {self.size} bytes")
             filled += count
+
+    def _read_once(self, room: memoryview, at: int) -> int:
+        try:
+            return os.preadv(self.descriptor, [room], at)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise VolumeUnusable(f"{self.path} cannot be read at {at}: {error}") from error
+        flags = fcntl.fcntl(self.descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, flags & ~os.O_DIRECT)
+        try:
+            return os.preadv(self.descriptor, [room], at)
+        except OSError as error:
+            raise VolumeUnusable(f"{self.path} cannot be read at {at}: {error}") from error
 
     def _next_data(self, at: int, end: int) -> int:
         """The first offset from `at` that may hold data; `end` when nothing but a hole follows."""

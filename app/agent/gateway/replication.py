@@ -31,6 +31,7 @@ from app.migration.replication.standing import announce
 from app.migration.replication.trees import base_ids
 from app.migration.services import Services
 from app.wire.chunks import ID_BYTES, MIB
+from app.wire.errors import WireError
 from app.wire.frames import PUT_TYPES, FrameReader
 from app.wire.messages import MAX_HAVE, MAX_MESSAGE, Commit, Open, PutResult
 
@@ -128,15 +129,21 @@ async def _noting_full_store(services: Services, server: str) -> AsyncIterator[N
 
 
 async def _take_in(request: Request, ingest: Ingest) -> PutResult:
+    with wire_errors():
+        try:
+            await _accept_all(request, ingest)
+        except WireError:
+            await ingest.settle()  # a fault in what came before is the one that is told
+            raise
+        return await ingest.finish()
+
+
+async def _accept_all(request: Request, ingest: Ingest) -> None:
     reader = FrameReader(PUT_TYPES)
     async for piece in pieces(request, PUT_BYTES):
-        with wire_errors():
-            for frame in reader.feed(piece):
-                await ingest.accept(frame)
-    with wire_errors():
-        await ingest.settle()
-        reader.finish()
-        return await ingest.finish()
+        for frame in reader.feed(piece):
+            await ingest.accept(frame)
+    reader.finish()
 
 
 @router.post("/{session}/commit")

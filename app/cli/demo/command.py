@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 
 def demo(
@@ -16,6 +15,8 @@ def demo(
     ] = None,
 ) -> None:
     """Run the main job end to end on this machine, without root, and prove the replica."""
+    from rich.console import Console
+
     from app.cli.demo.run import run_demo
 
     run_demo(Console(), keep)

@@ -17,7 +17,6 @@ from app.client.errors import ClientError
 from app.client.transport import Client
 from app.contract.resources.access import InstallTokenCreate
 from app.kit.errors import Unavailable
-from app.kit.settings import load_settings
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 30
@@ -58,6 +57,8 @@ def demo_service(folder: Path) -> Iterator[DemoService]:
 
     Raises Unavailable when it does not become ready; the log stands in `folder`.
     """
+    from app.kit.settings import load_settings
+
     port = _free_port()
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(folder=folder / "service", port=port))

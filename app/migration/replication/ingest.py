@@ -84,7 +84,7 @@ class Ingest:
                 return
 
     async def settle(self) -> None:
-        """All that was accepted is checked when this returns. Raises as `accept` does."""
+        """All that was accepted is checked and in packs when this returns. Raises as `accept` does."""
         await self._hand_over()
         await self._stored_before()
 
