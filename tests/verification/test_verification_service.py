@@ -13,12 +13,13 @@ from sqlalchemy import event, update
 from app.contract import words
 from app.contract.filters import ServerFilter
 from app.contract.paging import EVERYTHING, PageRequest
-from app.contract.words import ReplicationGoal, ReplicationReason, Verdict, WorkState
+from app.contract.words import AgentActivity, ReplicationGoal, ReplicationReason, Verdict, WorkState
 from app.kit.bus import InProcessBus
 from app.kit.clock import ManualClock
 from app.kit.database import Database
 from app.kit.settings import load_settings
 from app.migration.catalogue.service import list_servers
+from app.migration.replication.heartbeat import note_activity
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
@@ -95,7 +96,7 @@ async def test_the_order_stands_until_the_result_and_the_first_result_counts(age
         await database.run(lambda uow: service.note_progress(uow, agent.server, ref, wire.Progress(2, 4096)))
 
 
-async def test_a_difference_is_said_on_the_server_until_the_next_session(agent: AgentDouble) -> None:
+async def test_a_difference_is_said_on_the_server_until_its_agent_tells_better(agent: AgentDouble) -> None:
     await finish(agent, await ordered(agent), DIFFERS)
 
     async def reason() -> str | None:
@@ -103,7 +104,8 @@ async def test_a_difference_is_said_on_the_server_until_the_next_session(agent: 
             return (await find_server(uow, agent.server)).replication_reason
 
     assert await reason() == ReplicationReason.REPLICA_DIFFERS
-    await agent.replicate({"disk-a": bytes(4096)})
+    following = AgentActivity.FOLLOWING
+    await agent.services.database.run(lambda uow: note_activity(uow, agent.server, following))
     assert await reason() is None
 
 

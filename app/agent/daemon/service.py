@@ -76,12 +76,14 @@ class Session:
     """A replication session. `doubted` are chunk ids that are sent whole, whatever the service has;
     `mismatched` those whose patch did not give them.
 
-    What sends much waits for the link's pace, as long as `is_over` denies; then it raises Stopped.
+    What sends much waits for the link's pace. It raises Stopped when `is_over` holds; a put that is under way
+    when `is_broken_off` does: an order to pause lets it end.
     """
 
     def __init__(self, link: Link, opened: messages.Opened) -> None:
         self._link = link
         self.is_over: IsOver = link.is_stopped
+        self.is_broken_off: IsOver = link.is_stopped
         self.opened = opened
         self.limits = opened.limits
         self.proof_key = _hex(opened.proof_key, "proof_key")
@@ -125,7 +127,11 @@ class Session:
         """
         if not self._link.pace.take(0, self.is_over):
             raise stopped()
-        return PutStream(self._link, self._path("/put"), patience, self.is_over)
+        return PutStream(self._link, self._path("/put"), patience, self._breaks_off)
+
+    def _breaks_off(self) -> bool:
+        """Asked anew each time: the pass that a put belongs to sets it."""
+        return self.is_broken_off()
 
     def may_go_on(self, put: "PutStream", most: int) -> bool:
         """Whether a put shall take more: up to `most` bytes, and to what the pace lets out in PUT_SECONDS."""

@@ -107,10 +107,11 @@ class PassRunner:
         try:
             with _stoppable_crew(self._stop) as crew:
                 self._session.is_over = crew.aborted.is_set
+                self._session.is_broken_off = lambda: crew.aborted.is_set() and not crew.rests
                 work = Round(crew, self._session, self._disks, self._lost, self._gate)
                 again = work.run(produce(work, keys))
         finally:
-            self._session.is_over = lambda: self._stop.is_set
+            self._session.is_over = self._session.is_broken_off = lambda: self._stop.is_set
         self._lost = work.lost
         self.stored_bytes += work.stored_bytes
         return again, work.delivered
