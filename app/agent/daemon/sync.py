@@ -191,8 +191,11 @@ class Synchroniser:
 
     def _outcome(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
         wholes = [task for disk in passes.wholes for task in disk.tasks]
+        if not passes.partial:
+            runner.do(wholes)
+            return Outcome(Cut(), 0)
         rounds = Rounds(self._follower.tracking, passes.partial)
-        if not passes.partial or passes.has_followed_whole:
+        if passes.has_followed_whole:
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
         delta = Delta(rounds, runner, self._ready_freezer(), lambda: what_stands_on(disks), self._hooks)
@@ -232,6 +235,8 @@ class Synchroniser:
         committed = session.commit(message)
         _require_same_roots(committed, passes.every)
         self._follower.committed(passes.every)
+        for disk in passes.every:
+            disk.keep_leaves()
         return committed
 
 

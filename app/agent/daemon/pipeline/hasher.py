@@ -16,7 +16,7 @@ from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.inquiry import Inquiry
 from app.agent.daemon.pipeline.leaves import LeafWork
-from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
+from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing, leaf_frames
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.service import Session
@@ -71,8 +71,10 @@ class Hasher:
 
     def finish_leaf(self, disk: DiskPass, leaf: LeafWork) -> None:
         """All chunks of the leaf are on their way: send the leaf itself if it is new."""
-        if disk.record(leaf) is not None:
-            self._builder(disk, leaf).add_leaf(bytes(leaf.ids))
+        ready = disk.record(leaf)
+        if ready is not None:
+            for frame in leaf_frames([ready], self._session.whole_leaves, disk.tally):
+                self._emit(frame)
 
     def _builder(self, disk: DiskPass, leaf: LeafWork) -> FrameBuilder:
         return FrameBuilder(leaf.key, disk.tally, self._emit, self._session.limits.frame_bytes // 2)

@@ -18,8 +18,8 @@ from app.agent.daemon.errors import AgentError
 from app.agent.daemon.pipeline.channel import Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
-from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask
-from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
+from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask, ReadyLeaf
+from app.agent.daemon.pipeline.outgoing import Outgoing, leaf_frames
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
@@ -70,8 +70,8 @@ class PassRunner:
         """Judge the disks, do again what was left out in vain, and send the leaves that were done in part."""
         while tasks := self._recheck():
             self.do(tasks)
-        unsent = {key: ids for disk in self._disks for key, ids in disk.unsent_leaves()}
-        self._until_done(set(unsent), lambda work, again: work.leaves({key: unsent[key] for key in again}))
+        unsent = {leaf.key: leaf for disk in self._disks for leaf in disk.unsent_leaves()}
+        self._until_done(set(unsent), lambda work, again: work.leaves([unsent[key] for key in again]))
 
     def _recheck(self) -> list[LeafTask]:
         """Judge each disk; the leaves whose omission did not hold."""
@@ -176,18 +176,16 @@ class Round:
 
         return [put]
 
-    def leaves(self, ids: dict[LeafKey, bytes]) -> list[Work]:
+    def leaves(self, ready: list[ReadyLeaf]) -> list[Work]:
         """Send leaves."""
 
         def send() -> None:
-            for key, each in ids.items():
-                self._send_leaf(key, each)
+            for disk in self._by_number:
+                own = [leaf for leaf in ready if leaf.key.disk == disk.number]
+                for frame in leaf_frames(own, self._session.whole_leaves, disk.tally):
+                    self._frames.put(frame)
 
         return [send]
-
-    def _send_leaf(self, key: LeafKey, ids: bytes) -> None:
-        tally = self._by_number[key.disk].tally
-        FrameBuilder(key, tally, self._frames.put, self._session.limits.frame_bytes // 2).add_leaf(ids)
 
     def run(self, producing: list[Work]) -> set[LeafKey]:
         """Do the work; the leaves to be done again. Raises what any thread raised."""

@@ -68,7 +68,7 @@ class Sender:
             self._drop()
 
     def _send(self, outgoing: Outgoing) -> None:
-        self._leaves.add(outgoing.leaf)
+        self._leaves |= outgoing.leaves
         began = time.monotonic()
         if self._guarded(lambda: self._write(outgoing.frame)):
             self._told(len(outgoing.frame), time.monotonic() - began)
