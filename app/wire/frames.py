@@ -11,6 +11,9 @@ LEAVES   1,024 chunk ids (32 KiB)
 PROOFS   chunk id 32, BLAKE3 of the chunk keyed with the session's proof key 32
 ROOT     one encoded root node (see `tree`); only in exports
 END      no record and no payload; a stream without it was cut off
+LEAF_PATCHES
+         hash of the base leaf 32, hash of the new leaf 32, count u16, then as many changes: index in the
+         leaf u16, chunk id 32; at least one, the indexes ascending and below 1,024
 
 The zero bytes between fields are written as zeros and not looked at. No other frame type is without payload
 unless it is also without records.
@@ -29,7 +32,7 @@ from app.wire.chunks import ID_BYTES, MAX_CHUNK_SIZE
 from app.wire.codec import Codec
 from app.wire.errors import FrameError
 from app.wire.patch import Extent, decode_extents, encode_extents, patched_bytes
-from app.wire.tree import LEAF_BYTES, MAX_LEAVES, ROOT_HEADER_BYTES
+from app.wire.tree import LEAF_BYTES, LEAF_IDS, MAX_LEAVES, ROOT_HEADER_BYTES, LeafChanges
 
 MAGIC: Final = b"g2"
 VERSION: Final = 1
@@ -42,6 +45,8 @@ MAX_RECORDS: Final = 4096
 _CHUNK: Final = struct.Struct("!32sB3xII")
 _PATCH: Final = struct.Struct("!32s32sB3xIII")
 _PROOF: Final = struct.Struct("!32s32s")
+_LEAF_PATCH: Final = struct.Struct("!32s32sH")
+_LEAF_CHANGE: Final = struct.Struct("!H32s")
 
 
 class FrameType(IntEnum):
@@ -53,6 +58,7 @@ class FrameType(IntEnum):
     PROOFS = 4
     ROOT = 5
     END = 6
+    LEAF_PATCHES = 7
 
 
 PUT_TYPES: Final = frozenset(FrameType) - {FrameType.ROOT}
@@ -88,6 +94,15 @@ class ProofRecord:
 
     id: bytes
     proof: bytes
+
+
+@dataclass(frozen=True)
+class LeafPatchRecord:
+    """A leaf, by its hash, as changes of a base leaf: the ids that differ, by their index in the leaf."""
+
+    base: bytes
+    leaf: bytes
+    changes: LeafChanges
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,16 @@ def encode_proofs(records: Sequence[ProofRecord]) -> list[Buffer]:
     return _frame(
         FrameType.PROOFS, len(records), [_PROOF.pack(record.id, record.proof) for record in records]
     )
+
+
+def encode_leaf_patches(records: Sequence[LeafPatchRecord]) -> list[Buffer]:
+    """A LEAF_PATCHES frame. Raises FrameError for changes that are out of order or outside of a leaf."""
+    parts: list[Buffer] = []
+    for record in records:
+        _require_changes(record.changes)
+        parts.append(_LEAF_PATCH.pack(record.base, record.leaf, len(record.changes)))
+        parts += (_LEAF_CHANGE.pack(*change) for change in record.changes)
+    return _frame(FrameType.LEAF_PATCHES, len(records), parts)
 
 
 def encode_root(node: Buffer) -> list[Buffer]:
@@ -211,6 +236,30 @@ def proof_records(frame: Frame) -> list[ProofRecord]:
     records = [ProofRecord(*cursor.take(_PROOF)) for _ in range(frame.count)]
     cursor.finish()
     return records
+
+
+def leaf_patch_records(frame: Frame) -> list[LeafPatchRecord]:
+    """The records of a LEAF_PATCHES frame. Raises FrameError."""
+    cursor = _Cursor(frame)
+    records = []
+    for _ in range(frame.count):
+        base, leaf, count = cursor.take(_LEAF_PATCH)
+        changes = tuple(_LEAF_CHANGE.iter_unpack(cursor.bytes(count * _LEAF_CHANGE.size)))
+        _require_changes(changes)
+        records.append(LeafPatchRecord(base, leaf, changes))
+    cursor.finish()
+    return records
+
+
+def _require_changes(changes: LeafChanges) -> None:
+    """A patch changes something, and each place once; so it has LEAF_IDS changes at most."""
+    last = -1
+    for index, _ in changes:
+        if not last < index < LEAF_IDS:
+            raise FrameError(f"a leaf patch's index {index} is out of order or outside of the leaf")
+        last = index
+    if not changes:
+        raise FrameError("a leaf patch changes nothing")
 
 
 def _codec(value: int) -> Codec:

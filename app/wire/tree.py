@@ -27,6 +27,9 @@ MAX_LEAVES: Final = 1 << 20
 LEAF_CONTEXT: Final = "go2cloud wire 1 leaf"
 ROOT_CONTEXT: Final = "go2cloud wire 1 root"
 
+LeafChanges = tuple[tuple[int, bytes], ...]
+"""(index in the leaf, chunk id), ascending: what differs between two leaves."""
+
 _HEADER: Final = struct.Struct("!4sB3xQII")
 _MAGIC: Final = b"G2CR"
 _VERSION: Final = 1
@@ -44,6 +47,23 @@ def leaf_ids(ids: Buffer) -> list[bytes]:
     """The 1,024 chunk ids of a leaf."""
     raw = bytes(ids)
     return [raw[at : at + ID_BYTES] for at in range(0, LEAF_BYTES, ID_BYTES)]
+
+
+def leaf_changes(before: Buffer, after: Buffer) -> LeafChanges:
+    """What turns the leaf `before` into the leaf `after`."""
+    return tuple(
+        (index, new)
+        for index, (old, new) in enumerate(zip(leaf_ids(before), leaf_ids(after), strict=True))
+        if old != new
+    )
+
+
+def changed_leaf(before: Buffer, changes: LeafChanges) -> bytes:
+    """The leaf `before` with these ids changed; every index is one of a leaf."""
+    ids = bytearray(before)
+    for index, value in changes:
+        ids[index * ID_BYTES : (index + 1) * ID_BYTES] = value
+    return bytes(ids)
 
 
 def leaf_count(size: int, chunk_size: int) -> int:

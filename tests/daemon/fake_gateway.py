@@ -17,6 +17,7 @@ from app.wire.frames import (
     Frame,
     FrameType,
     chunk_records,
+    leaf_patch_records,
     leaves_of,
     patch_records,
     proof_records,
@@ -41,7 +42,7 @@ from app.wire.messages import (
     Refused,
 )
 from app.wire.patch import Patch, apply_patch, signatures
-from app.wire.tree import LEAF_BYTES, ZERO_LEAF, RootNode, leaf_hash, leaf_ids
+from app.wire.tree import LEAF_BYTES, ZERO_LEAF, RootNode, changed_leaf, leaf_hash, leaf_ids
 
 TOKEN = "g2i_secret"
 CREDENTIAL = "g2a_credential"
@@ -78,6 +79,7 @@ class Faults:
     missing_commits: int = 0
     refuse_patches: int = 0
     refuse_proofs: int = 0
+    refuse_leaf_patches: int = 0
     busy_answers: int = 0
     duplicate: bool = False
     store_full: bool = False
@@ -111,6 +113,9 @@ class FakeGateway:
     received: int = 0
     patches: int = 0
     proofs: int = 0
+    whole_leaves: int = 0
+    leaf_patches: int = 0
+    leaf_requests: int = 0
     generation: int = 0
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -174,6 +179,7 @@ class FakeGateway:
         """The ids of leaves of the base."""
         (root,) = [replica.root for replica in self.replicas.values() if replica.id == disk_id]
         assert root is not None
+        self.leaf_requests += 1
         names = [root.leaf(index) for index in range(start, start + count)]
         return b"".join(bytes(LEAF_BYTES) if name == ZERO_LEAF else self.leaves[name] for name in names)
 
@@ -253,8 +259,24 @@ class Ingest:
                 self._proofs(frame)
             elif frame.type is FrameType.LEAVES:
                 for leaf in leaves_of(frame):
-                    self._gateway.leaves[leaf_hash(leaf)] = bytes(leaf)
-                    self._leaves += 1
+                    self._gateway.whole_leaves += 1
+                    self._keep_leaf(bytes(leaf))
+            elif frame.type is FrameType.LEAF_PATCHES:
+                self._leaf_patches(frame)
+
+    def _keep_leaf(self, leaf: bytes) -> None:
+        self._gateway.leaves[leaf_hash(leaf)] = leaf
+        self._leaves += 1
+
+    def _leaf_patches(self, frame: Frame) -> None:
+        for record in leaf_patch_records(frame):
+            self._gateway.leaf_patches += 1
+            if self._gateway.faults.take("refuse_leaf_patches"):
+                self._refused.append(Refused(record.leaf.hex(), "LEAF_BASE_MISSING"))
+                continue
+            leaf = changed_leaf(self._gateway.leaves[record.base], record.changes)
+            assert leaf_hash(leaf) == record.leaf, "a leaf patch does not give its leaf"
+            self._keep_leaf(leaf)
 
     def _store(self, name: bytes, data: bytes) -> None:
         assert chunk_id(data) == name, "a chunk does not have its hash"

@@ -12,15 +12,18 @@ from app.wire.chunks import CHUNK_SIZE, MAX_CHUNK_SIZE, MIB, chunk_id
 from app.wire.codec import Codec
 from app.wire.frames import (
     ChunkRecord,
+    LeafPatchRecord,
     PatchRecord,
     ProofRecord,
     encode_chunks,
+    encode_leaf_patches,
     encode_leaves,
     encode_patches,
     encode_proofs,
     encode_root,
 )
 from app.wire.messages import HAVE_KNOWN, HAVE_PROVE, HAVE_SEND, PutResult
+from app.wire.tree import leaf_changes, leaf_hash
 from tests.gateway.conftest import NEW, OLD, unseen
 from tests.gateway.hand_agent import END, HandAgent, answer, send_piece
 from tests.gateway.service import Gateway
@@ -57,6 +60,11 @@ BAD = {
     "bytes after the end": (END + b"x", (400, "BAD_FRAME")),
     "a count that lies": (header(4, 2, 64) + bytes(64) + END, (400, "BAD_FRAME")),
     "a root": (b"".join(encode_root(root_of(NEW["disk-a"]).encode())) + END, (400, "BAD_FRAME")),
+    "a leaf patch without changes": (header(7, 1, 66) + bytes(66) + END, (400, "BAD_FRAME")),
+    "a leaf patch beyond its leaf": (
+        header(7, 1, 100) + bytes(64) + b"\x00\x01" + b"\x04\x00" + bytes(32) + END,
+        (400, "BAD_FRAME"),
+    ),
     "hash mismatch": (MISMATCH + END, (422, "HASH_MISMATCH")),
     "zeros by another name": (ZEROS + END, (422, "HASH_MISMATCH")),
     "a bomb": (
@@ -131,6 +139,25 @@ def test_chunks_of_another_server_must_be_proved(gateway: Gateway, host: HandAge
     assert set(other.caller.call("POST", other.path("/have"), ids).body) == {HAVE_PROVE}
     assert set(host.caller.call("POST", host.path("/have"), ids).body) == {HAVE_KNOWN}
     assert other.caller.call("POST", other.path("/signatures"), ids).body == bytes(4 * len(records))
+
+
+def test_a_leaf_goes_as_a_patch_on_one_of_the_base_and_on_no_leaf_of_another_server(
+    gateway: Gateway,
+) -> None:
+    agent, other = gateway.enrolled(), gateway.enrolled()
+    agent.replicate(OLD)
+    changed = {"disk-a": SOURCE.randbytes(CHUNK_SIZE) + OLD["disk-a"][CHUNK_SIZE:]}
+    before, after = leaves_of(OLD["disk-a"])[0], leaves_of(changed["disk-a"])[0]
+    patch = LeafPatchRecord(leaf_hash(before), leaf_hash(after), leaf_changes(before, after))
+    for each in (agent, other):
+        each.open({"disk-a": len(OLD["disk-a"])})
+    done = other.put(encode_leaf_patches([patch]))
+    assert [(one.id, one.code) for one in done.refused] == [(patch.leaf.hex(), "LEAF_BASE_MISSING")]
+    wrong = LeafPatchRecord(patch.base, b"n" * 32, patch.changes)
+    chunks = encode_chunks(chunk_records(changed["disk-a"]))
+    done = agent.put(chunks, encode_leaf_patches([wrong, patch]))
+    assert [(one.id, one.code) for one in done.refused] == [(wrong.leaf.hex(), "LEAF_MISMATCH")]
+    assert (done.leaves, agent.try_commit(agent.message(changed)).status) == (1, 200)
 
 
 def test_a_patch_of_what_the_server_does_not_hold_is_refused_and_the_rest_is_kept(host: HandAgent) -> None:

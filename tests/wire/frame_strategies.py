@@ -11,20 +11,23 @@ from app.wire.frames import (
     ChunkRecord,
     Frame,
     FrameType,
+    LeafPatchRecord,
     PatchRecord,
     ProofRecord,
     chunk_records,
     encode_chunks,
     encode_end,
+    encode_leaf_patches,
     encode_leaves,
     encode_patches,
     encode_proofs,
     encode_root,
+    leaf_patch_records,
     leaves_of,
     patch_records,
     proof_records,
 )
-from app.wire.tree import LEAF_BYTES
+from app.wire.tree import LEAF_BYTES, LEAF_IDS
 
 IDS = st.binary(min_size=32, max_size=32)
 CODECS = st.sampled_from([Codec.NONE, Codec.ZSTD])
@@ -50,11 +53,19 @@ LEAVES = st.builds(
     lambda one, at: one.rjust(at, b"\0").ljust(LEAF_BYTES, b"\0"), IDS, st.integers(32, LEAF_BYTES)
 )
 
+LEAF_CHANGES = st.dictionaries(st.integers(0, LEAF_IDS - 1), IDS, min_size=1, max_size=20).map(
+    lambda found: tuple(sorted(found.items()))
+)
+
 SENT: st.SearchStrategy[Sent] = st.one_of(
     st.tuples(st.just(FrameType.CHUNKS), st.lists(chunks(), max_size=5)),
     st.tuples(st.just(FrameType.PATCHES), st.lists(patches(), max_size=3)),
     st.tuples(st.just(FrameType.LEAVES), st.lists(LEAVES, max_size=2)),
     st.tuples(st.just(FrameType.PROOFS), st.lists(st.builds(ProofRecord, IDS, IDS), max_size=5)),
+    st.tuples(
+        st.just(FrameType.LEAF_PATCHES),
+        st.lists(st.builds(LeafPatchRecord, IDS, IDS, LEAF_CHANGES), max_size=3),
+    ),
     st.tuples(st.just(FrameType.ROOT), st.binary(min_size=1, max_size=100)),
 )
 
@@ -77,6 +88,8 @@ def _parts(kind: FrameType, records: object) -> Sequence[Buffer]:
             return encode_leaves(records)
         case FrameType.PROOFS:
             return encode_proofs(records)
+        case FrameType.LEAF_PATCHES:
+            return encode_leaf_patches(records)
         case _:
             return encode_end()
 
@@ -92,5 +105,7 @@ def received(frame: Frame) -> Sent:
             return frame.type, leaves_of(frame)
         case FrameType.PROOFS:
             return frame.type, proof_records(frame)
+        case FrameType.LEAF_PATCHES:
+            return frame.type, leaf_patch_records(frame)
         case _:
             return frame.type, bytes(frame.payload)

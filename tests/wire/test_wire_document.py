@@ -106,6 +106,8 @@ def test_the_codecs_are_those_of_the_code() -> None:
         ("chunk record", frames._CHUNK),
         ("patch record", frames._PATCH),
         ("proof record", frames._PROOF),
+        ("leaf patch record", frames._LEAF_PATCH),
+        ("leaf change", frames._LEAF_CHANGE),
     ],
 )
 def test_a_layout_is_gapless_and_as_long_as_in_the_code(name: str, form: Any) -> None:

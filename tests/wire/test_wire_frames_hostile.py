@@ -18,17 +18,20 @@ from app.wire.frames import (
     Frame,
     FrameReader,
     FrameType,
+    LeafPatchRecord,
     PatchRecord,
     chunk_records,
     encode_chunks,
     encode_end,
+    encode_leaf_patches,
     encode_patches,
+    leaf_patch_records,
     leaves_of,
     patch_records,
     proof_records,
 )
 from app.wire.patch import Extent
-from app.wire.tree import LEAF_BYTES
+from app.wire.tree import LEAF_BYTES, LEAF_IDS, LeafChanges
 from tests.wire.frame_strategies import SENT, Sent, encoded, received
 
 END = b"".join(encode_end())
@@ -59,7 +62,7 @@ def read(stream: bytes) -> None:
         (header(1, 1, 1, version=0), "version 0 is unknown"),
         (header(1, 1, 1, version=2), "version 2 is unknown"),
         (header(0, 1, 1), "type 0 is unknown"),
-        (header(7, 1, 1), "type 7 is unknown"),
+        (header(8, 1, 1), "type 8 is unknown"),
         (header(255, 1, 1), "type 255 is unknown"),
         (header(1, 1, MAX_PAYLOAD + 1), "too large"),
         (header(1, 1, 0xFFFFFFFF), "too large"),
@@ -70,6 +73,7 @@ def read(stream: bytes) -> None:
         (header(5, 2, 99), "cannot have 2 records"),
         (header(1, 0, 5), "cannot have 0 records"),
         (header(3, 1, 0), "cannot have 1 records"),
+        (header(7, 1, MAX_PAYLOAD + 1), "too large"),
     ],
 )
 def test_a_bad_header_is_refused_as_soon_as_it_is_there(stream: bytes, says: str) -> None:
@@ -108,7 +112,7 @@ def test_a_flipped_bit_is_refused_by_name_or_changes_content_that_a_hash_names(
 
 @given(st.sampled_from(FrameType), st.integers(0, 50), st.binary(max_size=600))
 def test_a_payload_of_garbage_is_refused_by_name(kind: FrameType, count: int, payload: bytes) -> None:
-    for records in (chunk_records, patch_records, proof_records, leaves_of):
+    for records in (chunk_records, patch_records, proof_records, leaves_of, leaf_patch_records):
         try:
             found = records(Frame(kind, count, payload))
         except WireError:
@@ -169,6 +173,41 @@ def patch_payload(extents: tuple[Extent, ...], raw: int, length: int) -> Frame:
 def test_a_patch_that_lies_is_refused(frame: Frame, error: type[WireError]) -> None:
     with pytest.raises(error):
         patch_records(frame)
+
+
+def leaf_patch_payload(changes: LeafChanges, count: int | None = None) -> Frame:
+    """A LEAF_PATCHES frame of one record that claims `count` changes."""
+    record = struct.pack("!32s32sH", b"b" * 32, b"n" * 32, len(changes) if count is None else count)
+    payload = record + b"".join(struct.pack("!H32s", *change) for change in changes)
+    return Frame(FrameType.LEAF_PATCHES, 1, payload)
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        (leaf_patch_payload(()), "changes nothing"),
+        (leaf_patch_payload(((LEAF_IDS, b"i" * 32),)), "outside of the leaf"),
+        (leaf_patch_payload(((3, b"i" * 32), (3, b"j" * 32))), "out of order"),
+        (leaf_patch_payload(((4, b"i" * 32), (3, b"j" * 32))), "out of order"),
+        (leaf_patch_payload(((4, b"i" * 32),), 2), "longer than its payload"),
+        (leaf_patch_payload(((4, b"i" * 32),), 0xFFFF), "longer than its payload"),
+        (leaf_patch_payload(((4, b"i" * 32), (5, b"j" * 32)), 1), "longer than its records"),
+        (
+            leaf_patch_payload(tuple((at % LEAF_IDS, b"i" * 32) for at in range(LEAF_IDS + 1))),
+            "out of order",
+        ),
+    ],
+    ids=["empty", "outside", "twice", "descending", "cut-off", "count-lie", "rest", "more-than-a-leaf"],
+)
+def test_a_leaf_patch_that_lies_is_refused(frame: Frame, says: str) -> None:
+    with pytest.raises(FrameError, match=says):
+        leaf_patch_records(frame)
+
+
+def test_a_leaf_patch_that_would_be_refused_is_not_sent() -> None:
+    for changes in ((), ((LEAF_IDS, b"i" * 32),), ((2, b"i" * 32), (1, b"j" * 32))):
+        with pytest.raises(FrameError):
+            encode_leaf_patches([LeafPatchRecord(b"b" * 32, b"n" * 32, changes)])
 
 
 def test_an_extent_table_that_claims_more_than_the_frame_is_refused() -> None:

@@ -17,6 +17,8 @@ from app.wire.tree import (
     ROOT_HEADER_BYTES,
     ZERO_LEAF,
     RootNode,
+    changed_leaf,
+    leaf_changes,
     leaf_count,
     leaf_hash,
     leaf_ids,
@@ -158,6 +160,18 @@ def test_a_leaf_can_never_pass_for_a_chunk(some: bytes, at: int) -> None:
         assert leaf_hash(leaf) == blake3(leaf, derive_key_context="go2cloud wire 1 leaf").digest()
         assert leaf_hash(leaf) != chunk_id(leaf)
     assert b"".join(leaf_ids(leaf)) == leaf
+
+
+@given(st.dictionaries(st.integers(0, LEAF_IDS - 1), HASHES, max_size=30), HASHES)
+def test_the_changes_between_two_leaves_turn_one_into_the_other(
+    changed: dict[int, bytes], old: bytes
+) -> None:
+    before = old * LEAF_IDS
+    after = b"".join(changed.get(index, old) for index in range(LEAF_IDS))
+    changes = leaf_changes(before, after)
+    assert changes == tuple(sorted((index, new) for index, new in changed.items() if new != old))
+    assert changed_leaf(before, changes) == after
+    assert changed_leaf(memoryview(before), ()) == before
 
 
 @pytest.mark.parametrize("length", [0, 32, LEAF_BYTES - 32, LEAF_BYTES + 1])

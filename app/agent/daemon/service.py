@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _LENGTH: Final = struct.Struct("!I")
 _MOST_SIGNATURES: Final = MAX_CHUNK_SIZE // 4096 * SIGNATURE_BYTES
+_LEAF_CODES: Final = frozenset({"LEAF_MISMATCH", "LEAF_BASE_MISSING"})
+"""Refusals that are about a leaf and not a chunk."""
 POLL_GRACE_SECONDS: Final = 8.0
 PUT_SECONDS: Final = 60.0
 """A put that its pace slows down is ended after this time, so that little is ever unacknowledged."""
@@ -73,8 +75,8 @@ class Service:
 
 
 class Session:
-    """A replication session. `doubted` are chunk ids that are sent whole, whatever the service has;
-    `mismatched` those whose patch did not give them.
+    """A replication session. `doubted` are ids of chunks that are sent whole, whatever the service has, and
+    `whole_leaves` hashes of such leaves; `mismatched` are chunks whose patch did not give them.
 
     What sends much waits for the link's pace. It raises Stopped when `is_over` holds; a put that is under way
     when `is_broken_off` does: an order to pause lets it end.
@@ -89,6 +91,7 @@ class Session:
         self.proof_key = _hex(opened.proof_key, "proof_key")
         self.doubted: set[bytes] = {_hex(text, "resend") for text in opened.resend}
         self.mismatched: set[bytes] = set()
+        self.whole_leaves: set[bytes] = set()
 
     def _path(self, rest: str) -> str:
         return f"/sessions/{self.opened.session_id}{rest}"
@@ -147,6 +150,9 @@ class Session:
         """Remember what a put did not accept."""
         for each in refused:
             name = _hex(each.id, "refused")
+            if each.code in _LEAF_CODES:
+                self.whole_leaves.add(name)
+                continue
             self.doubted.add(name)
             if each.code == "PATCH_MISMATCH":
                 self.mismatched.add(name)

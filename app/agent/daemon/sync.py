@@ -295,6 +295,8 @@ class Synchroniser:
         committed = session.commit(message)
         _require_same_roots(committed, passes.every)
         self._follower.committed(passes.every)
+        for disk in passes.every:
+            disk.keep_leaves()
         return committed
 
 

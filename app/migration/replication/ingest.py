@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from app.kit.errors import BadRequest
+from app.migration.replication.leafpatches import LeafPatches
 from app.migration.replication.meters import CHUNKS, STORED_BYTES
 from app.migration.replication.nodes import write_leaves
 from app.migration.replication.packing import PackStream
@@ -27,9 +28,11 @@ from app.wire.frames import (
     ChunkRecord,
     Frame,
     FrameType,
+    LeafPatchRecord,
     PatchRecord,
     ProofRecord,
     chunk_records,
+    leaf_patch_records,
     leaves_of,
     patch_records,
     proof_records,
@@ -58,6 +61,7 @@ class Ingest:
         self._packs = PackStream(services, scope)
         self._gathered: list[ChunkRecord] = []
         self._rebuilt: list[Stored] = []
+        self._leaf_patches = LeafPatches(services, scope)
         self._gathered_bytes = 0
         self._storing: asyncio.Task[None] | None = None
         self._stored = 0
@@ -78,6 +82,9 @@ class Ingest:
                     await self._prove(proofs)
             case FrameType.LEAVES:
                 self._leaves += await write_leaves(self._services, self._scope, leaves_of(frame))
+            case FrameType.LEAF_PATCHES:
+                for changes in _batches(leaf_patch_records(frame)):
+                    await self._rebuild_leaves(changes)
             case FrameType.ROOT:
                 raise BadRequest("a put carries no ROOT frame", code="BAD_FRAME")
             case FrameType.END:
@@ -193,6 +200,14 @@ class Ingest:
             else:
                 chunks.append(chunk)
         return chunks
+
+    async def _rebuild_leaves(self, records: Sequence[LeafPatchRecord]) -> None:
+        """Store patched leaves whole; what cannot be rebuilt is refused."""
+        rebuilt = await self._leaf_patches.rebuild(records)
+        self._refused += [Refused(name.hex(), "LEAF_BASE_MISSING") for name in rebuilt.baseless]
+        self._refused += [Refused(name.hex(), "LEAF_MISMATCH") for name in rebuilt.mismatched]
+        if rebuilt.leaves:
+            self._leaves += await write_leaves(self._services, self._scope, rebuilt.leaves)
 
     async def _prove(self, records: Sequence[ProofRecord]) -> None:
         async with self._services.database.reading() as uow:

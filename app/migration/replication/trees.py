@@ -40,7 +40,7 @@ def _build_tree(
     store: ObjectStore, commit: DiskCommit, base: DiskRootRow | None, chunk_size: int
 ) -> DiskTree:
     _require_base(commit, base)
-    found = _base_node(store, base)
+    found = base_node(store, base)
     before = found or RootNode.empty(0, chunk_size)
     changed = {change.index: bytes.fromhex(change.leaf) for change in commit.changed}
     node = before.with_leaves(commit.size, changed)
@@ -56,7 +56,7 @@ def _build_tree(
     return DiskTree(commit, node, fresh, leaves, used_before + used * chunk_size)
 
 
-def _base_node(store: ObjectStore, base: DiskRootRow | None) -> RootNode | None:
+def base_node(store: ObjectStore, base: DiskRootRow | None) -> RootNode | None:
     """The base's tree; None where there is none, or where the store cannot read it: see `base_ids`."""
     if base is None:
         return None
@@ -122,7 +122,7 @@ def base_ids(store: ObjectStore, base: DiskRootRow | None, start: int, count: in
     So an agent takes what is damaged for unknown and sends the leaf again, which heals it: leaves are small,
     and the chunks below them are known.
     """
-    node = _base_node(store, base)
+    node = base_node(store, base)
     if node is None:
         return ZERO_IDS * count
     leaves = (_base_leaf(store, node.leaf(index)) for index in range(start, start + count))

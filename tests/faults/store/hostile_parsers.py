@@ -35,21 +35,24 @@ from app.wire.frames import (
     Frame,
     FrameReader,
     FrameType,
+    LeafPatchRecord,
     PatchRecord,
     ProofRecord,
     chunk_records,
     encode_chunks,
     encode_end,
+    encode_leaf_patches,
     encode_leaves,
     encode_patches,
     encode_proofs,
     encode_root,
+    leaf_patch_records,
     leaves_of,
     patch_records,
     proof_records,
 )
 from app.wire.patch import Patch, apply_patch, make_patch, signatures
-from app.wire.tree import LEAF_BYTES, RootNode
+from app.wire.tree import LEAF_BYTES, LEAF_IDS, RootNode, changed_leaf, leaf_hash
 
 _SOURCE = random.Random("hostile parsers")
 _PLAIN = _SOURCE.randbytes(2 * BLOCK) + bytes(2 * BLOCK)
@@ -87,6 +90,9 @@ def _records(frame: Frame) -> object:
             return leaves_of(frame)
         case FrameType.PROOFS:
             return proof_records(frame)
+        case FrameType.LEAF_PATCHES:
+            built = [changed_leaf(bytes(LEAF_BYTES), each.changes) for each in leaf_patch_records(frame)]
+            return [leaf_hash(leaf) for leaf in built]
         case FrameType.ROOT:
             return RootNode.decode(frame.payload).hash
         case FrameType.END:
@@ -188,8 +194,14 @@ def _stream() -> bytes:
         encode_chunks(records),
         encode_patches([_patch_record()]),
         encode_proofs([ProofRecord(bytes(32), bytes(32))]),
+        encode_leaf_patches([_leaf_patch(0, 5), _leaf_patch(LEAF_IDS - 1)]),
         encode_end(),
     )
+
+
+def _leaf_patch(*indexes: int) -> LeafPatchRecord:
+    changes = tuple((index, chunk_id(_PLAIN)) for index in indexes)
+    return LeafPatchRecord(bytes(32), leaf_hash(changed_leaf(bytes(LEAF_BYTES), changes)), changes)
 
 
 def _packed(plain: bytes) -> tuple[Codec, int, bytes]:

@@ -10,9 +10,10 @@ from app.agent.daemon.capture.method import Capture
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.pipeline.base import BaseLeaves
 from app.agent.daemon.pipeline.dirt import Dirt, Untracked
-from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, ReadyLeaf
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.chunks import ID_BYTES
+from app.wire.frames import LeafPatchRecord
 from app.wire.messages import DiskBase, DiskCommit, LeafChange, Range
 from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode, leaf_count, leaf_hash
 
@@ -48,6 +49,7 @@ class DiskPass:
         self._changed: dict[int, bytes] = {}
         self._damaged: dict[int, list[tuple[int, int]]] = {}
         self._ids: dict[int, bytes] = {}
+        self._patches: dict[int, LeafPatchRecord | None] = {}
         self._fresh: dict[int, LeafWork] = {}
         self._lock = threading.Lock()
         self._note_damage(damaged)
@@ -77,9 +79,9 @@ class DiskPass:
         """The ids of a leaf before this round; None where they are not known for sure."""
         return self._ids.get(index) or self.leaves.trusted_ids(index)
 
-    def record(self, work: LeafWork) -> bytes | None:
-        """Take a finished leaf; its hash where it must be sent now: it differs from the base, is not zero,
-        and there is no later round that may change it."""
+    def record(self, work: LeafWork) -> ReadyLeaf | None:
+        """Take a finished leaf; it is returned where it must be sent now: it differs from the base, is not
+        zero, and there is no later round that may change it."""
         index, value = work.key.index, leaf_hash(work.ids)
         with self._lock:
             self._leaves[index * ID_BYTES : (index + 1) * ID_BYTES] = value
@@ -91,7 +93,9 @@ class DiskPass:
             if self.leaves.tree is not None:
                 self._fresh[index] = work
                 return None
-        return value if work.is_changed and value != ZERO_LEAF else None
+        if not work.is_changed or value == ZERO_LEAF:
+            return None
+        return ReadyLeaf(work.key, bytes(work.ids), work.patch(value))
 
     def settle(self, again: Iterable[LeafKey]) -> None:
         """The round is over: what it found stands, but for the leaves that are done again."""
@@ -99,12 +103,13 @@ class DiskPass:
         for index, work in self._fresh.items():
             if index not in failed:
                 self._ids[index] = bytes(work.ids)
+                self._patches[index] = work.patch(leaf_hash(work.ids))
         self._fresh = {}
 
-    def unsent_leaves(self) -> list[tuple[LeafKey, bytes]]:
-        """The leaves kept here that differ from the base: (key, ids)."""
+    def unsent_leaves(self) -> list[ReadyLeaf]:
+        """The leaves kept here that differ from the base."""
         return [
-            (LeafKey(self.number, index), ids)
+            ReadyLeaf(LeafKey(self.number, index), ids, self._patches[index])
             for index, ids in sorted(self._ids.items())
             if self._changed.get(index, ZERO_LEAF) != ZERO_LEAF
         ]

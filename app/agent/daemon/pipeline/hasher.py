@@ -8,15 +8,15 @@ A patch that the service cannot rebuild the chunk from is sent whole in the next
 the same then and nothing was written to it meanwhile, the tracker missed a write: the pass is given up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from app.agent.daemon.errors import TrackerGap
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.inquiry import Inquiry
-from app.agent.daemon.pipeline.leaves import LeafKey, LeafWork
-from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafWork, ReadyLeaf
+from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing, leaf_frames
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.service import Session
@@ -71,12 +71,14 @@ class Hasher:
 
     def finish_leaf(self, disk: DiskPass, leaf: LeafWork) -> None:
         """All chunks of the leaf are on their way: send the leaf itself if it is new."""
-        if disk.record(leaf) is not None:
-            self.send_leaf(disk, leaf.key, bytes(leaf.ids))
+        ready = disk.record(leaf)
+        if ready is not None:
+            self.send_leaves(disk, [ready])
 
-    def send_leaf(self, disk: DiskPass, key: LeafKey, ids: bytes) -> None:
-        """Send a leaf whose chunks are on their way, or with the service."""
-        self._builder(disk, key).add_leaf(ids)
+    def send_leaves(self, disk: DiskPass, leaves: Sequence[ReadyLeaf]) -> None:
+        """Send leaves of one disk whose chunks are on their way, or with the service."""
+        for frame in leaf_frames(leaves, self._session.whole_leaves, disk.tally, self._packer.effort):
+            self._emit(frame)
 
     def _builder(self, disk: DiskPass, key: LeafKey) -> FrameBuilder:
         target = self._session.limits.frame_bytes // 2

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from app.wire.chunks import ID_BYTES, MIB
-from app.wire.tree import LEAF_BYTES, LEAF_IDS
+from app.wire.frames import LeafPatchRecord
+from app.wire.tree import LEAF_BYTES, LEAF_IDS, ZERO_LEAF, leaf_changes, leaf_hash
 
 SEGMENT: Final = 16 * MIB
 """Bytes of a disk that are read and hashed as one; a leaf is a whole number of them."""
+
+MOST_CHANGES: Final = 300
+"""Ids that a leaf's patch may have: 10 KiB, against 32 KiB for a leaf that the service need not rebuild."""
 
 Run: TypeAlias = tuple[int, int]
 """(first chunk, count), chunks being counted over the disk."""
@@ -29,6 +33,15 @@ class LeafTask:
 
     key: LeafKey
     runs: tuple[Run, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReadyLeaf:
+    """A leaf to be sent: its ids, and where few of them differ from the base's, the patch that says so."""
+
+    key: LeafKey
+    ids: bytes
+    patch: LeafPatchRecord | None
 
 
 class LeafWork:
@@ -53,6 +66,15 @@ class LeafWork:
     def is_changed(self) -> bool:
         """Whether the ids differ from the base's."""
         return self.ids != self._base_ids
+
+    def patch(self, name: bytes) -> LeafPatchRecord | None:
+        """The leaf, whose hash is `name`, as changes of the base's; None where they are many or the base has
+        no ids there."""
+        base = leaf_hash(self._base_ids)
+        if base == ZERO_LEAF:
+            return None
+        changes = leaf_changes(self._base_ids, self.ids)
+        return LeafPatchRecord(base, name, changes) if 0 < len(changes) <= MOST_CHANGES else None
 
     def id_before(self, chunk: int) -> bytes:
         """The id that a chunk, counted over the disk, had before: what a patch may stand on."""

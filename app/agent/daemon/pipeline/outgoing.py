@@ -1,11 +1,11 @@
-"""Records are gathered into frames of about 2 MiB, each tagged with the leaf that it belongs to."""
+"""Records are gathered into frames of about 2 MiB, each tagged with the leaves that it belongs to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from app.agent.daemon.pipeline.effort import Effort
-from app.agent.daemon.pipeline.leaves import LeafKey
+from app.agent.daemon.pipeline.leaves import LeafKey, ReadyLeaf
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.buffers import Buffer
 from app.wire.frames import (
@@ -14,27 +14,53 @@ from app.wire.frames import (
     PatchRecord,
     ProofRecord,
     encode_chunks,
+    encode_leaf_patches,
     encode_leaves,
     encode_patches,
     encode_proofs,
 )
 
+LEAVES: Final = 32
+"""Leaves of one frame, at most: 1 MiB where they go whole."""
 _RECORD_ROOM: Final = 128
 """Bytes that a record takes beside its data, at most, extent tables aside."""
 
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An encoded frame. If it is lost or refused, its leaf is done again.
+    """An encoded frame. If it is lost or refused, its leaves are done again.
 
     `raw` are the plain bytes of its chunks, and `effort` what they were packed with.
     """
 
     frame: bytes
-    leaf: LeafKey
+    leaves: frozenset[LeafKey]
     tally: Tally
     raw: int
     effort: Effort
+
+
+def leaf_frames(
+    leaves: Sequence[ReadyLeaf], refused: set[bytes], tally: Tally, effort: Effort
+) -> Iterator[Outgoing]:
+    """Frames of one disk's leaves: as patches, but for those that have none or whose patch was `refused`."""
+    small = [leaf for leaf in leaves if leaf.patch is not None and leaf.patch.leaf not in refused]
+    by_patch = {leaf.key for leaf in small}
+    whole = [leaf for leaf in leaves if leaf.key not in by_patch]
+    for some in _portions(small):
+        yield _leaf_frame(
+            some, encode_leaf_patches([leaf.patch for leaf in some if leaf.patch]), tally, effort
+        )
+    for some in _portions(whole):
+        yield _leaf_frame(some, encode_leaves([leaf.ids for leaf in some]), tally, effort)
+
+
+def _portions(leaves: Sequence[ReadyLeaf]) -> Iterator[Sequence[ReadyLeaf]]:
+    return (leaves[at : at + LEAVES] for at in range(0, len(leaves), LEAVES))
+
+
+def _leaf_frame(leaves: Sequence[ReadyLeaf], parts: list[Buffer], tally: Tally, effort: Effort) -> Outgoing:
+    return Outgoing(b"".join(parts), frozenset(leaf.key for leaf in leaves), tally, 0, effort)
 
 
 class FrameBuilder:
@@ -50,7 +76,7 @@ class FrameBuilder:
     ) -> None:
         """Frames of about `target` bytes go to `emit`; `effort` is asked what chunks are packed with."""
         self._effort = effort
-        self._leaf = leaf
+        self._leaves = frozenset({leaf})
         self._tally = tally
         self._emit = emit
         self._target = min(target, TARGET_PAYLOAD)
@@ -78,10 +104,6 @@ class FrameBuilder:
         if records:
             self._send(encode_proofs(records))
 
-    def add_leaf(self, ids: Buffer) -> None:
-        """Add the leaf itself, behind all of its chunks."""
-        self._send(encode_leaves([ids]))
-
     def flush(self) -> None:
         """Emit what was gathered."""
         self._flush_chunks()
@@ -99,4 +121,4 @@ class FrameBuilder:
         self._patches, self._patch_bytes = [], 0
 
     def _send(self, parts: list[Buffer], raw: int = 0) -> None:
-        self._emit(Outgoing(b"".join(parts), self._leaf, self._tally, raw, self._effort()))
+        self._emit(Outgoing(b"".join(parts), self._leaves, self._tally, raw, self._effort()))

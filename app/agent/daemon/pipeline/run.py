@@ -18,7 +18,7 @@ from app.agent.daemon.errors import AgentError
 from app.agent.daemon.pipeline.channel import Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
-from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask
+from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask, ReadyLeaf
 from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
@@ -74,8 +74,8 @@ class PassRunner:
         """Judge the disks, do again what was left out in vain, and send the leaves that were done in part."""
         while tasks := self._recheck():
             self.do(tasks)
-        unsent = {key: ids for disk in self._disks for key, ids in disk.unsent_leaves()}
-        self._until_done(set(unsent), lambda work, again: work.leaves({key: unsent[key] for key in again}))
+        unsent = {leaf.key: leaf for disk in self._disks for leaf in disk.unsent_leaves()}
+        self._until_done(set(unsent), lambda work, again: work.leaves([unsent[key] for key in again]))
 
     def _recheck(self) -> list[LeafTask]:
         """Judge each disk; the leaves whose omission did not hold."""
@@ -190,12 +190,13 @@ class Round:
 
         return [put]
 
-    def leaves(self, ids: dict[LeafKey, bytes]) -> list[Work]:
+    def leaves(self, ready: list[ReadyLeaf]) -> list[Work]:
         """Send leaves."""
 
         def send() -> None:
-            for key, each in ids.items():
-                self._hasher.send_leaf(self._by_number[key.disk], key, each)
+            for disk in self._by_number:
+                own = [leaf for leaf in ready if leaf.key.disk == disk.number]
+                self._hasher.send_leaves(disk, own)
 
         return [send]
 

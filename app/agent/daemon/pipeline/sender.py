@@ -89,14 +89,14 @@ class Sender:
 
     def _send(self, outgoing: Outgoing) -> None:
         if not self._guarded(lambda: self._write(outgoing)):
-            self.redo.add(outgoing.leaf)
+            self.redo |= outgoing.leaves
 
     def _write(self, outgoing: Outgoing) -> None:
         self._end_if_enough()
         if self._filling is None:
             self._filling = _Request(self._session.begin_put(self._patience))
         request = self._filling
-        request.leaves.add(outgoing.leaf)
+        request.leaves |= outgoing.leaves
         began = time.monotonic()
         request.put.write(outgoing.frame)
         outgoing.tally.add(Counters(wire=len(outgoing.frame)))
