@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.link.link import Link
 from app.agent.daemon.pipeline.leaves import MOST_CHANGES, LeafKey, LeafWork
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
@@ -74,7 +76,7 @@ def test_a_refused_leaf_patch_is_answered_with_the_whole_leaf(
 
 def test_a_refused_leaf_is_no_doubted_chunk() -> None:
     opened = Opened("ses-1", 1, "", (), "00" * 32, Limits(4096, 1 << 20, 1 << 30))
-    session = Session(None, opened)  # type: ignore[arg-type]  # nothing is sent
+    session = Session(Link(Endpoint.parse("http://127.0.0.1:9"), Stop()), opened)
     codes = ("LEAF_MISMATCH", "LEAF_BASE_MISSING", "BASE_MISSING", "PATCH_MISMATCH")
     session.take_refused(tuple(Refused(f"{at:064x}", code) for at, code in enumerate(codes)))
     names = [at.to_bytes(32, "big") for at in range(4)]

@@ -175,7 +175,7 @@ class Daemon:
         """Synchronise; a failure is shown on the board, and the next try comes after a pause."""
         self._schedule.begins(polled.orders.rescan)
         try:
-            self._sync(polled)
+            result = self._sync(polled)
         except Stopped:
             raise
         except Paused as error:
@@ -186,7 +186,7 @@ class Daemon:
             self._board.activity("failing", reason_of(error), f"{error.code}: {error}")
             self._schedule.failed(is_link=isinstance(error, LinkError))
         else:
-            self._schedule.succeeded()
+            self._schedule.succeeded(is_whole=result.is_whole)
 
     def _sync(self, polled: Polled) -> SyncResult:
         now = datetime.now(UTC).isoformat(timespec="seconds")

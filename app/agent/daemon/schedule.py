@@ -1,5 +1,8 @@
 """When the next pass is due: at the interval, or after a failure by back-off.
 
+Passes that read whole disks, because nothing tells what was written, take at most one WHOLE_SHARE of the
+time.
+
 A fault of the link ends of itself, and is tried again soon; after others a pass, which reads whole disks, is
 tried ever less.
 """
@@ -11,6 +14,7 @@ from typing import Final
 FIRST_RETRY: Final = 2.0
 LONGEST_LINK_RETRY: Final = 15.0
 LONGEST_RETRY: Final = 600.0
+WHOLE_SHARE: Final = 20.0
 
 
 class Schedule:
@@ -21,6 +25,7 @@ class Schedule:
         self._began: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
+        self._least = 0.0
         self._rescan = self._rescanned = ""
 
     def due_in(self, interval_seconds: int) -> float | None:
@@ -29,7 +34,9 @@ class Schedule:
             return max(0.0, self._retry_at - self._monotonic())
         if not interval_seconds:
             return None
-        return 0.0 if self._began is None else max(0.0, self._began + interval_seconds - self._monotonic())
+        if self._began is None:
+            return 0.0
+        return max(0.0, self._began + max(interval_seconds, self._least) - self._monotonic())
 
     def is_due(self, interval_seconds: int) -> bool:
         """Whether a pass is due now."""
@@ -53,8 +60,10 @@ class Schedule:
         self._began = self._monotonic()
         self._rescan = rescan
 
-    def succeeded(self) -> None:
-        """It was committed."""
+    def succeeded(self, *, is_whole: bool = False) -> None:
+        """It was committed; `is_whole`: the next one will read whole disks again."""
+        took = 0.0 if self._began is None else self._monotonic() - self._began
+        self._least = took * WHOLE_SHARE if is_whole else 0.0
         self._retry_at, self._failures = None, 0
         self._rescanned = self._rescan
 

@@ -17,6 +17,7 @@ from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.disk.standing import OnDisks, what_stands_on
 from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
 from app.agent.daemon.following.beginning import Beginning, Passes
+from app.agent.daemon.following.capture import FollowedCapture
 from app.agent.daemon.following.cut import Cut
 from app.agent.daemon.following.delta import Delta, Outcome
 from app.agent.daemon.following.follower import Follower, Plan
@@ -73,6 +74,8 @@ class SyncResult:
     reason: str = ""
     detail: str = ""
     is_catching_up: bool = False
+    is_whole: bool = False
+    """Whether a disk was read as a whole that will be again: its writes are not followed."""
 
     @property
     def counters(self) -> Counters:
@@ -337,6 +340,7 @@ def _result(
         frozen_seconds=outcome.cut.seconds,
         rounds=outcome.rounds,
         detail=outcome.detail,
+        is_whole=any(not isinstance(disk.capture, FollowedCapture) for disk in passes.every),
         is_catching_up=label == FUZZY and (passes.has_followed_whole or is_unfinished),
     )
 
