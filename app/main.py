@@ -5,6 +5,7 @@ What the tiers share is made once and taken down in the opposite order by one `A
 """
 
 import asyncio
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -236,6 +237,7 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     """
     configure_logging(settings)
     keep_freed_memory()
+    _allow_open_files()
     asyncio.run(_try_out(settings, roles))
     listener = _listen(settings, roles)
     host, port = listener.getsockname()[:2]
@@ -257,6 +259,12 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
         signal.signal(received, _drained)
     _log.info("service.listening", url=f"{scheme}://{host}:{port}", role=name_of(roles))
     _Server(config, app.state.stopping).run(sockets=[listener])
+
+
+def _allow_open_files() -> None:
+    """Every agent holds a connection, and a service is usually started with room for 1,024 files at first."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _Server(uvicorn.Server):

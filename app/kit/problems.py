@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.kit.errors import (
     BadRequest,
@@ -94,7 +95,13 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(DBAPIError, _of_database)
     app.add_exception_handler(NoFreeConnection, _of_database)
+    app.add_exception_handler(ClientDisconnect, _cut_off)
     app.add_exception_handler(Exception, _unexpected)
+
+
+def _cut_off(_request: Request, _error: Exception) -> Response:
+    """The client hung up before its request was complete, which is no fault of ours: nobody reads this."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
 def problem_response(request: Request, error: Go2CloudError) -> Response:

@@ -162,6 +162,11 @@ def embedded(folder: Path, **extra: str) -> Iterator[Deployment]:
 @contextmanager
 def three_roles(folder: Path, database: DatabaseSettings, redis: RedisSettings) -> Iterator[Deployment]:
     """One process a role on MariaDB and Redis, with one store."""
+    yield from run_deployment(of_three_roles(folder, database, redis))
+
+
+def of_three_roles(folder: Path, database: DatabaseSettings, redis: RedisSettings) -> Deployment:
+    """The deployment of `three_roles`, not started."""
     assert database.password is not None
     assert redis.password is not None
     ports = {role: free_port() for role in ("api", "agent", "platform")}
@@ -177,7 +182,7 @@ def three_roles(folder: Path, database: DatabaseSettings, redis: RedisSettings) 
         "G2C_REDIS_PASSWORD": redis.password.get_secret_value(),
         "G2C_API_MIGRATE_SERVER_URL": f"http://127.0.0.1:{ports['api']}",
     }
-    yield from run_deployment(Deployment(folder, basic_environment(folder) | services, ports))
+    return Deployment(folder, basic_environment(folder) | services, ports)
 
 
 def set_up(deployment: Deployment) -> None:

@@ -37,6 +37,17 @@ def test_a_body_that_grows_too_large_is_refused_while_it_comes(
     assert refused.refusal == (413, "TOO_LARGE")
 
 
+def test_an_agent_that_hangs_up_within_its_request_is_no_error_of_the_service(
+    steady: HandAgent, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        connection = steady.caller.begin("/poll")
+        send_piece(connection, b"{")
+        connection.close()
+    assert steady.caller.call("POST", "/poll", encode(Poll("instance-1", "idle"))).status == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 @pytest.mark.parametrize("rest", ["/have", "/signatures"])
 def test_a_list_of_ids_is_whole_and_short(steady: HandAgent, rest: str) -> None:
     for length in (1, 31, 33, 32 * MAX_HAVE - 1):

@@ -228,6 +228,7 @@ class Daemon:
 
     def _release(self) -> None:
         """Let the lease go; where that fails, it ends by itself after a while."""
+        self._service.link.close()  # a stop may have shut down what was kept open
         try:
             self._service.release(Release(self._instance))
         except AgentError as error:
