@@ -145,7 +145,7 @@ class Synchroniser:
             try:
                 return self._attempt(doubted, order)
             except RescanNeeded as need:
-                self._follower.doubt(need.key, need.reason)
+                self._follower.doubt(need)
                 self._observer.begins_anew(str(need))
                 if attempt == ATTEMPTS:
                     raise
