@@ -22,7 +22,9 @@ from app.kit.clock import SystemClock
 from app.kit.database import Database
 from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
+from app.kit.livesettings import LiveSettings
 from app.kit.logging import configure_logging, get_logger
+from app.kit.memory import keep_freed_memory, spare_long_lived_objects
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
 from app.kit.redisbus import make_bus
@@ -107,6 +109,7 @@ async def _lifespan(
             await _open_services(app, stack, settings, roles, checks)
         if Role.PLATFORM in roles:
             _open_platform(app, stack, settings, checks, base_url)
+        spare_long_lived_objects()
         _log.info("service.started", role=name_of(roles))
         yield
         _log.info("service.stopping", role=name_of(roles))
@@ -118,12 +121,19 @@ async def _open_services(
     """What the API and the agent tier stand on: database, bus, store."""
     services = await _open_shared(stack, settings)
     app.state.services = services
+    if services.live is not None:
+        _run_beside(stack, services.live.follow)
     checks.add("database", services.database.ping)
     checks.add("store", lambda: asyncio.to_thread(services.store.backend.usage))
     if Role.API in roles:
         await _first_start(services)
     if Role.AGENT in roles:
+        from app.migration.scrub.work import scrub
+        from app.migration.verification.due import order_verifications
+
         _run_beside(stack, lambda: _collect_garbage(services))
+        _run_beside(stack, lambda: scrub(services))
+        _run_beside(stack, lambda: order_verifications(services))
 
 
 async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
@@ -134,7 +144,8 @@ async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
     stack.push_async_callback(database.close)
     bus = make_bus(settings.redis)
     stack.push_async_callback(bus.close)
-    return Services(settings, SystemClock(), database, bus, _open_store(stack, settings))
+    store = _open_store(stack, settings)
+    return Services(settings, SystemClock(), database, bus, store, live=LiveSettings(settings))
 
 
 async def _settle_schema(settings: DatabaseSettings) -> None:
@@ -216,6 +227,7 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     Raises SchemaOutdated, DatabaseInUse, StoreInUse and the like before it listens, AddressInUse.
     """
     configure_logging(settings)
+    keep_freed_memory()
     asyncio.run(_try_out(settings, roles))
     listener = _listen(settings, roles)
     host, port = listener.getsockname()[:2]

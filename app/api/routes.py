@@ -13,13 +13,26 @@ from app.api.v1 import (
     me,
     preflights,
     projects,
+    scrub,
     servers,
     sessions,
     tokens,
+    verifications,
 )
 from app.contract.resources.base import Problem
 
-NOUNS = (me, projects, servers, checkpoints, preflights, tokens, install_tokens, audit)
+NOUNS = (
+    me,
+    projects,
+    servers,
+    checkpoints,
+    preflights,
+    verifications,
+    scrub,
+    tokens,
+    install_tokens,
+    audit,
+)
 
 ANY_PROBLEM: dict[int | str, dict[str, Any]] = {"default": {"model": Problem, "description": "A problem"}}
 

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from app.cli import document, login, offline, preflights, projects, replicas, servers, tokens
+from app.cli import (
+    document,
+    login,
+    offline,
+    preflights,
+    projects,
+    replicas,
+    scrub,
+    servers,
+    tokens,
+    verifications,
+)
 from app.cli.connection import Target
 from app.cli.demo.command import demo
 from app.cli.exits import KNOWN, Exit, report
@@ -36,6 +47,8 @@ app.add_typer(offline.admin, name="admin")
 app.add_typer(offline.db, name="db")
 app.add_typer(offline.store, name="store")
 app.command(hidden=True)(document.openapi)
+servers.app.command()(verifications.verify)
+offline.store.command()(scrub.status)
 
 
 @app.callback()

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 admin = typer.Typer(no_args_is_help=True, help="Administrators, on the service's own host.")
 db = typer.Typer(no_args_is_help=True, help="The database schema.")
-store = typer.Typer(no_args_is_help=True, help="The store: check, collect garbage, rebuild.")
+store = typer.Typer(no_args_is_help=True, help="The store: status, check, collect garbage, rebuild.")
 
 Config = Annotated[
     Path | None,

@@ -64,7 +64,7 @@ def content(ref: str, at: str, disk_id: str) -> Call[None]:
 
 def verify(ref: str, at: str = LATEST) -> Call[None]:
     """Verify what is stored of a checkpoint; give it to `stream`, or use `app.client.replicas.verify`."""
-    return Call("POST", f"/servers/{segment(ref)}:verify", nothing, {"checkpoint": at})
+    return Call("POST", f"/servers/{segment(ref)}/checkpoints/{segment(at)}:verify", nothing)
 
 
 def sync(ref: str) -> Call[Server]:

@@ -75,6 +75,33 @@ class WorkState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class VerificationLevel(StrEnum):
+    """What a verification proves; see docs/replication.md.
+
+    `v0`: what arrived is what was sent. `v1`: what is stored is still that. `v2`: the replica is the running
+    source, but for what was written since. `v3`: the roots agree at commit. `v4`: a volume that was written
+    is the checkpoint.
+    """
+
+    RECEIPT = "v0"
+    STORED = "v1"
+    ONLINE = "v2"
+    COMMIT = "v3"
+    VOLUME = "v4"
+
+
+class Verdict(StrEnum):
+    """What a verification says, the best first.
+
+    `SAME`: all that was compared is the replica's, or was written since. `UNPROVED`: something differs, or
+    could not be compared, and nothing says why. `DIFFERS`: something differs that nobody wrote.
+    """
+
+    SAME = "SAME"
+    UNPROVED = "UNPROVED"
+    DIFFERS = "DIFFERS"
+
+
 class ConsistencyLabel(StrEnum):
     """How exact a checkpoint is.
 

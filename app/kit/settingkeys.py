@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.kit.ratewindows import MOST_RATE, RateCalendar, RateWindow, parsed_windows
+
 GIB = 1 << 30
 DATABASE_FILE = "go2cloud.db"
 STORE_FOLDER = "store"
@@ -101,6 +103,14 @@ class StoreSettings(Section):
     gc_grace_seconds: Seconds = Field(
         86400, description="seconds for which a pack that nothing refers to is kept nevertheless"
     )
+    scrub_bytes_per_second: ByteSize = Field(
+        ByteSize(16 << 20),
+        ge=0,
+        description="how fast packs are read again, in bytes a second or like 16MiB; 0: not at all",
+    )
+    scrub_days: int = Field(
+        30, ge=1, le=3650, description="days from the begin of one scrub round to the next"
+    )
 
 
 class AgentSettings(Section):
@@ -113,6 +123,34 @@ class AgentSettings(Section):
     heartbeat_seconds: Seconds = Field(10, description="seconds between two heartbeats of an agent")
     lease_seconds: Seconds = Field(30, description="seconds of silence until an agent counts as lost")
     sync_interval_seconds: Seconds = Field(3600, description="seconds between two checkpoints of a server")
+    verify_days: int = Field(
+        7, ge=0, le=3650, description="days from one online verification of a server to the next; 0: never"
+    )
+    verify_bytes_per_second: ByteSize = Field(
+        ByteSize(64 << 20),
+        ge=0,
+        description="how fast an online verification reads, in bytes a second or like 64MiB; 0: no limit",
+    )
+
+
+def _windows(value: object) -> object:
+    return parsed_windows(value) if isinstance(value, str) else value
+
+
+class PaceSettings(Section):
+    """PACE: what all agents together may send. Read again while the service runs."""
+
+    rate: ByteSize | None = Field(
+        None, ge=0, le=MOST_RATE, description="bytes a second like 20MiB, 0 for nothing, empty for no limit"
+    )
+    windows: Annotated[tuple[RateWindow, ...], BeforeValidator(_windows)] = Field(
+        (), description="lines like: Mon-Fri 08:00-18:00 Europe/Berlin 5MiB"
+    )
+
+    @property
+    def calendar(self) -> RateCalendar:
+        """What holds when."""
+        return RateCalendar(None if self.rate is None else int(self.rate), self.windows)
 
 
 class TlsSettings(Section):
@@ -173,6 +211,7 @@ class Keys(BaseSettings):
     log_file: File | None = Field(None, description="a file that gets the JSON log lines too")
     store: StoreSettings
     agent: AgentSettings = AgentSettings()
+    pace: PaceSettings = PaceSettings()
     tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
     limits: LimitSettings = LimitSettings()

@@ -14,7 +14,7 @@ shows them.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
@@ -29,6 +29,7 @@ from app.kit.settingkeys import (
     LimitSettings,
     LogFormat,
     LogLevel,
+    PaceSettings,
     Section,
     StoreSettings,
     TlsSettings,
@@ -54,6 +55,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "LogSettings",
+    "PaceSettings",
     "RedisSettings",
     "Settings",
     "SettingsError",
@@ -121,8 +123,11 @@ class Settings:
     tls: TlsSettings
     access: AccessSettings
     limits: LimitSettings
+    pace: PaceSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
+    file: Path | None = field(default=None, compare=False)
+    """The YAML file that was read, if there was one."""
 
 
 def load_settings(environ: Mapping[str, str] | None = None, *, file: Path | None = None) -> Settings:
@@ -139,7 +144,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, file: Path | None
     except ValidationError as error:
         raise SettingsError(_sentence(error.errors(include_input=False)[0], layers)) from None
     _check_together(keys)
-    return _settings(keys)
+    return replace(_settings(keys), file=_place(given, "GO2CLOUD_CONFIG", CONFIG_FILE))
 
 
 def _layers(environ: Mapping[str, str]) -> tuple[Layer, ...]:
@@ -217,6 +222,7 @@ def _settings(keys: Keys) -> Settings:
         tls=keys.tls,
         access=keys.access,
         limits=keys.limits,
+        pace=keys.pace,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )

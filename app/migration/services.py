@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from app.kit.bus import Bus
 from app.kit.clock import Clock
 from app.kit.database import Database
-from app.kit.settings import Settings
+from app.kit.livesettings import LiveSettings
+from app.kit.settings import PaceSettings, Settings
 from app.kit.turns import TurnsByName
+from app.migration.pace.sending import SendingServers
 from app.store.objects import ObjectStore
 
 
@@ -23,6 +25,17 @@ class Services:
 
     commits: TurnsByName = field(default_factory=TurnsByName)
     """The turn to commit of each replication session."""
+
+    live: LiveSettings | None = None
+    """The settings that may change while the process runs; None where they stay as they were read."""
+
+    sending: SendingServers = field(default_factory=SendingServers)
+    """Which servers send now."""
+
+    @property
+    def pace(self) -> PaceSettings:
+        """What all agents together may send, as it stands in the settings now."""
+        return (self.settings if self.live is None else self.live.current).pace
 
     @property
     def store(self) -> ObjectStore:

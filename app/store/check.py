@@ -46,6 +46,13 @@ async def check(
     return run.report
 
 
+async def check_pack(objects: ObjectStore, index: CheckIndex, pack: PackInfo) -> CheckReport:
+    """Read one live pack and check all of it, as `check` with `read_data` does. Raises StoreUnavailable."""
+    run = _Check(objects, index, (1, 1), no_progress)
+    await run.pack(pack, reads=True)
+    return run.report
+
+
 @dataclass
 class _Check:
     objects: ObjectStore
@@ -181,7 +188,7 @@ class _Check:
             self.report.add(FindingKind.PACK_UNKNOWN, name.hex(), "no row")
         live = [row for row in rows if row.state is ObjectState.LIVE]
         for done, row in enumerate(live, start=1):
-            await self._pack(row, reads=read_data and self._is_due(row.name))
+            await self.pack(row, reads=read_data and self._is_due(row.name))
             self.progress(CheckProgress("data" if read_data else "packs", done, len(live)))
         self.report.packs = len(live)
 
@@ -189,7 +196,8 @@ class _Check:
         part, parts = self.subset
         return int.from_bytes(name[:8], "big") % parts == part - 1
 
-    async def _pack(self, row: PackInfo, *, reads: bool) -> None:
+    async def pack(self, row: PackInfo, *, reads: bool) -> None:
+        """Compare one pack with its rows; with `reads` every byte of it."""
         rows = await self.index.chunks_of(row.name)
         try:
             if reads:

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from app.store.backend import ObjectInfo, Usage, checked_name
 from app.store.errors import ObjectDamaged, StoreFull, StoreInUse, storage_errors
+from app.store.pastcache import LEAST_BYTES, write_past_cache
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
 
@@ -47,12 +48,10 @@ class FileCalls:
     def write(self, descriptor: int, parts: Sequence[Buffer]) -> None:
         """Write all the parts at the file's position."""
         views = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+        if sum(view.nbytes for view in views) >= LEAST_BYTES:
+            _skip(views, write_past_cache(descriptor, views))
         while views:
-            written = os.writev(descriptor, views[: _together(views)])
-            while views and written >= views[0].nbytes:
-                written -= views.pop(0).nbytes
-            if written:
-                views[0] = views[0][written:]
+            _skip(views, os.writev(descriptor, views[: _together(views)]))
 
     def fsync(self, descriptor: int, path: Path) -> None:
         """Bring the file, or the names in the folder, to stable storage."""
@@ -81,6 +80,17 @@ class FileCalls:
     def unlink(self, path: Path) -> None:
         """Remove a file; harmless when it is gone."""
         path.unlink(missing_ok=True)
+
+
+def _skip(views: list[memoryview], written: int) -> None:
+    """Take away what was written."""
+    whole = 0
+    while whole < len(views) and written >= views[whole].nbytes:
+        written -= views[whole].nbytes
+        whole += 1
+    del views[:whole]
+    if written:
+        views[0] = views[0][written:]
 
 
 def _together(views: Sequence[memoryview]) -> int:

@@ -76,7 +76,7 @@ class Go2cloud:
             self._export()
             return
         state = str(self.stage.folder / "agent")
-        self.stage.processes.run(End.SOURCE, [*_AGENT, "run", "--once", "--state-dir", state])
+        self.stage.processes.run(End.SOURCE, [*_AGENT, "run", "--once", "--no-yield", "--state-dir", state])
 
     def result(self) -> Path:
         """See `Peer.result`."""

@@ -101,3 +101,38 @@ async def test_changes_stand_in_the_audit_trail(admin: Api) -> None:
     assert update["details"] == {"description": "closed"}
     assert create["requestId"] == "req-from-client"
     assert create["projectId"] == made["id"]
+
+
+WINDOW = {"days": ["Mon", "Tue"], "from": "22:00", "to": "06:00", "zone": "Europe/Berlin", "rate": None}
+PACE = {"rate": 1 << 20, "windows": [WINDOW]}
+
+
+async def test_the_pace_of_a_project_is_set_as_a_whole_kept_by_other_changes_and_cleared_by_null(
+    admin: Api,
+) -> None:
+    made = await admin.call("POST", "/projects", 201, NEW)
+    assert made["pace"] is None
+    paced = await admin.call("PATCH", "/projects/shop", 200, {"pace": PACE}, If_Match='"1"')
+    assert paced["pace"] == PACE
+    described = await admin.call("PATCH", "/projects/shop", 200, {"description": "x"}, If_Match='"2"')
+    assert (described["pace"], described["description"]) == (PACE, "x")
+    stopped = await admin.call("PATCH", "/projects/shop", 200, {"pace": {"rate": 0}}, If_Match='"3"')
+    assert stopped["pace"] == {"rate": 0, "windows": []}
+    cleared = await admin.call("PATCH", "/projects/shop", 200, {"pace": None}, If_Match='"4"')
+    assert (cleared["pace"], cleared["description"]) == (None, "x")
+    said = [
+        entry["details"]
+        for entry in (await admin.call("GET", "/audit", 200))["items"]
+        if entry["action"] == "project.update"
+    ]
+    assert {"pace": None} in said
+
+
+async def test_a_pace_that_cannot_be_used_is_refused_with_its_window_and_the_remedy(admin: Api) -> None:
+    await admin.call("POST", "/projects", 201, NEW)
+    body = {"pace": {"windows": [WINDOW, WINDOW | {"zone": "Mars/Base"}]}}
+    response = await admin.http.patch("/projects/shop", json=body, headers={"If-Match": '"1"'})
+    assert response.status_code == 422
+    assert "windows.1" in response.text
+    assert "Mars/Base" in response.text
+    assert "Europe/Berlin or UTC" in response.text

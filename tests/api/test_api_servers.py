@@ -70,7 +70,8 @@ async def test_servers_of_other_projects_do_not_exist(
     assert (await caller.call("GET", "/servers", 200))["items"] == []
     for path in ("", "/disks", "/checkpoints", "/checkpoints/latest", "/checkpoints/1/disks/dsk-x/content"):
         assert await caller.refused("GET", f"/servers/{agent.server}{path}") == (404, "SERVER_NOT_FOUND")
-    assert await caller.refused("POST", "/servers/web-1:verify") == (404, "SERVER_NOT_FOUND")
+    for path in (":verify", "/checkpoints/latest:verify"):
+        assert await caller.refused("POST", f"/servers/web-1{path}") == (404, "SERVER_NOT_FOUND")
 
 
 async def test_disks_show_what_the_head_holds(agent: AgentDouble, admin: Api) -> None:
@@ -132,7 +133,7 @@ async def test_content_that_is_lost_is_a_problem_and_not_a_broken_stream(
 
 
 async def verified(admin: Api) -> list[dict[str, object]]:
-    response = await admin.http.post("/servers/web-1:verify")
+    response = await admin.http.post("/servers/web-1/checkpoints/latest:verify")
     assert response.headers["content-type"] == "application/x-ndjson"
     return [json.loads(line) for line in response.text.splitlines()]
 
@@ -160,3 +161,32 @@ async def test_a_damaged_pack_is_found(agent: AgentDouble, admin: Api, tmp_path:
 async def test_an_unknown_server_is_not_found(agent: AgentDouble, admin: Api, ref: str) -> None:
     assert agent
     assert await admin.refused("GET", f"/servers/{ref}") == (404, "SERVER_NOT_FOUND")
+
+
+async def test_a_verification_is_ordered_found_and_listed(agent: AgentDouble, admin: Api) -> None:
+    response = await admin.http.post("/servers/web-1:verify")
+    ordered = response.json()
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/api/v1/servers/{agent.server}/verifications/{ordered['id']}"
+    assert (ordered["state"], ordered["level"], ordered["verdict"]) == ("PENDING", "v2", None)
+    assert (await admin.http.post("/servers/web-1:verify")).json() == ordered
+    for ref in (ordered["id"], "latest"):
+        assert await admin.call("GET", f"/servers/web-1/verifications/{ref}", 200) == ordered
+    assert (await admin.call("GET", "/servers/web-1/verifications", 200))["items"] == [ordered]
+    shown = (await admin.call("GET", "/servers/web-1", 200))["verification"]
+    assert shown == {
+        "id": ordered["id"],
+        "level": "v2",
+        "state": "PENDING",
+        "verdict": None,
+        "time": ordered["requestedAt"],
+    }
+    missing = (404, "VERIFICATION_NOT_FOUND")
+    assert await admin.refused("GET", "/servers/web-1/verifications/ver-unknown") == missing
+
+
+async def test_a_server_without_a_checkpoint_has_nothing_to_verify(services: Services, admin: Api) -> None:
+    await AgentDouble.enrolled(services, "empty-1")
+    assert await admin.refused("POST", "/servers/empty-1:verify") == (409, "NOTHING_TO_VERIFY")
+    missing = (404, "VERIFICATION_NOT_FOUND")
+    assert await admin.refused("GET", "/servers/empty-1/verifications/latest") == missing

@@ -210,3 +210,44 @@ def test_without_qemu_img_the_package_is_named(
     go2cloud("replica", "export", source.server, "--output", str(output), "--format", "qcow2", code=1)
     assert "apt-get install qemu-utils" in go2cloud.notes
     assert not output.exists()
+
+
+OFFICE = "Mon-Fri 08:00-18:00 Europe/Berlin 5MiB"
+
+
+def test_the_pace_of_a_project_is_set_shown_and_taken_away(go2cloud: CommandLine) -> None:
+    go2cloud("project", "create", "shop")
+    shown = go2cloud(
+        "project",
+        "update",
+        "shop",
+        "--rate",
+        "20MiB",
+        "--window",
+        OFFICE,
+        "--window",
+        "Sat 00:00-24:00 UTC 0",
+    )
+    assert f"20MiB; {OFFICE}; Sat 00:00-24:00 UTC 0" in shown
+    pace = json.loads(go2cloud("project", "show", "shop", "-o", "json"))["pace"]
+    assert (pace["rate"], pace["windows"][0]["from"], pace["windows"][1]["rate"]) == (20 << 20, "08:00", 0)
+    assert f"unlimited; {OFFICE}" in go2cloud("project", "update", "shop", "--window", OFFICE)
+    assert "unlimited" in go2cloud("project", "update", "shop", "--rate", "unlimited", "--window", OFFICE)
+    go2cloud("project", "update", "shop", "--no-pace")
+    assert json.loads(go2cloud("project", "show", "shop", "-o", "json"))["pace"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--rate", "fast"), "'fast' is no rate"),
+        (("--window", "Mon-Fri 08:00-18:00 Mars/Base 5MiB"), "Mars/Base"),
+        ((), "--no-pace"),
+        (("--no-pace", "--rate", "5MiB"), "--no-pace"),
+    ],
+)
+def test_a_pace_that_cannot_be_used_is_a_wrong_command_line(
+    go2cloud: CommandLine, arguments: tuple[str, ...], says: str
+) -> None:
+    go2cloud("project", "update", "default", *arguments, code=2)
+    assert says in go2cloud.notes

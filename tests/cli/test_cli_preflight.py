@@ -58,7 +58,7 @@ def test_a_host_is_examined_when_it_enrols(go2cloud: CommandLine, running: Runni
     assert (done.returncode, done.stderr) == (0, "")
     assert "enrolled as" in done.stdout
     assert "WARNING  ROOT_NOT_REPLICATED" in done.stdout
-    assert "preflight: 1 warning, 2 notes" in done.stdout
+    assert "preflight: 1 warning, 3 notes" in done.stdout
     (name,) = go2cloud("server", "list", "-o", "name").split()
     shown = go2cloud("server", "preflight", name, "--latest")
     assert shown.startswith("WARNINGS  (pfl-")

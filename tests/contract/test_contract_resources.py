@@ -24,6 +24,7 @@ class Row:
     name: str = "shop"
     description: str = ""
     dedup_scope: DedupScope = DedupScope.PROJECT
+    pace: None = None
     created_at: datetime = MADE
     version: int = 3
 
@@ -35,6 +36,7 @@ def test_a_services_dataclass_becomes_camel_case_in_utc() -> None:
         "name": "shop",
         "description": "",
         "dedupScope": "project",
+        "pace": None,
         "createdAt": "2030-01-02T01:04:05Z",
         "version": 3,
     }

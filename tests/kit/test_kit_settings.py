@@ -154,6 +154,14 @@ def test_an_unknown_secret_file_is_refused_by_name(tmp_path: Path) -> None:
         ("API_MIGRATE_SERVER_URL: api:8004\n", ["API_MIGRATE_SERVER_URL", "http://"]),
         ("AGENT:\n  LEASE_SECONDS: 0\n", ["AGENT.LEASE_SECONDS", "config.yaml"]),
         ("STORE:\n  RESERVE_BYTES: lots\n", ["STORE.RESERVE_BYTES", "like 1GiB"]),
+        ("PACE:\n  RATE: fast\n", ["PACE.RATE", "like 20MiB"]),
+        (
+            "PACE:\n  WINDOWS: Mon 08:00-18:00 Mars/Base 5MiB\n",
+            ["PACE.WINDOWS", "Mars/Base", "Europe/Berlin"],
+        ),
+        ("PACE:\n  WINDOWS: Mon 08:00-08:00 UTC 5MiB\n", ["PACE.WINDOWS", "00:00-24:00"]),
+        ("PACE:\n  WINDOWS: always slow\n", ["PACE.WINDOWS", "'always slow'", "four words"]),
+        ("PACE:\n  WINDOWS: [a]\n", ["PACE.WINDOWS", "write one value"]),
         ("DB_ENGINE: mysql\n", ["DB_HOST", "set it"]),
         ("TLS:\n  CERT_FILE: /x\n", ["TLS.KEY_FILE", "both or none"]),
         ("DB_HOST: a\nDB_HOST: b\n", ["DB_HOST stands twice", "config.yaml"]),
@@ -173,6 +181,15 @@ def test_what_cannot_be_used_is_named_with_its_source_and_a_remedy(
 
 def test_a_refused_secret_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in _refusal(tmp_path, "", {"G2C_DB_PORT": "hunter2"})
+
+
+def test_the_pace_of_the_fleet_is_written_in_lines_or_with_semicolons(tmp_path: Path) -> None:
+    windows = ("Mon-Fri 08:00-18:00 Europe/Berlin 5MiB", "Sat,Sun 22:00-06:00 UTC unlimited")
+    lines = "".join(f"    {window}\n" for window in windows)
+    of_file = _load(tmp_path, f"PACE:\n  RATE: 20MiB\n  WINDOWS: |\n{lines}").pace
+    of_variable = _load(tmp_path, G2C_PACE__RATE="20MiB", G2C_PACE__WINDOWS="; ".join(windows)).pace
+    assert of_file == of_variable
+    assert (of_file.calendar.rate, tuple(map(str, of_file.calendar.windows))) == (20 << 20, windows)
 
 
 @pytest.mark.parametrize("variable", ["GO2CLOUD_CONFIG", "GO2CLOUD_SECRETS"])

@@ -115,15 +115,21 @@ def replicated(running: Running, folder: Path, content: bytes) -> Source:
     """Enrol a host whose disk has this content, and replicate it."""
     disk, state = folder / "source.img", folder / "agent"
     disk.write_bytes(content)
+    source = Source(disk, state, enrolled(running, state, disk))
+    source.sync()
+    return source
+
+
+def enrolled(running: Running, state: Path, *disks: Path) -> str:
+    """Enrol a host with these disks; the id of its server."""
     with running.client() as client:
         token = client.send(access.create_install_token(InstallTokenCreate(name="source"))).secret
     assert token is not None
-    where = ("--url", running.url, "--token", token, "--disk", str(disk), "--state-dir", str(state))
+    named = [option for disk in disks for option in ("--disk", str(disk))]
+    where = ("--url", running.url, "--token", token, *named, "--state-dir", str(state))
     _agent("enroll", "--no-preflight", *where)
     status: dict[str, str] = json.loads(_agent("status", "--json", "--state-dir", str(state)))
-    source = Source(disk, state, status["serverId"])
-    source.sync()
-    return source
+    return status["serverId"]
 
 
 def _agent(*arguments: str) -> str:

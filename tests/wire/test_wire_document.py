@@ -36,7 +36,7 @@ NOT_OF_THE_PROTOCOL = {
 }
 """Units, and how the service does its work."""
 
-NOT_FOR_AGENTS = {"WIRE_ERROR", "CHECKPOINT_NOT_FOUND"}
+NOT_FOR_AGENTS = {"WIRE_ERROR", "NOTHING_TO_VERIFY"}
 """The base class of an error, and what only the REST API answers."""
 
 
@@ -156,6 +156,8 @@ def test_the_limits_of_bodies_are_those_of_the_code() -> None:
         "commit": int(values["MAX_MESSAGE"]),
         "preflights": int(values["PREFLIGHT_BYTES"]),
         "sink": int(values["SINK_BYTES"]),
+        "progress": int(values["PROGRESS_BYTES"]),
+        "result": int(values["RESULT_BYTES"]),
     }
 
 
@@ -214,7 +216,7 @@ def test_every_refusal_that_is_named_exists() -> None:
 
 
 def test_every_refusal_of_the_agent_tier_is_named() -> None:
-    rooms = ("agent/gateway", "wire", "migration/replication")
+    rooms = ("agent/gateway", "wire", "migration/replication", "migration/verification")
     there = frozenset().union(*(codes_in(ROOT / "app" / room) for room in rooms))
     assert there - documented_codes() == NOT_FOR_AGENTS
 
@@ -225,11 +227,13 @@ def test_the_statuses_are_those_of_the_errors() -> None:
     from app.migration.preflight import errors as preflight
     from app.migration.replication import errors as replication
     from app.migration.servers import errors as servers
+    from app.migration.verification import errors as verification
     from app.store import errors as store
 
     known = {
         kind.code: kind.status
         for module in (access, preflight, replication, servers, store)
+        for module in (access, replication, servers, verification, store)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Go2CloudError)
     }

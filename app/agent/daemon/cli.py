@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -28,11 +29,14 @@ from app.agent.daemon.loop import Daemon
 from app.agent.daemon.preflight import command as preflight
 from app.agent.daemon.preflight.delivery import OnDemand
 from app.agent.daemon.preflight.registry import Wanted
+from app.agent.daemon.pressure import choose_gauge
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Synchroniser
 from app.agent.daemon.tracking.tracefs import TraceTracker
+from app.agent.daemon.verification.background import Verifications
+from app.agent.daemon.yielding import Caps, Gate
 from app.wire.messages import Enroll, Inventory
 
 VERSION: Final = "0.1.0"
@@ -76,6 +80,22 @@ def _add_state_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_caps(parser: argparse.ArgumentParser, otherwise: str) -> None:
+    for option, metavar, what in (
+        ("--max-cpu", "PERCENT", "CPU time to use at most, in percent of one core"),
+        ("--max-read", "MIB", "MiB a second to read from the disks at most"),
+    ):
+        parser.add_argument(
+            option, type=_cap, metavar=metavar, help=f"{what}; 0: no cap; default: {otherwise}"
+        )
+
+
+def _cap(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 upwards")
+    return int(text)
+
+
 def _add_enroll(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="the service, e.g. https://go2cloud.example.org")
     parser.add_argument("--token", required=True, help="an install token")
@@ -91,6 +111,7 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
         "--allow-plain-http", action="store_true", help="send disks unencrypted to a URL beyond loopback"
     )
     parser.add_argument("--no-preflight", action="store_true", help="do not examine host and network now")
+    _add_caps(parser, "no cap")
     _add_state_dir(parser)
     parser.set_defaults(command=_enroll)
 
@@ -104,6 +125,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"programs to run around a freeze; default: {HOOKS}",
     )
+    _add_caps(parser, "what enrolment said")
+    parser.add_argument("--no-yield", action="store_true", help="work on as before while the host is busy")
     _add_state_dir(parser)
     parser.set_defaults(command=_run)
 
@@ -162,6 +185,8 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
             allow_plain_http=options.allow_plain_http,
             proxy=options.proxy,
             disks=disks,
+            max_cpu=options.max_cpu or 0,
+            max_read=options.max_read or 0,
         )
         state.save_enrolment(enrolment)
     for warning in message.inventory.warnings:
@@ -180,7 +205,8 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         enrolment = state.require_enrolment()
         for note in priority.lower():
             console.note(note)
-        daemon = _daemon(enrolment, state, console, stop, options.hooks)
+        gate = Gate(_caps(options, enrolment), None if options.no_yield else choose_gauge(), console.note)
+        daemon = _daemon(enrolment, state, console, stop, gate, options.hooks)
         if options.once:
             daemon.once()
         else:
@@ -188,30 +214,38 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
     return 0
 
 
-def _follower(state: StateDir, console: Console) -> Follower:
-    return Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
+def _caps(options: argparse.Namespace, enrolment: Enrolment) -> Caps:
+    return Caps(
+        enrolment.max_cpu if options.max_cpu is None else options.max_cpu,
+        enrolment.max_read if options.max_read is None else options.max_read,
+    )
 
 
-def _daemon(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, hooks: Path) -> Daemon:
+def _daemon(
+    enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, gate: Gate, hooks: Path
+) -> Daemon:
     link = preflight.link_of(enrolment, stop)
     stop.listen(link.interrupt)
     service = Service(link)
+    follower = Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
+    verifications = Verifications(link, enrolment.disks, stop, console.note, follower.doubt_all, follower)
     synchroniser = Synchroniser(
         service,
         state.instance_id(),
         enrolment.disks,
         stop,
         console,
-        _follower(state, console),
+        follower,
         Freezer() if os.geteuid() == 0 else None,
         Hooks(hooks),
+        verifications,
+        gate,
     )
     preflights = OnDemand(
         link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
     )
-    return Daemon(
-        service, state, synchroniser, preflights, console, stop, lambda: _inventory(enrolment.disks)
-    )
+    inventory = partial(_inventory, enrolment.disks)
+    return Daemon(service, state, synchroniser, preflights, console, stop, inventory, verifications)
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

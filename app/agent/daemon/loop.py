@@ -18,6 +18,7 @@ from app.agent.daemon.service import Service
 from app.agent.daemon.state import LastPass, StateDir
 from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser, SyncResult
+from app.agent.daemon.verification.background import Verifications
 from app.wire.messages import Inventory, Poll, Polled, Release
 
 LONGEST_WAIT: Final = 15
@@ -46,6 +47,7 @@ class Daemon:
         console: Console,
         stop: Stop,
         inventory: Callable[[], Inventory],
+        verifications: Verifications,
     ) -> None:
         self._service = service
         self._state = state
@@ -54,6 +56,7 @@ class Daemon:
         self._console = console
         self._stop = stop
         self._inventory = inventory
+        self._verifications = verifications
         self._instance = state.instance_id()
         self._failures = 0
         self._was_absent = False
@@ -77,6 +80,7 @@ class Daemon:
             self._console.note("stopping")
         finally:
             self._preflights.end()
+            self._verifications.close()
             self._synchroniser.close(keep=True)
             self._release()
 
@@ -87,6 +91,7 @@ class Daemon:
         polled, due = self._until_good(self._greet), time.monotonic()
         while True:
             self._stop.check()
+            self._verifications.follow(polled.orders.verification)
             if polled.command == "sync" or self._is_due(polled, due):
                 self._preflights.settle()
                 due = time.monotonic() + self._sync_and_wait(polled)

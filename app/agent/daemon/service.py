@@ -1,13 +1,16 @@
 """The service's agent API as typed calls; see `app.wire.messages` for the order of a session."""
 
 import http.client
+import socket
 import struct
 from typing import Final, TypeVar
 
 from app.agent.daemon.errors import LinkError
 from app.agent.daemon.link.answer import read_answer
-from app.agent.daemon.link.connection import send_all, translated
+from app.agent.daemon.link.congestion import network_seconds
+from app.agent.daemon.link.connection import send_all, shut_down, translated
 from app.agent.daemon.link.link import BYTES, MAX_ANSWER, STALL_SECONDS, Link, Request
+from app.agent.daemon.pace import IsOver, stopped
 from app.wire import messages
 from app.wire.chunks import MAX_CHUNK_SIZE
 from app.wire.errors import MessageError
@@ -20,6 +23,8 @@ T = TypeVar("T")
 _LENGTH: Final = struct.Struct("!I")
 _MOST_SIGNATURES: Final = MAX_CHUNK_SIZE // 4096 * SIGNATURE_BYTES
 POLL_GRACE_SECONDS: Final = 8.0
+PUT_SECONDS: Final = 60.0
+"""A put that its pace slows down is ended after this time, so that little is ever unacknowledged."""
 COMMIT_ATTEMPTS: Final = 40
 """A commit of a large disk takes minutes: what repeats it joins the one that is under way."""
 
@@ -48,9 +53,14 @@ class Service:
         return parsed(messages.Enrolled, self.link.send(request, attempts=1))
 
     def poll(self, message: messages.Poll, attempts: int | None = None) -> messages.Polled:
-        """A heartbeat that waits for a command for up to the message's `wait_seconds`."""
+        """A heartbeat that waits for a command for up to the message's `wait_seconds`.
+
+        The rate that the answer orders holds at once, for what is under way as well.
+        """
         request = Request("POST", "/poll", encode(message), timeout=message.wait_seconds + POLL_GRACE_SECONDS)
-        return parsed(messages.Polled, self.link.send(request, attempts))
+        polled = parsed(messages.Polled, self.link.send(request, attempts))
+        self.link.pace.set_rate(polled.orders.wire_rate)
+        return polled
 
     def release(self, message: messages.Release) -> None:
         """Say good-bye: another instance may take over at once."""
@@ -64,10 +74,14 @@ class Service:
 
 class Session:
     """A replication session. `doubted` are chunk ids that are sent whole, whatever the service has;
-    `mismatched` those whose patch did not give them."""
+    `mismatched` those whose patch did not give them.
+
+    What sends much waits for the link's pace, as long as `is_over` denies; then it raises Stopped.
+    """
 
     def __init__(self, link: Link, opened: messages.Opened) -> None:
         self._link = link
+        self.is_over: IsOver = link.is_stopped
         self.opened = opened
         self.limits = opened.limits
         self.proof_key = _hex(opened.proof_key, "proof_key")
@@ -88,21 +102,35 @@ class Session:
         parts = [ids[at : at + most] for at in range(0, len(ids), most)]
         path = self._path("/have")
         return b"".join(
-            self._exactly(len(part), Request("POST", path, b"".join(part), BYTES)) for part in parts
+            self._exactly(len(part), self._paced(Request("POST", path, b"".join(part), BYTES)))
+            for part in parts
         )
 
     def signatures(self, ids: list[bytes]) -> list[bytes]:
         """The block signatures of chunks, empty for one that the service does not know."""
         limit = min(MAX_ANSWER, len(ids) * (_MOST_SIGNATURES + _LENGTH.size))
-        body = self._link.send(Request("POST", self._path("/signatures"), b"".join(ids), BYTES, limit=limit))
-        return _split(body, len(ids))
+        request = Request("POST", self._path("/signatures"), b"".join(ids), BYTES, limit=limit)
+        return _split(self._link.send(self._paced(request)), len(ids))
+
+    def _paced(self, request: Request) -> Request:
+        """The request, when its bytes may go out."""
+        if not self._link.pace.take(len(request.body), self.is_over):
+            raise stopped()
+        return request
 
     def begin_put(self, patience: float = STALL_SECONDS) -> "PutStream":
         """Open a put; what is written goes out at once. It is lost when nothing moves for `patience` seconds.
 
-        Raises LinkError.
+        With pace 0 it waits before it opens one. Raises LinkError, Stopped.
         """
-        return PutStream(self._link, self._path("/put"), patience)
+        if not self._link.pace.take(0, self.is_over):
+            raise stopped()
+        return PutStream(self._link, self._path("/put"), patience, self.is_over)
+
+    def may_go_on(self, put: "PutStream", most: int) -> bool:
+        """Whether a put shall take more: up to `most` bytes, and to what the pace lets out in PUT_SECONDS."""
+        rate = self._link.pace.rate
+        return put.sent < (most if rate is None else min(most, rate * PUT_SECONDS))
 
     def commit(self, message: messages.Commit) -> messages.Committed:
         """Make the checkpoint. Repeated when no answer came: the same commit twice is one."""
@@ -133,8 +161,9 @@ class Session:
 class PutStream:
     """A put in the making: a chunked request body. Close it in any case."""
 
-    def __init__(self, link: Link, path: str, patience: float) -> None:
+    def __init__(self, link: Link, path: str, patience: float, is_over: IsOver) -> None:
         self._link = link
+        self._is_over = is_over
         self._connection = link.open_connection()
         self.sent = 0
         with translated(link.endpoint):
@@ -146,14 +175,19 @@ class PutStream:
             self._connection.sock.settimeout(patience)
 
     def write(self, frame: bytes) -> None:
-        """Send bytes of the body. Raises LinkError, or Refusal when the service said no meanwhile."""
-        self._write(b"".join((b"%x\r\n" % len(frame), frame, b"\r\n")))
+        """Send bytes of the body at the link's pace.
+
+        Raises LinkError, Refusal when the service said no meanwhile, Stopped when the pass is over.
+        """
+        for part in (b"%x\r\n" % len(frame), frame, b"\r\n"):
+            self._write(part)
         self.sent += len(frame)
 
     def _write(self, data: bytes) -> None:
         with translated(self._link.endpoint):
             try:
-                send_all(self._connection.sock, data)
+                for piece in self._link.pace.pieces(data, self._is_over):
+                    send_all(self._connection.sock, piece)
             except (BrokenPipeError, ConnectionResetError):
                 self._early_answer()
                 raise
@@ -173,8 +207,14 @@ class PutStream:
             body = read_answer(self._connection.getresponse(), MAX_ANSWER)
         return parsed(messages.PutResult, body)
 
+    def network_seconds(self) -> float | None:
+        """See `app.agent.daemon.link.congestion`."""
+        sock: socket.socket | None = self._connection.sock
+        return None if sock is None else network_seconds(sock)
+
     def close(self) -> None:
-        """Give the connection up; a put without a result counts as lost."""
+        """Give the connection up; a put without a result counts as lost. Whoever waits for it is told."""
+        shut_down(self._connection)
         self._link.discard(self._connection)
 
 

@@ -32,7 +32,11 @@ _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What enrolment gave. `disks` are the paths that were named; none means every physical disk."""
+    """What enrolment gave. `disks` are the paths that were named; none means every physical disk.
+
+    `max_cpu` (percent of one core) and `max_read` (MiB a second) are caps that the host's owner set; 0 for
+    none.
+    """
 
     url: str
     server_id: str
@@ -42,6 +46,8 @@ class Enrolment:
     allow_plain_http: bool = False
     proxy: str = ""
     disks: tuple[str, ...] = ()
+    max_cpu: int = 0
+    max_read: int = 0
 
 
 @dataclass(frozen=True)

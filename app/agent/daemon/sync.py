@@ -20,7 +20,7 @@ from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.cut import Cut
 from app.agent.daemon.following.delta import Delta, Outcome
 from app.agent.daemon.following.follower import Follower
-from app.agent.daemon.following.owner import OwnerHooks
+from app.agent.daemon.following.owner import OwnerHooks, Pausing
 from app.agent.daemon.following.resending import Resending
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer.client import Freezer
@@ -30,6 +30,7 @@ from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
 from app.agent.daemon.stopping import Stop
+from app.agent.daemon.yielding import Gate
 from app.wire.messages import Commit, Committed, Counters, Open
 
 ATTEMPTS: Final = 5
@@ -109,6 +110,8 @@ class Synchroniser:
         follower: Follower,
         freezer: Freezer | None = None,
         hooks: Hooks | None = None,
+        pausing: Pausing | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """Without a `freezer` the source is never frozen."""
         self._service = service
@@ -117,10 +120,11 @@ class Synchroniser:
         self._stop = stop
         self._observer = observer
         self._follower = follower
-        self._hooks = OwnerHooks(hooks or Hooks(), observer.note)
+        self._hooks = OwnerHooks(hooks or Hooks(), observer.note, pausing)
         self._resending = Resending()
         self._leaves = LeafCache()
         self._freezer = freezer
+        self._gate = gate or Gate()
 
     def run(self, order: str = "") -> SyncResult:
         """Synchronise once; `order` names an ordered rescan. Raises DiskError, LinkError, Refusal, Denied,
@@ -166,7 +170,7 @@ class Synchroniser:
             source_time = datetime.now(UTC)  # later than all that sessions before this one committed
             session.doubted |= doubted
             passes = self._passes(session, disks, followed, order)
-            runner = PassRunner(session, tuple(passes.every), self._stop)
+            runner = PassRunner(session, tuple(passes.every), self._stop, self._gate)
             outcome = self._pass_over(passes, runner, disks)
             if outcome.cut.is_complete and outcome.cut.source_time and not passes.wholes:
                 source_time = outcome.cut.source_time

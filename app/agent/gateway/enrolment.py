@@ -9,9 +9,11 @@ from app.agent.gateway.answers import HEADERS, answer
 from app.agent.gateway.commands import CommandWatch
 from app.agent.gateway.intake import Agent, Serving, message
 from app.kit.database import UnitOfWork
+from app.migration.pace.service import wire_rate_of
 from app.migration.preflight import service as preflights
 from app.migration.servers import enrolment
 from app.migration.services import Services
+from app.migration.verification import service as verifications
 from app.wire.chunks import KIB, MIB
 from app.wire.heartbeat import Orders
 from app.wire.messages import Enroll, Poll, Polled, Release
@@ -60,7 +62,12 @@ async def poll(request: Request, services: Serving, server: Agent, watch: Watch)
 
 async def _orders(services: Services, server: str) -> Orders:
     async with services.database.reading() as uow:
-        return Orders(preflight=await preflights.ordered(uow, server))
+        row = await enrolment.find_server(uow, server)
+        return Orders(
+            wire_rate=await wire_rate_of(uow, row, services, uow.now),
+            preflight=await preflights.ordered(uow, server),
+            verification=await verifications.standing(uow, server),
+        )
 
 
 async def _beat(uow: UnitOfWork, services: Services, server: str, beat: Poll) -> str:

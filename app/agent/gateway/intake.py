@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Final, TypeVar, cast
 
-from anyio import fail_after
 from fastapi import Depends, Path, Request
 
 from app.kit.errors import BadRequest, TooLarge, Unauthenticated
@@ -76,7 +75,7 @@ async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
 
 async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
     try:
-        with fail_after(STALL_SECONDS):
+        async with asyncio.timeout(STALL_SECONDS):
             return await anext(stream, None)
     except TimeoutError as error:
         raise BadRequest(

@@ -126,8 +126,9 @@ async def _take_in(request: Request, ingest: Ingest) -> PutResult:
             for frame in reader.feed(piece):
                 await ingest.accept(frame)
     with wire_errors():
+        await ingest.settle()
         reader.finish()
-    return await ingest.finish()
+        return await ingest.finish()
 
 
 @router.post("/{session}/commit")

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from app.agent.gateway import enrolment, preflight, replication
+from app.agent.gateway import enrolment, preflight, replication, verification
 from app.agent.gateway.intake import wire_version
 
 
@@ -12,4 +12,5 @@ def router() -> APIRouter:
     every.include_router(enrolment.router)
     every.include_router(replication.router)
     every.include_router(preflight.router)
+    every.include_router(verification.router)
     return every

@@ -1,8 +1,6 @@
 """Checkpoints of a server: reading them, their content, and verifying what is stored of them."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from app.api.audit import Audit
@@ -57,20 +55,15 @@ async def get_content(
 
 
 @router.post(
-    "/servers/{server}:verify",
+    "/servers/{server}/checkpoints/{checkpoint}:verify",
     response_class=StreamingResponse,
     responses={200: {"content": {LINES: {}}, "description": "One JSON event a line; the last is the result"}},
 )
-async def verify_server(
-    uow: Uow,
-    who: Operator,
-    serving: Serving,
-    record: Audit,
-    server: str,
-    checkpoint: Annotated[str, Query(description="Id, number or latest")] = "latest",
+async def verify_checkpoint(
+    uow: Uow, who: Operator, serving: Serving, record: Audit, server: str, checkpoint: str
 ) -> StreamingResponse:
     """Read all that is stored of a checkpoint again and compare the root with the source's."""
     found = await service.get_server(uow, who.scope, server)
     at = await service.get_checkpoint(uow, found.id, checkpoint)
-    await record("server.verify", found.id, found.project_id, checkpoint=at.id)
+    await record("checkpoint.verify", found.id, found.project_id, checkpoint=at.id)
     return await lines_response(verify_stream(serving, at))

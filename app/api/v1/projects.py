@@ -63,10 +63,9 @@ async def update_project(
     version: IfMatch,
     body: ProjectUpdate,
 ) -> Project:
-    """Change the name or description of a project."""
+    """Change the name, description or pace of a project; a null pace takes its limit away."""
     changed = await service.update_project(uow, who.scope, project, version, body)
-    await record(
-        "project.update", changed.id, changed.id, **body.model_dump(exclude_none=True, by_alias=True)
-    )
+    said = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    await record("project.update", changed.id, changed.id, **said)
     tag(response, changed)
     return Project.model_validate(changed)

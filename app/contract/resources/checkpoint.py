@@ -121,6 +121,6 @@ class VerifyFailed(Resource):
 
 
 VerifyEvent = Annotated[VerifyProgress | VerifyResult | VerifyFailed, Field(discriminator="event")]
-"""One line of the answer of `:verify`."""
+"""One line of the answer of a checkpoint's `:verify`."""
 
 VERIFY_EVENT: TypeAdapter[VerifyProgress | VerifyResult | VerifyFailed] = TypeAdapter(VerifyEvent)

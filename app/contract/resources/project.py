@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from app.contract.resources.base import Input, Resource, UtcTime
+from app.contract.resources.pace import Pace, PaceInput
 from app.contract.words import DedupScope
 
 ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
@@ -18,6 +19,7 @@ class Project(Resource):
     name: str
     description: str
     dedup_scope: DedupScope
+    pace: Pace | None = None
     created_at: UtcTime
     version: int
 
@@ -33,8 +35,10 @@ class ProjectCreate(Input):
 class ProjectUpdate(Input):
     """What to change of a project; what is absent stays.
 
-    The dedup scope is fixed at creation: chunks that are already stored were shared by it.
+    `pace` is set as a whole; null takes it away. The dedup scope is fixed at creation: chunks that are
+    already stored were shared by it.
     """
 
     name: ProjectName | None = None
     description: Annotated[str, Field(max_length=1000)] | None = None
+    pace: PaceInput | None = None

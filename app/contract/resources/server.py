@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, JsonValue, StringConstraints
 
 from app.contract.resources.base import HexRoot, Input, Resource, UtcTime
+from app.contract.resources.verification import VerificationSummary
 from app.contract.words import (
     ConsistencyLabel,
     Firmware,
@@ -71,6 +72,7 @@ class Server(Resource):
     last_seen_at: UtcTime | None = None
     head_checkpoint: CheckpointHead | None = None
     totals: ServerTotals
+    verification: VerificationSummary | None = None
     inventory: dict[str, JsonValue] | None = None
     created_at: UtcTime
     version: int

@@ -27,19 +27,21 @@ from app.migration.replication.possession import LIVE
 from app.migration.replication.tables import CheckpointRow, DiskRootRow, PackRow
 from app.migration.servers.states import allowed
 from app.migration.servers.tables import DiskRow, ServerRow
+from app.migration.verification.views import newest_verifications
 from app.wire import jsonform, messages
 
 
 async def server_views(
     uow: UnitOfWork, rows: Sequence[ServerRow], *, with_inventory: bool = False
 ) -> tuple[Server, ...]:
-    """Servers with their heads and totals, in four queries however many they are."""
+    """Servers with their heads, totals and newest verifications, in six queries however many they are."""
     ids = [row.id for row in rows]
     names = await project_names(uow, frozenset(row.project_id for row in rows))
     heads = await _heads(uow, rows)
     sizes = await _sizes(uow, ids)
     used = await _used(uow, heads)
     stored = await _stored(uow, ids)
+    verifications = await newest_verifications(uow, ids)
     return tuple(
         _server(
             row,
@@ -50,7 +52,7 @@ async def server_views(
             ),
             uow,
             with_inventory,
-        )
+        ).model_copy(update={"verification": verifications.get(row.id)})
         for row in rows
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.contract.paging import EVERYTHING, Page, PageRequest, Scope
+from app.contract.resources.pace import Pace
 from app.contract.resources.project import ProjectCreate, ProjectUpdate
 from app.contract.words import DedupScope
 from app.kit.database import UnitOfWork
@@ -28,6 +29,7 @@ class Project:
     name: str
     description: str
     dedup_scope: DedupScope
+    pace: Pace | None
     created_at: datetime
     version: int
 
@@ -98,6 +100,11 @@ async def dedup_scope(uow: UnitOfWork, project_id: str) -> DedupScope:
     return DedupScope(value) if value else DedupScope.SERVER
 
 
+async def pace_of(uow: UnitOfWork, project_id: str) -> Pace | None:
+    """The pace of a project; None for no limit."""
+    return _pace(await uow.session.scalar(select(ProjectRow.pace).where(ProjectRow.id == project_id)))
+
+
 async def hold_project(uow: UnitOfWork, project_id: str) -> None:
     """Let other units that hold the project wait until this one ends: names within it are chosen in turn."""
     row = select(ProjectRow.id).where(ProjectRow.id == project_id).with_for_update()
@@ -113,7 +120,9 @@ async def update_project(
     taken.
     """
     project = await get_project(uow, scope, ref)
-    values = changes.model_dump(exclude_none=True) | {"version": version + 1}
+    values = changes.model_dump(exclude_none=True, exclude={"pace"}) | {"version": version + 1}
+    if "pace" in changes.model_fields_set:
+        values["pace"] = changes.pace and changes.pace.model_dump(mode="json", by_alias=True)
     same = update(ProjectRow).where(ProjectRow.id == project.id, ProjectRow.version == version)
     try:
         changed = await uow.changed(same.values(**values))
@@ -131,12 +140,17 @@ def _taken(name: str) -> ProjectExists:
     return ProjectExists(f"there is a project {name!r} already", remedy="choose another name")
 
 
+def _pace(kept: object) -> Pace | None:
+    return None if kept is None else Pace.model_validate(kept)
+
+
 def _project(row: ProjectRow) -> Project:
     return Project(
         id=row.id,
         name=row.name,
         description=row.description,
         dedup_scope=DedupScope(row.dedup_scope),
+        pace=_pace(row.pace),
         created_at=row.created_at,
         version=row.version,
     )

@@ -61,6 +61,14 @@ class DatabaseIndex:
                 yield info
             after = rows[-1].name
 
+    async def live_packs_after(self, name: bytes, most: int) -> list[PackInfo]:
+        """The next live packs behind `name`, in the order of their names; `most` of them at most."""
+        query = select(PackRow, _held(PackRow.session_id)).where(PackRow.name > name)
+        query = query.where(PackRow.state == ObjectState.LIVE)
+        async with self._database.reading() as uow:
+            rows = await uow.session.execute(query.order_by(PackRow.name).limit(most))
+            return [_pack_info(row, bool(held)) for row, held in rows]
+
     async def _packs_after(self, query: Select[PackRow, bool]) -> list[PackInfo]:
         async with self._database.reading() as uow:
             rows = await uow.session.execute(query.order_by(PackRow.name).limit(BATCH))

@@ -1,8 +1,9 @@
 """Taking in a put: frames in, durable packs and leaves out, rows last.
 
-Chunks are unpacked and hashed in a thread as their frame arrives, and gathered until asking the database
-about them pays; what the project stores already is only granted (sending the bytes proved possession), the
-rest goes into packs in the form it was sent in. Nothing counts as received before `finish` has returned.
+Chunks are gathered until a thread and a question to the database pay. While such a batch is unpacked, hashed
+and put into packs, the next one is gathered. What the project stores already is only granted (sending the
+bytes proved possession), the rest goes into packs in the form it was sent in. Nothing counts as received
+before `finish` has returned.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from app.store.pack import MAX_DEPTH
 from app.wire.chunks import MIB
 from app.wire.frames import (
     MAX_RECORDS,
+    ChunkRecord,
     Frame,
     FrameType,
     PatchRecord,
@@ -37,7 +39,7 @@ from app.wire.messages import PutResult, Refused
 T = TypeVar("T")
 
 GATHERED_BYTES: Final = 8 * MIB
-"""Stored bytes of the chunks that the database is asked about together; a question costs it about 5 ms."""
+"""Stored bytes of the chunks of a batch; a question about it costs the database about 5 ms."""
 
 
 def _batches(records: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -54,21 +56,23 @@ class Ingest:
         self._scope = scope
         self._reader = chunk_reader(services.store, services.database)
         self._packs = PackStream(services, scope)
-        self._gathered: list[Stored] = []
+        self._gathered: list[ChunkRecord] = []
+        self._rebuilt: list[Stored] = []
         self._gathered_bytes = 0
+        self._storing: asyncio.Task[None] | None = None
         self._stored = 0
         self._known = 0
         self._leaves = 0
         self._refused: list[Refused] = []
 
     async def accept(self, frame: Frame) -> None:
-        """Take one frame in. Raises WireError, Invalid HASH_MISMATCH, StoreFull."""
+        """Take a frame in. Raises WireError, Invalid HASH_MISMATCH, StoreFull, for it or an earlier one."""
         match frame.type:
             case FrameType.CHUNKS:
-                await self._gather(await asyncio.to_thread(verify, chunk_records(frame)))
+                await self._gather(frame)
             case FrameType.PATCHES:
                 for patches in _batches(patch_records(frame)):
-                    await self._gather(await self._rebuild(patches))
+                    await self._gather_rebuilt(await self._rebuild(patches))
             case FrameType.PROOFS:
                 for proofs in _batches(proof_records(frame)):
                     await self._prove(proofs)
@@ -79,9 +83,14 @@ class Ingest:
             case FrameType.END:
                 return
 
+    async def settle(self) -> None:
+        """All that was accepted is checked when this returns. Raises as `accept` does."""
+        await self._hand_over()
+        await self._stored_before()
+
     async def finish(self) -> PutResult:
         """All that was accepted is durable and recorded when this returns. Raises StoreFull."""
-        await self._store()
+        await self.settle()
         await self._packs.finish()
         self._count()
         return PutResult(
@@ -99,22 +108,50 @@ class Ingest:
 
     async def abandon(self) -> None:
         """The stream broke off; what was written stays for the next session to find."""
+        if self._storing is not None:
+            await asyncio.gather(self._storing, return_exceptions=True)
         await self._packs.abandon()
 
-    async def _gather(self, chunks: Sequence[Stored]) -> None:
-        """Keep checked chunks until there are enough of them to go on with."""
-        self._gathered += chunks
-        self._gathered_bytes += sum(memoryview(chunk.data).nbytes for chunk in chunks)
-        if self._gathered_bytes >= GATHERED_BYTES or len(self._gathered) >= MAX_RECORDS:
-            await self._store()
+    async def _gather(self, frame: Frame) -> None:
+        """Keep a frame's chunks until there are enough of them to go on with."""
+        self._gathered += chunk_records(frame)
+        self._gathered_bytes += memoryview(frame.payload).nbytes
+        await self._hand_over_if_many()
 
-    async def _store(self) -> None:
-        """Put the gathered chunks into packs, but for those that the project has.
+    async def _gather_rebuilt(self, chunks: Sequence[Stored]) -> None:
+        """The same for chunks that are checked already."""
+        self._rebuilt += chunks
+        self._gathered_bytes += sum(memoryview(chunk.data).nbytes for chunk in chunks)
+        await self._hand_over_if_many()
+
+    async def _hand_over_if_many(self) -> None:
+        many = len(self._gathered) + len(self._rebuilt) >= MAX_RECORDS
+        if self._gathered_bytes >= GATHERED_BYTES or many:
+            await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Begin with the gathered chunks once those before them are done with."""
+        await self._stored_before()
+        records, rebuilt = self._gathered, self._rebuilt
+        self._gathered, self._rebuilt, self._gathered_bytes = [], [], 0
+        if records or rebuilt:
+            self._storing = asyncio.create_task(self._check_and_store(records, rebuilt))
+
+    async def _stored_before(self) -> None:
+        storing, self._storing = self._storing, None
+        if storing is not None:
+            await storing
+
+    async def _check_and_store(self, records: Sequence[ChunkRecord], rebuilt: Sequence[Stored]) -> None:
+        checked = await asyncio.to_thread(verify, records)
+        await self._store([*checked, *rebuilt])
+
+    async def _store(self, chunks: Sequence[Stored]) -> None:
+        """Put checked chunks into packs, but for those that the project has.
 
         A chunk's data is a view of its frame. Where only some of the chunks are kept they are copied, else
         those few would hold the memory of all until their pack is full.
         """
-        chunks, self._gathered, self._gathered_bytes = self._gathered, [], 0
         known = await self._grant_known(chunk.id for chunk in chunks)
         fresh = [chunk for chunk in chunks if chunk.id not in known and chunk.id not in self._packs.pending]
         for chunk in fresh:

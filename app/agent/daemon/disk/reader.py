@@ -117,10 +117,9 @@ class DiskReader:
         span = -(-(offset + length - start) // ALIGNMENT) * ALIGNMENT
         if length == 0:
             return b""
-        with mmap.mmap(-1, span) as buffer:
-            with memoryview(buffer) as view:
-                self.read_into(start, view)
-            return buffer[offset - start : offset - start + length]
+        buffer = mmap.mmap(-1, span)  # not closed: the traceback of a read error holds views of it
+        self.read_into(start, memoryview(buffer))
+        return buffer[offset - start : offset - start + length]
 
     def sync(self) -> None:
         """Write a file's cached changes back, so that its times tell of every later write."""

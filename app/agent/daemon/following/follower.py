@@ -7,7 +7,7 @@ on from the moment before it is read.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -55,9 +55,11 @@ class Follower:
         self._note = note
         self._disks: tuple[TrackedDisk, ...] = ()
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
-        self._doubts: dict[str, RescanNeeded] = {}
+        self._doubts: dict[str, Plan] = {}
         self._retry_seconds = retry_seconds
         self._tried: dict[str, float] = {}
+        self._known: set[str] = set()
+        """Disks whose dirty sets stand on the head."""
 
     @property
     def tracking(self) -> Tracking:
@@ -101,10 +103,30 @@ class Follower:
                 for disk in self._disks:
                     self._ledger(disk.key).forget()
             self._disks = ()
+            self._known = set()
+
+    def drain(self) -> None:
+        """Take in every write that completed before this call. See `verification.writes.Writes`."""
+        if self._disks:
+            self.tracking.drain()
+
+    def tracks(self, key: str) -> bool:
+        """Whether every write to the disk since its head is known."""
+        return key in self._known and key not in self._doubts and not self.tracking.gap_of(key)
+
+    def touched(self, key: str, start: int, end: int) -> bool:
+        """Whether something in these bytes of the disk was written since its head."""
+        return self.tracking.dirty_of(key).touches(start, end)
+
+    def doubt_all(self, keys: Iterable[str]) -> None:
+        """The replicas of these disks differ where nobody was seen to write."""
+        for key in keys:
+            self._doubts[key] = Plan(None, "REPLICA_DIFFERS", _VERIFIED)
 
     def doubt(self, need: RescanNeeded) -> None:
         """What is known of a disk's replica does not do: the disk is read as a whole by the next pass."""
-        self._doubts[need.key] = need
+        code = need.code if isinstance(need, TrackerGap) else "REPLICA_DIFFERS"
+        self._doubts[need.key] = Plan(None, code, need.reason)
 
     def plan(self, base: DiskBase, size: int, order: str) -> Plan:
         """How to pass over a disk of `size` bytes whose replica stands at `base`; `order` names a rescan.
@@ -112,7 +134,10 @@ class Follower:
         For a disk that is read as a whole, tracking has begun anew when this returns.
         """
         plan = self._plan(base, size, order)
-        if plan.entry is None:
+        if plan.entry is not None:
+            self._known.add(base.key)
+        else:
+            self._known.discard(base.key)
             self._ledger(base.key).forget()
             self.tracking.restart(base.key)
             self._doubts.pop(base.key, None)
@@ -136,7 +161,7 @@ class Follower:
         if order:
             return Plan(None, "RESCAN_ORDERED", "it was ordered")
         if base.key in self._doubts:
-            return _doubted(self._doubts[base.key])
+            return self._doubts[base.key]
         if entry is not None and entry.node.size != size:
             return Plan(None, "DISK_LAYOUT_CHANGED", f"it had {entry.node.size} bytes and has {size}")
         if base.root and gap:
@@ -157,6 +182,7 @@ class Follower:
         for disk in disks:
             if isinstance(disk.capture, FollowedCapture):
                 self._ledger(disk.base.key).promote()
+                self._known.add(disk.base.key)
                 self.tracking.dirty_of(disk.base.key).drop_frozen()
 
     def _entry(self, disk: DiskPass, capture: FollowedCapture) -> Entry:
@@ -173,14 +199,10 @@ class Follower:
         return Ledger(self._run, key)
 
 
-def _doubted(need: RescanNeeded) -> Plan:
-    code = need.code if isinstance(need, TrackerGap) else "REPLICA_DIFFERS"
-    return Plan(None, code, need.reason)
-
-
 def _tracked(disk: SourceDisk) -> TrackedDisk:
     number = disk.reader.status().st_rdev
     return TrackedDisk(disk.disk.key, whole_number(number), partition_start(number), disk.reader.size)
 
 
 _UNKNOWN: Final = "this agent does not know what the replica's head holds"
+_VERIFIED: Final = "a verification found that the replica differs where no write was seen"

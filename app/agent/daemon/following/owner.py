@@ -1,22 +1,36 @@
-"""The hooks of the host's owner around a cut, and what to say of them."""
+"""What happens around a cut: the hooks of the host's owner, and other work that pauses."""
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 from app.agent.daemon.hooks import HookResult, Hooks
+
+
+class Pausing(Protocol):
+    """Work beside the passes that must not disturb a cut."""
+
+    def pause(self) -> bool:
+        """Do nothing until `resume`."""
+
+    def resume(self) -> None:
+        """Go on."""
 
 
 class OwnerHooks:
     """See `delta.Hooks`. A hook that fails is told and does not prevent the cut: its filesystems are a true
     point in time all the same, only its program did not prepare for it. `failure` is the last such."""
 
-    def __init__(self, hooks: Hooks, note: Callable[[str], None]) -> None:
+    def __init__(self, hooks: Hooks, note: Callable[[str], None], pausing: Pausing | None = None) -> None:
         self._hooks = hooks
         self._note = note
+        self._pausing = pausing
         self._begun: tuple[HookResult, ...] = ()
         self.failure = ""
 
     def before(self) -> None:
         """Run those for `pre-freeze`."""
+        if self._pausing is not None:
+            self._pausing.pause()
         self._begun = self._hooks.before_freeze()
         self._tell(self._begun)
 
@@ -24,6 +38,8 @@ class OwnerHooks:
         """Run those for `post-thaw` of what was begun."""
         self._tell(self._hooks.after_thaw(self._begun))
         self._begun = ()
+        if self._pausing is not None:
+            self._pausing.resume()
 
     def _tell(self, results: Iterable[HookResult]) -> None:
         for result in results:

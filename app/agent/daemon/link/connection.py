@@ -95,6 +95,16 @@ def is_quiet(sock: socket.socket) -> bool:
     return not poll.poll(0)
 
 
+def shut_down(connection: http.client.HTTPConnection) -> None:
+    """Let whoever waits on this connection, in any thread, fail now. Does not block."""
+    sock = connection.sock
+    if isinstance(sock, socket.socket):
+        try:
+            sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it is not connected any more, which is what was wanted
+
+
 @contextlib.contextmanager
 def translated(endpoint: Endpoint) -> Iterator[None]:
     """Turn whatever goes wrong with a connection into LinkError or LinkRefused."""

@@ -11,7 +11,6 @@ other end. Should the service be slow and not gone, the next attempt is three ti
 
 import http.client
 import random
-import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,8 +18,9 @@ from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.answer import ServiceBusy, read_answer
-from app.agent.daemon.link.connection import connect, is_quiet, send_all, translated
+from app.agent.daemon.link.connection import connect, is_quiet, send_all, shut_down, translated
 from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.pace import TokenBucket
 from app.agent.daemon.stopping import Stop
 from app.wire import version
 
@@ -48,12 +48,17 @@ class Request:
 
 
 class Link:
-    """Carries requests to one service. Safe to use from several threads."""
+    """Carries requests to one service. Safe to use from several threads.
+
+    `pace` holds how many bytes of bodies may be sent a second. Messages are charged to it and never wait,
+    since they carry heartbeats and commits; what sends much waits by itself (`app.agent.daemon.service`).
+    """
 
     def __init__(
         self, endpoint: Endpoint, stop: Stop, credential: str = "", attempts: int = ATTEMPTS
     ) -> None:
         self.endpoint = endpoint
+        self.pace = TokenBucket()
         self._stop = stop
         self._credential = credential
         self._attempts = attempts
@@ -71,9 +76,7 @@ class Link:
     def interrupt(self) -> None:
         """Make whatever waits on a connection fail now. Does not block; for signal handlers."""
         for connection in tuple(self._open):
-            sock = connection.sock
-            if isinstance(sock, socket.socket):
-                _shut_down(sock)
+            shut_down(connection)
 
     def send(self, request: Request, attempts: int | None = None) -> bytes:
         """The body of the answer. Raises LinkError, Refusal, Denied, Stopped."""
@@ -91,6 +94,10 @@ class Link:
                     request = more_patient(request)
                 self.pause(attempt, error.after if isinstance(error, ServiceBusy) else 0)
         raise AssertionError("unreachable")
+
+    def is_stopped(self) -> bool:
+        """Whether the agent was told to stop."""
+        return self._stop.is_set
 
     def pause(self, attempt: int, at_least: float = 0.0) -> None:
         """Wait before attempt number `attempt` + 1. Raises Stopped."""
@@ -146,6 +153,8 @@ class Link:
             self._keep(connection) if is_reusable else self.discard(connection)
 
     def _write(self, connection: http.client.HTTPConnection, request: Request) -> None:
+        if request.kind == JSON:
+            self.pace.charge(len(request.body))
         connection.putrequest(request.method, self.path(request.path), skip_accept_encoding=True)
         for name, value in self.headers(request.kind).items():
             connection.putheader(name, value)
@@ -173,10 +182,3 @@ class Link:
 def more_patient(request: Request) -> Request:
     """The request for the attempt after one that timed out."""
     return replace(request, timeout=max(request.timeout, STALL_SECONDS * PATIENCE))
-
-
-def _shut_down(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it is not connected any more, which is what was wanted

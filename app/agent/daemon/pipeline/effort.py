@@ -1,113 +1,166 @@
-"""How hard to compress: the level that brings the most bytes of the disk over in the present circumstances.
+"""How hard to compress: found out while the pass runs, from what keeps its bytes from arriving.
 
-Each effort has a price (CPU seconds a GiB) and a gain (plain by packed bytes), known beforehand for usual
-disks and corrected by what this disk and this host show. With effort e the pass can go as fast as the
-slowest of
-    link     what the other side takes in, times the gain of e
-    CPU      the cores that the pass may have, by the price of everything else and that of e
-and the best effort is the one with the greatest minimum. A slow link or store makes for hard compression, a
-busy host or a fast link for a light one or none, and bytes that do not compress for none.
+Compression has a price at both ends (the service unpacks to check) and a gain on the link and in the store.
+Neither is known beforehand, and both differ from one part of a disk to the next. So nothing is predicted; for
+each window of a pass it is asked what was short, which the kernel knows (see
+`app.agent.daemon.link.congestion`):
+
+    network    a harder effort sends fewer bytes: the next harder one
+    else       some processor, here or there, or the store: the next lighter one
+    in doubt   no change for long
+
+A slow store looks like a slow processor. So where the network is not short the next harder effort, too, is
+tried now and then. What is tried stays if it makes the network short, or if as many plain bytes get through
+as before; else it rests before it is tried again, ever longer. Bytes that do not compress are sent plain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-GIB: Final = 1 << 30
+from app.wire.chunks import MIB
 
 
 @dataclass(frozen=True)
 class Effort:
-    """A zstd level, None for no compression, with its usual price and gain (measured on system disks)."""
+    """A zstd level, None for no compression; `rank` orders the efforts from light to hard."""
 
+    rank: int
     level: int | None
-    price: float
-    gain: float
 
 
-NONE: Final = Effort(None, 0.0, 1.0)
-LIGHT: Final = Effort(-5, 0.96, 1.81)
-FULL: Final = Effort(1, 1.37, 2.14)
-EFFORTS: Final = (NONE, LIGHT, FULL)
+NONE: Final = Effort(0, None)
+LIGHT: Final = Effort(1, -5)
+FULL: Final = Effort(2, 1)
+HARD: Final = Effort(3, 3)
+EFFORTS: Final = (NONE, LIGHT, FULL, HARD)
 
-_WEIGHT: Final = 0.5
-"""Of a new measurement against all those before it."""
-_BETTER: Final = 1.1
-"""How much faster another effort must promise to be."""
-_BUSY: Final = 0.9
-"""Share of the time that a sender is at work who has always something to send: CPU is not what is short."""
+_SHORT: Final = 0.9
+"""Share of the time in which bytes waited for the network, from which on it is what is short."""
+_AMPLE: Final = 0.5
+"""The share up to which it is not."""
+_SOFT: Final = 1.05
+"""Plain by packed bytes, below which compressing is in vain."""
+_SOFT_WINDOWS: Final = 4
+"""So many windows one after the other before compressing is given up for it while the network is short."""
+_JUDGED_BYTES: Final = 256 * MIB
+"""Plain bytes after which a trial is judged: parts of a disk differ threefold in how they compress."""
+_SETTLED_BYTES: Final = 1024 * MIB
+"""Plain bytes without a change after which a neighbour is put on trial."""
+_FIRST_REST: Final = 4
+_LONGEST_REST: Final = 128
+"""Windows."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What a pass did within a short time; bytes and seconds, CPU seconds of this process.
+    """What got through within a short time, all of it packed with one effort.
 
-    `packed_raw` and `packed` are plain and packed bytes of what was compressed, with `effort`, in
-    `packing_cpu`; `other_cpu` is the rest of the process. `raw` is all that was handed to the sender and
-    `wire` what it sent in `sending` seconds. `idle` are core seconds that nobody used.
+    `raw` are plain bytes, `network` the seconds of these `seconds` in which the network, and neither end, was
+    what kept bytes from arriving. `gain` is plain by packed bytes of the chunks.
     """
 
     seconds: float
     raw: int
-    wire: int
-    sending: float
-    other_cpu: float
-    idle: float
-    effort: Effort
-    packed_raw: int
-    packed: int
-    packing_cpu: float
+    network: float
+    gain: float
 
 
+@dataclass
+class _Rest:
+    """For how many windows an effort is left alone, and for how many it will be the next time."""
+
+    left: int = 0
+    next: int = _FIRST_REST
+
+    def begin(self) -> None:
+        self.left, self.next = self.next, min(_LONGEST_REST, self.next * 2)
+
+
+@dataclass
+class _Stay:
+    """How much got through with an effort since it was taken; on trial it must reach the rate before."""
+
+    wanted: float = 0.0
+    before: Effort | None = None
+    raw: int = 0
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        return self.raw / self.seconds
+
+
+@dataclass
 class Controller:
     """Holds the effort of now; `learn` from one window after the other. Begins with FULL."""
 
-    def __init__(self) -> None:
-        self.effort = FULL
-        self._slowness: float | None = None
-        self._softness: float | None = None
-        self._link: float | None = None
-        self._other: float | None = None
-        self._cores: float | None = None
+    effort: Effort = FULL
+    _rests: dict[Effort, _Rest] = field(default_factory=lambda: {effort: _Rest() for effort in EFFORTS})
+    _stay: _Stay = field(default_factory=_Stay)
+    _soft: int = 0
 
     def learn(self, window: Window) -> None:
-        """Take a window in and choose the effort for the next one."""
-        self._measure_packing(window)
-        if not window.raw or window.sending <= 0 or window.seconds <= 0:
+        """Take in a window that was packed with the effort of now, and choose the effort of the next one."""
+        if not window.raw or window.seconds <= 0:
             return
-        self._link = _mixed(self._link, window.wire / window.sending)
-        self._other = _mixed(self._other, window.other_cpu / window.raw)
-        self._measure_cores(window)
-        best = max(EFFORTS, key=self.speed)
-        if self.speed(best) > self.speed(self.effort) * _BETTER:
-            self.effort = best
+        for rest in self._rests.values():
+            rest.left = max(0, rest.left - 1)
+        self._stay.raw += window.raw
+        self._stay.seconds += window.seconds
+        self._soft = self._soft + 1 if self.effort is not NONE and window.gain < _SOFT else 0
+        self._choose(window.network / window.seconds)
 
-    def speed(self, effort: Effort) -> float:
-        """Bytes of the disk a second that this effort promises; only after a first full window."""
-        assert self._link is not None
-        assert self._other is not None
-        assert self._cores is not None
-        price = effort.price / GIB * (1.0 if self._slowness is None else self._slowness)
-        gain = 1 + (effort.gain - 1) * (1.0 if self._softness is None else self._softness)
-        by_cpu = self._cores / max(self._other + price, 1e-12)
-        return min(self._link * gain, by_cpu)
+    def _choose(self, share: float) -> None:
+        """By the share of the time in which the network was short."""
+        if self._soft >= (_SOFT_WINDOWS if share > _AMPLE else 1):
+            self._rests[LIGHT].begin()
+            self._take(NONE)
+        elif share >= _SHORT:
+            self._climb()
+        elif self._stay.before is not None:
+            self._judge(self._stay.before)
+        elif share <= _AMPLE or self._stay.raw >= _SETTLED_BYTES:
+            self._descend()
 
-    def _measure_cores(self, window: Window) -> None:
-        """What the pass used and nobody wanted. While it waits for the link it could have had more."""
-        found = (window.other_cpu + window.packing_cpu + window.idle) / window.seconds
-        if self._cores is not None and window.sending > window.seconds * _BUSY:
-            self._cores = max(self._cores, found)
+    def _climb(self) -> None:
+        harder = self._neighbour(1)
+        if harder is not None:
+            self._try(harder)
+
+    def _descend(self) -> None:
+        lighter, harder = self._neighbour(-1), self._neighbour(1)
+        if lighter is not None and self._stay.raw >= _JUDGED_BYTES:
+            self._try(lighter)
+        elif lighter is not None:
+            self._rests[self.effort].begin()
+            self._take(lighter)
+        elif harder is not None and self._stay.raw >= _SETTLED_BYTES:
+            self._try(harder)
+
+    def _judge(self, before: Effort) -> None:
+        """Whether the effort on trial stays: at least as many plain bytes get through as before."""
+        if self._stay.raw < _JUDGED_BYTES:
+            return
+        if self._stay.rate >= self._stay.wanted:
+            self._rests[before].begin()
+            self._stay.before = None
         else:
-            self._cores = _mixed(self._cores, found)
+            self._rests[self.effort].begin()
+            self._take(before)
 
-    def _measure_packing(self, window: Window) -> None:
-        """How this host's price and this disk's gain relate to the usual ones."""
-        if not window.packed_raw or not window.effort.price:
-            return
-        price = window.packing_cpu / window.packed_raw * GIB
-        gain = window.packed_raw / max(window.packed, 1)
-        self._slowness = _mixed(self._slowness, price / window.effort.price)
-        self._softness = _mixed(self._softness, max(0.0, (gain - 1) / (window.effort.gain - 1)))
+    def _try(self, effort: Effort) -> None:
+        stay = _Stay(self._stay.rate, self.effort)
+        self._take(effort)
+        self._stay = stay
 
+    def _take(self, effort: Effort) -> None:
+        self.effort = effort
+        self._stay = _Stay()
+        self._soft = 0
 
-def _mixed(before: float | None, now: float) -> float:
-    return now if before is None else before + (now - before) * _WEIGHT
+    def _neighbour(self, step: int) -> Effort | None:
+        """The next effort in this direction, unless it rests."""
+        rank = self.effort.rank + step
+        if not 0 <= rank < len(EFFORTS) or self._rests[EFFORTS[rank]].left:
+            return None
+        return EFFORTS[rank]

@@ -15,7 +15,7 @@ from app.agent.daemon.errors import TrackerGap
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.inquiry import Inquiry
-from app.agent.daemon.pipeline.leaves import LeafWork
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafWork
 from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.segment import Segment
@@ -72,13 +72,18 @@ class Hasher:
     def finish_leaf(self, disk: DiskPass, leaf: LeafWork) -> None:
         """All chunks of the leaf are on their way: send the leaf itself if it is new."""
         if disk.record(leaf) is not None:
-            self._builder(disk, leaf).add_leaf(bytes(leaf.ids))
+            self.send_leaf(disk, leaf.key, bytes(leaf.ids))
 
-    def _builder(self, disk: DiskPass, leaf: LeafWork) -> FrameBuilder:
-        return FrameBuilder(leaf.key, disk.tally, self._emit, self._session.limits.frame_bytes // 2)
+    def send_leaf(self, disk: DiskPass, key: LeafKey, ids: bytes) -> None:
+        """Send a leaf whose chunks are on their way, or with the service."""
+        self._builder(disk, key).add_leaf(ids)
+
+    def _builder(self, disk: DiskPass, key: LeafKey) -> FrameBuilder:
+        target = self._session.limits.frame_bytes // 2
+        return FrameBuilder(key, disk.tally, self._emit, target, lambda: self._packer.effort)
 
     def _process(self, segment: Segment) -> None:
-        builder = self._builder(segment.disk, segment.leaf)
+        builder = self._builder(segment.disk, segment.leaf.key)
         small, others = self._split(self._name_chunks(segment))
         self._send_patches(segment, builder, small)
         self._send(segment, builder, self._ask(segment, builder, others))

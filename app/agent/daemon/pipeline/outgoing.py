@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.agent.daemon.pipeline.effort import Effort
 from app.agent.daemon.pipeline.leaves import LeafKey
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.buffers import Buffer
@@ -24,17 +25,31 @@ _RECORD_ROOM: Final = 128
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An encoded frame. If it is lost or refused, its leaf is done again."""
+    """An encoded frame. If it is lost or refused, its leaf is done again.
+
+    `raw` are the plain bytes of its chunks, and `effort` what they were packed with.
+    """
 
     frame: bytes
     leaf: LeafKey
     tally: Tally
+    raw: int
+    effort: Effort
 
 
 class FrameBuilder:
     """Gathers one segment's records; `flush` must be called at its end. Not shared between threads."""
 
-    def __init__(self, leaf: LeafKey, tally: Tally, emit: Callable[[Outgoing], None], target: int) -> None:
+    def __init__(
+        self,
+        leaf: LeafKey,
+        tally: Tally,
+        emit: Callable[[Outgoing], None],
+        target: int,
+        effort: Callable[[], Effort],
+    ) -> None:
+        """Frames of about `target` bytes go to `emit`; `effort` is asked what chunks are packed with."""
+        self._effort = effort
         self._leaf = leaf
         self._tally = tally
         self._emit = emit
@@ -74,7 +89,8 @@ class FrameBuilder:
 
     def _flush_chunks(self) -> None:
         if self._chunks:
-            self._send(encode_chunks(self._chunks))
+            raw = sum(record.raw_length for record in self._chunks)
+            self._send(encode_chunks(self._chunks), raw)
         self._chunks, self._chunk_bytes = [], 0
 
     def _flush_patches(self) -> None:
@@ -82,5 +98,5 @@ class FrameBuilder:
             self._send(encode_patches(self._patches))
         self._patches, self._patch_bytes = [], 0
 
-    def _send(self, parts: list[Buffer]) -> None:
-        self._emit(Outgoing(b"".join(parts), self._leaf, self._tally))
+    def _send(self, parts: list[Buffer], raw: int = 0) -> None:
+        self._emit(Outgoing(b"".join(parts), self._leaf, self._tally, raw, self._effort()))

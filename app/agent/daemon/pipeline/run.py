@@ -19,13 +19,14 @@ from app.agent.daemon.pipeline.channel import Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask
-from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing
+from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.pipeline.sender import Sender
 from app.agent.daemon.service import Session
 from app.agent.daemon.stopping import Stop, Stopped
+from app.agent.daemon.yielding import Gate
 
 BUFFERS: Final = 5
 FRAMES: Final = 12
@@ -43,12 +44,15 @@ Capture = Callable[[set[LeafKey]], list[Segment]]
 
 
 class PassRunner:
-    """Runs one pass of a session over its disks."""
+    """Runs one pass of a session over its disks; reading passes `gate`, which is open if none is given."""
 
-    def __init__(self, session: Session, disks: tuple[DiskPass, ...], stop: Stop) -> None:
+    def __init__(
+        self, session: Session, disks: tuple[DiskPass, ...], stop: Stop, gate: Gate | None = None
+    ) -> None:
         self._session = session
         self._disks = disks
         self._stop = stop
+        self._gate = gate or Gate()
         self._lost = 0
         self.stored_bytes = 0
 
@@ -100,9 +104,13 @@ class PassRunner:
 
     def _try(self, keys: set[LeafKey], produce: Produce) -> tuple[set[LeafKey], int]:
         """The leaves to be done again, and how many chunks the service got that it lacked."""
-        with _stoppable_crew(self._stop) as crew:
-            work = Round(crew, self._session, self._disks, self._lost)
-            again = work.run(produce(work, keys))
+        try:
+            with _stoppable_crew(self._stop) as crew:
+                self._session.is_over = crew.aborted.is_set
+                work = Round(crew, self._session, self._disks, self._lost, self._gate)
+                again = work.run(produce(work, keys))
+        finally:
+            self._session.is_over = lambda: self._stop.is_set
         self._lost = work.lost
         self.stored_bytes += work.stored_bytes
         return again, work.delivered
@@ -128,7 +136,9 @@ def _stoppable_crew(stop: Stop) -> Iterator[Crew]:
 class Round:
     """The threads and channels of one try of a round."""
 
-    def __init__(self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], lost: int) -> None:
+    def __init__(
+        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], lost: int, gate: Gate
+    ) -> None:
         self._crew = crew
         self._session = session
         self._by_number = disks
@@ -139,7 +149,9 @@ class Round:
         packer = Packer()
         self._sender = Sender(session, self._frames, packer.sent, lost)
         self._hasher = Hasher(session, self._segments, self._frames.put, packer)
-        self._stages = Stages(self._buffers, self._segments, self._hasher.finish_leaf)
+        self._stages = Stages(
+            self._buffers, self._segments, self._hasher.finish_leaf, gate, crew.aborted.is_set
+        )
 
     @property
     def stored_bytes(self) -> int:
@@ -181,13 +193,9 @@ class Round:
 
         def send() -> None:
             for key, each in ids.items():
-                self._send_leaf(key, each)
+                self._hasher.send_leaf(self._by_number[key.disk], key, each)
 
         return [send]
-
-    def _send_leaf(self, key: LeafKey, ids: bytes) -> None:
-        tally = self._by_number[key.disk].tally
-        FrameBuilder(key, tally, self._frames.put, self._session.limits.frame_bytes // 2).add_leaf(ids)
 
     def run(self, producing: list[Work]) -> set[LeafKey]:
         """Do the work; the leaves to be done again. Raises what any thread raised."""

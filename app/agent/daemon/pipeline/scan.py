@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.agent.daemon.capture.reading import read_span
-from app.agent.daemon.pipeline.channel import Channel
+from app.agent.daemon.pace import IsOver
+from app.agent.daemon.pipeline.channel import Aborted, Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafTask, LeafWork, Run, portions, segments_of
 from app.agent.daemon.pipeline.segment import Segment, padded, placed, run_bytes
+from app.agent.daemon.yielding import Gate
 from app.wire.messages import Counters
 
 READS: Final = 2
@@ -26,11 +28,13 @@ _ZEROS: Final = memoryview(bytes(SEGMENT))
 
 @dataclass(frozen=True)
 class Stages:
-    """What the reading stage hands on to."""
+    """What the reading stage hands on to, and the gate that it passes before each segment."""
 
     buffers: Channel[mmap.mmap]
     segments: Channel[Segment]
     finish_leaf: Callable[[DiskPass, LeafWork], None]
+    gate: Gate
+    is_over: IsOver
 
 
 def scan(disk: DiskPass, tasks: list[LeafTask], stages: Stages) -> None:
@@ -70,7 +74,7 @@ def _parts(
     base_ids = disk.leaves.ids(task.key.index)
     leaf = LeafWork(task.key, base_ids, len(groups), before)
     for group in groups:
-        covers = sum(padded(run, disk.base.chunk_size, disk.reader.size) for run in group)
+        covers = bytes_of(disk, group)
         disk.tally.add(Counters(read=covers))
         yield lambda group=group, covers=covers: _read(disk, leaf, group, covers, stages)  # type: ignore[misc]
 
@@ -92,10 +96,18 @@ def _read(disk: DiskPass, leaf: LeafWork, runs: list[Run], covers: int, stages: 
     buffer = stages.buffers.get()
     assert buffer is not None, "the pool of buffers is never closed"
     segment = Segment(disk, leaf, covers, runs, memoryview(buffer), lambda: stages.buffers.put(buffer))
-    fill(segment)
+    with stages.gate.reading(bytes_of(disk, runs), stages.is_over) as may_read:
+        if not may_read:
+            raise Aborted
+        fill(segment)
     if leaf.is_partial:
         disk.dirt.refresh()
     stages.segments.put(segment)
+
+
+def bytes_of(disk: DiskPass, runs: list[Run]) -> int:
+    """What the runs take in a buffer."""
+    return sum(padded(run, disk.base.chunk_size, disk.reader.size) for run in runs)
 
 
 def _hole_bytes(disk: DiskPass, start: int, end: int, reading: int) -> int:

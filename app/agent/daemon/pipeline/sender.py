@@ -1,14 +1,15 @@
 """The sending stage: one thread puts frames into requests and learns what became of them.
 
 A request is closed after `put_bytes`, or when nothing came for a while, so that little is ever
-unacknowledged; after a loss requests are smaller, until they get through again. What a lost request or a
-refusal concerned is not kept: its leaves are done again, and the service's `have` then says what is left to
-send.
+unacknowledged; after a loss requests are smaller, until they get through again. While the service makes one
+durable, the next one is filled already. What a lost request or a refusal concerned is not kept: its leaves
+are done again, and the service's `have` then says what is left to send.
 """
 
-import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
@@ -16,12 +17,14 @@ from app.agent.daemon.link.link import PATIENCE, STALL_SECONDS
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.leaves import LeafKey
 from app.agent.daemon.pipeline.outgoing import Outgoing
+from app.agent.daemon.pipeline.packer import Sent
 from app.agent.daemon.service import PutStream, Session
 from app.wire.chunks import MIB
 from app.wire.frames import encode_end
 from app.wire.messages import Counters, PutResult
 
-PUT_BYTES: Final = 128 * MIB
+PUT_BYTES: Final = 64 * MIB
+"""Of one request; two may be unacknowledged."""
 Step = Callable[[], None]
 IDLE_SECONDS: Final = 3.0
 SMALL_PUT_BYTES: Final = 8 * MIB
@@ -29,23 +32,32 @@ MAX_LOST: Final = 16
 """Requests lost one after the other before the pass is given up."""
 
 
+@dataclass
+class _Request:
+    """A put under way and the leaves that it concerns; `network` is how long the network had held it up."""
+
+    put: PutStream
+    leaves: set[LeafKey] = field(default_factory=set)
+    network: float = 0.0
+
+
 class Sender:
     """`redo` holds the leaves to be done again, `delivered` counts chunks that the service lacked and has
     now, and `stored_bytes` is what the store grew by."""
 
     def __init__(
-        self, session: Session, frames: Channel[Outgoing], told: Callable[[int, float], None], lost: int = 0
+        self, session: Session, frames: Channel[Outgoing], told: Callable[[Sent], None], lost: int = 0
     ) -> None:
-        """`told` learns of each frame's bytes and the seconds that they took to go out; `lost` requests in a
-        row went wrong before."""
+        """`told` learns of each frame that went out; `lost` requests in a row went wrong before."""
         self._session = session
         self._frames = frames
         self._told = told
         self._limit = max(MIB, min(PUT_BYTES, session.limits.put_bytes // 2))
         self._most = self._limit
         self._patience = STALL_SECONDS
-        self._put: PutStream | None = None
-        self._leaves: set[LeafKey] = set()
+        self._filling: _Request | None = None
+        self._closing: tuple[_Request, Future[PutResult]] | None = None
+        self._waiter = ThreadPoolExecutor(1, "await-put")
         self.lost = lost
         self.redo: set[LeafKey] = set()
         self.stored_bytes = 0
@@ -56,7 +68,7 @@ class Sender:
         try:
             while True:
                 try:
-                    frame = self._frames.get(IDLE_SECONDS if self._put else None)
+                    frame = self._frames.get(IDLE_SECONDS if self._filling or self._closing else None)
                 except TimeoutError:
                     self._guarded(self._finish)
                     continue
@@ -66,30 +78,51 @@ class Sender:
             self._guarded(self._finish)
         finally:
             self._drop()
+            self._waiter.shutdown()
 
     def _send(self, outgoing: Outgoing) -> None:
-        self._leaves.add(outgoing.leaf)
-        began = time.monotonic()
-        if self._guarded(lambda: self._write(outgoing.frame)):
-            self._told(len(outgoing.frame), time.monotonic() - began)
-            outgoing.tally.add(Counters(wire=len(outgoing.frame)))
+        if not self._guarded(lambda: self._write(outgoing)):
+            self.redo.add(outgoing.leaf)
 
-    def _write(self, frame: bytes) -> None:
-        if self._put is None:
-            self._put = self._session.begin_put(self._patience)
-        self._put.write(frame)
-        if self._put.sent >= self._most:
-            self._finish()
+    def _write(self, outgoing: Outgoing) -> None:
+        self._end_if_enough()
+        if self._filling is None:
+            self._filling = _Request(self._session.begin_put(self._patience))
+        request = self._filling
+        request.leaves.add(outgoing.leaf)
+        began = time.monotonic()
+        request.put.write(outgoing.frame)
+        outgoing.tally.add(Counters(wire=len(outgoing.frame)))
+        self._told(Sent(outgoing.effort, outgoing.raw, _network(request, time.monotonic() - began)))
+        self._end_if_enough()
+
+    def _end_if_enough(self) -> None:
+        if self._filling is not None and not self._session.may_go_on(self._filling.put, self._most):
+            self._end()
+
+    def _end(self) -> None:
+        """Close the request that is being filled; its answer is awaited in another thread."""
+        self._settle()
+        if self._filling is None:
+            return
+        request, self._filling = self._filling, None
+        self._closing = request, self._waiter.submit(_result, request.put)
+
+    def _settle(self) -> None:
+        """Learn what became of the request that was closed last."""
+        if self._closing is None:
+            return
+        request, answer = self._closing
+        result = answer.result()
+        self._closing = None
+        request.put.close()
+        self._take(request, result)
 
     def _finish(self) -> None:
-        if self._put is None:
-            return
-        put, self._put = self._put, None
-        with contextlib.closing(put):
-            put.write(b"".join(encode_end()))
-            self._take(put.result())
+        self._end()
+        self._settle()
 
-    def _take(self, result: PutResult) -> None:
+    def _take(self, request: _Request, result: PutResult) -> None:
         self.stored_bytes += result.stored_bytes
         self.delivered += result.stored
         self.lost = 0
@@ -97,8 +130,7 @@ class Sender:
         self._most = min(self._limit, self._most * 2)
         if result.refused:
             self._session.take_refused(result.refused)
-            self.redo |= self._leaves
-        self._leaves = set()
+            self.redo |= request.leaves
 
     def _guarded(self, step: Step) -> bool:
         """Whether the step went through; a lost request costs its leaves and a pause."""
@@ -117,13 +149,32 @@ class Sender:
     def _lose(self, error: LinkError) -> None:
         self.lost += 1
         self._drop()
-        self.redo |= self._leaves
-        self._leaves = set()
         self._most = min(self._most, max(SMALL_PUT_BYTES, self._most // 4))
         if isinstance(error.__cause__, TimeoutError):
             self._patience = STALL_SECONDS * PATIENCE
 
     def _drop(self) -> None:
-        if self._put is not None:
-            self._put.close()
-            self._put = None
+        """Give up what has no answer yet; its leaves are done again."""
+        if self._filling is not None:
+            self._give_up(self._filling)
+        if self._closing is not None:
+            self._give_up(self._closing[0])
+        self._filling = self._closing = None
+
+    def _give_up(self, request: _Request) -> None:
+        request.put.close()
+        self.redo |= request.leaves
+
+
+def _result(put: PutStream) -> PutResult:
+    put.write(b"".join(encode_end()))
+    return put.result()
+
+
+def _network(request: _Request, writing: float) -> float:
+    """Seconds for which the network held up the frame that was written in `writing` seconds."""
+    told = request.put.network_seconds()
+    if told is None:
+        return writing
+    spent, request.network = told - request.network, told
+    return spent

@@ -201,6 +201,20 @@ class DirtyMap:
                     found.put(leaf, self._map[at : at + LEAF_BYTES])
         return found.within(start, end)
 
+    def touches(self, start: int, end: int) -> bool:
+        """Whether a block of the bytes [start, end) is in either set."""
+        with self._lock:
+            for leaf in range(start // LEAF_SPAN, -(-end // LEAF_SPAN)):
+                if leaf in self._busy or leaf in self._held:
+                    found = BlockSet()
+                    at = _BASE + leaf * _PAIR
+                    found.put(
+                        leaf, union(self._map[at : at + LEAF_BYTES], self._map[at + LEAF_BYTES : at + _PAIR])
+                    )
+                    if found.touches(start, end):
+                        return True
+        return False
+
     def take(self) -> BlockSet:
         """Move `current` into `frozen`; what was in `current`. Read those blocks after this, not before."""
         taken = BlockSet()
