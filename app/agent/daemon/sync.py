@@ -17,7 +17,7 @@ from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.disk.standing import OnDisks, what_stands_on
 from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
 from app.agent.daemon.following.beginning import Beginning, Passes
-from app.agent.daemon.following.cut import Cut
+from app.agent.daemon.following.cut import BUDGET_SECONDS, Cut
 from app.agent.daemon.following.delta import Delta, Outcome
 from app.agent.daemon.following.follower import Follower
 from app.agent.daemon.following.owner import OwnerHooks, Pausing
@@ -112,8 +112,10 @@ class Synchroniser:
         hooks: Hooks | None = None,
         pausing: Pausing | None = None,
         gate: Gate | None = None,
+        budget: float = BUDGET_SECONDS,
     ) -> None:
-        """Without a `freezer` the source is never frozen."""
+        """Without a `freezer` the source is never frozen; with one, for at most `budget` seconds."""
+        self._budget = budget
         self._service = service
         self._instance = instance
         self._named = named
@@ -202,7 +204,9 @@ class Synchroniser:
         if passes.has_followed_whole:
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
-        delta = Delta(rounds, runner, self._ready_freezer(), lambda: what_stands_on(disks), self._hooks)
+        delta = Delta(
+            rounds, runner, self._ready_freezer(), lambda: what_stands_on(disks), self._hooks, self._budget
+        )
         return delta.run(passes.extra, wholes)
 
     def _ready_freezer(self) -> Freezer | None:
