@@ -13,9 +13,9 @@ from tests.following import database
 from tests.following.live_host import sharing_folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A running service that the tests of a module share."""
+    """A running service that all tests of this room share."""
     with embedded(tmp_path_factory.mktemp("service")) as running:
         yield running
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 BLOCK = 4096
 MIB = 1 << 20
+MADV_PAGEOUT = 21
 
 
 def files(folder: Path) -> None:
@@ -118,6 +119,19 @@ def raw(device: Path) -> None:
         os.pwrite(fd, buffer, source.randrange(size // BLOCK) * BLOCK)
 
 
+def paged(folder: Path) -> None:
+    """Memory is changed and swapped out again and again."""
+    source = random.Random(5)
+    with mmap.mmap(-1, 8 * MIB) as memory:
+        while True:
+            for _ in range(256):
+                at = source.randrange(8 * MIB // BLOCK) * BLOCK
+                memory[at : at + BLOCK] = source.randbytes(BLOCK)
+            memory.madvise(MADV_PAGEOUT)
+            (folder / "paged").touch()
+            time.sleep(0.02)
+
+
 def held(device: Path) -> None:
     """A device is held open by somebody who does not write to it."""
     os.open(device, os.O_RDWR | os.O_EXCL)
@@ -133,6 +147,7 @@ WRITERS: dict[str, Callable[..., None]] = {
     "rows": rows,
     "across": across,
     "raw": raw,
+    "paged": paged,
     "held": held,
 }
 
