@@ -134,6 +134,7 @@ async def _open_services(
         _run_beside(stack, lambda: _collect_garbage(services))
         _run_beside(stack, lambda: scrub(services))
         _run_beside(stack, lambda: order_verifications(services))
+        _run_beside(stack, lambda: _watch_fleet(services))
 
 
 async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
@@ -195,6 +196,13 @@ async def _collect_garbage(services: "Services") -> None:
             _log.exception("garbage.failed", code=error.code)
         else:
             _log.info("garbage.collected", **vars(done))
+
+
+async def _watch_fleet(services: "Services") -> None:
+    """Name lost agents and set the gauges of the fleet for as long as the process lives."""
+    from app.migration.replication.fleet import watch
+
+    await watch(services)
 
 
 def _run_beside(stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

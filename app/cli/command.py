@@ -14,6 +14,7 @@ from app.cli import (
     preflights,
     projects,
     replicas,
+    replication,
     scrub,
     servers,
     tokens,
@@ -38,6 +39,17 @@ app.command()(login.login)
 app.command()(login.logout)
 app.command()(login.passwd)
 servers.app.command()(preflights.preflight)
+for command in (
+    replication.update,
+    replication.pause,
+    replication.resume,
+    replication.stop,
+    replication.sync,
+    replication.rescan,
+    replication.retry,
+):
+    servers.app.command()(command)
+servers.app.command("replication")(replication.show_replication)
 app.add_typer(servers.app, name="server")
 app.add_typer(replicas.app, name="replica")
 app.add_typer(projects.app, name="project")

@@ -18,6 +18,10 @@ def _head(server: Server) -> int | None:
     return server.head_checkpoint.number if server.head_checkpoint else None
 
 
+def _allowed(server: Server) -> tuple[str, ...]:
+    return (*server.allowed_operations, *server.replication_allowed)
+
+
 VIEW: View[Server] = View(
     (
         Column("ID", lambda server: server.id, wide=True),
@@ -25,11 +29,16 @@ VIEW: View[Server] = View(
         Column("PROJECT", lambda server: server.project_name),
         Column("LIFECYCLE", lambda server: server.lifecycle_state.value),
         Column("REPLICATION", lambda server: server.replication_state.value),
-        Column("REASON", lambda server: server.replication_reason, wide=True),
+        Column("REASON", lambda server: server.replication_reason),
+        Column("GOAL", lambda server: server.goal.value),
         Column("LAG", lambda server: server.lag),
+        Column("BACKLOG", lambda server: server.backlog_bytes, show=size),
         Column("CHECKPOINT", _head),
         Column("SIZE", lambda server: server.totals.size_bytes, show=size),
         Column("STORED", lambda server: server.totals.stored_bytes, show=size),
+        Column("INTERVAL", lambda server: server.checkpoint_interval, wide=True),
+        Column("RATE", lambda server: server.wire_rate, wide=True, show=size),
+        Column("DEGRADED", lambda server: server.degraded, wide=True),
         Column("HOSTNAME", lambda server: server.hostname, wide=True),
         Column("OS", lambda server: server.os, wide=True),
         Column("KERNEL", lambda server: server.kernel, wide=True),
@@ -37,7 +46,7 @@ VIEW: View[Server] = View(
         Column("MEMORY", lambda server: server.memory_bytes, wide=True, show=size),
         Column("FIRMWARE", lambda server: server.firmware, wide=True),
         Column("LAST SEEN", lambda server: server.last_seen_at, wide=True),
-        Column("ALLOWED", lambda server: ",".join(server.allowed_operations) or None, wide=True),
+        Column("ALLOWED", lambda server: ",".join(_allowed(server)) or None, wide=True),
     ),
     name=lambda server: server.name,
 )
@@ -65,11 +74,3 @@ def show(context: typer.Context, server: ServerRef, output: Out = Format.TABLE) 
     """Show one server."""
     with connected(context) as client:
         show_one(client.send(servers.get(server)), VIEW, output)
-
-
-@app.command()
-def sync(context: typer.Context, server: ServerRef) -> None:
-    """Ask the server's running agent to bring the replica up to date now."""
-    with connected(context) as client:
-        found = client.send(servers.sync(server))
-    typer.echo(f"{found.name} is asked to synchronise; watch: go2cloud replica list {found.name}", err=True)

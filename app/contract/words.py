@@ -65,6 +65,36 @@ class ReplicationGoal(StrEnum):
     STOP = "STOP"
 
 
+class AgentActivity(StrEnum):
+    """What a server's agent says that it is doing.
+
+    `starting`: no pass has begun. `copying`: the first pass over all disks. `rescanning`: a pass over all
+    that is not free. `catching-up`: a pass over what is known to be dirty. `cutting`: the source is being
+    frozen. `following`: nothing to do until the next checkpoint is due. `failing`: passes fail. `resting`:
+    paused or stopped by order.
+    """
+
+    STARTING = "starting"
+    COPYING = "copying"
+    RESCANNING = "rescanning"
+    CATCHING_UP = "catching-up"
+    CUTTING = "cutting"
+    FOLLOWING = "following"
+    FAILING = "failing"
+    RESTING = "resting"
+
+
+class ReplicationOperation(StrEnum):
+    """An order about a server's replication; those that make sense now stand in its `replicationAllowed`."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    SYNC = "sync"
+    RESCAN = "rescan"
+    RETRY = "retry"
+
+
 class WorkState(StrEnum):
     """How a piece of work that an agent or the service does stands."""
 

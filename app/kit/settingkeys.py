@@ -122,7 +122,9 @@ class AgentSettings(Section):
     )
     heartbeat_seconds: Seconds = Field(10, description="seconds between two heartbeats of an agent")
     lease_seconds: Seconds = Field(30, description="seconds of silence until an agent counts as lost")
-    sync_interval_seconds: Seconds = Field(3600, description="seconds between two checkpoints of a server")
+    sync_interval_seconds: Annotated[int, Field(ge=0)] = Field(
+        3600, description="seconds between two checkpoints of a server, 0 for only on command"
+    )
     verify_days: int = Field(
         7, ge=0, le=3650, description="days from one online verification of a server to the next; 0: never"
     )

@@ -107,6 +107,7 @@ class FakeGateway:
     enrolments: list[Enroll] = field(default_factory=list)
     releases: int = 0
     puts: int = 0
+    results: int = 0
     received: int = 0
     patches: int = 0
     proofs: int = 0

@@ -111,6 +111,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Cut
         if gateway.faults.long_answer:
             return b" " * (64 << 20)
+        gateway.results += 1
         return encode(ingest.result())
 
     def _pieces(self) -> Iterator[bytes]:

@@ -58,7 +58,8 @@ async def ordered(agent: AgentDouble) -> str:
 
 
 async def finish(agent: AgentDouble, ref: str, result: wire.Verification) -> bool:
-    return await agent.services.database.run(lambda uow: service.finish(uow, agent.server, ref, result))
+    done = await agent.services.database.run(lambda uow: service.finish(uow, agent.server, ref, result))
+    return done.is_new
 
 
 async def due(services: Services, every: timedelta = WEEK) -> int:

@@ -36,7 +36,7 @@ NOT_OF_THE_PROTOCOL = {
 }
 """Units, and how the service does its work."""
 
-NOT_FOR_AGENTS = {"WIRE_ERROR", "NOTHING_TO_VERIFY"}
+NOT_FOR_AGENTS = {"WIRE_ERROR", "NOTHING_TO_VERIFY", "OPERATION_NOT_ALLOWED"}
 """The base class of an error, and what only the REST API answers."""
 
 

@@ -32,7 +32,8 @@ from app.agent.daemon.preflight.registry import Wanted
 from app.agent.daemon.pressure import choose_gauge
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
-from app.agent.daemon.stopping import Stop
+from app.agent.daemon.status import Board
+from app.agent.daemon.stopping import Halt, Stop
 from app.agent.daemon.sync import Synchroniser
 from app.agent.daemon.tracking.tracefs import TraceTracker
 from app.agent.daemon.verification.background import Verifications
@@ -226,26 +227,27 @@ def _daemon(
 ) -> Daemon:
     link = preflight.link_of(enrolment, stop)
     stop.listen(link.interrupt)
-    service = Service(link)
+    service, halt, board = Service(link), Halt(stop), Board()
     follower = Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
     verifications = Verifications(link, enrolment.disks, stop, console.note, follower.doubt_all, follower)
     synchroniser = Synchroniser(
         service,
         state.instance_id(),
         enrolment.disks,
-        stop,
+        halt,
         console,
         follower,
         Freezer() if os.geteuid() == 0 else None,
         Hooks(hooks),
         verifications,
         gate,
+        board,
     )
     preflights = OnDemand(
         link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
     )
     inventory = partial(_inventory, enrolment.disks)
-    return Daemon(service, state, synchroniser, preflights, console, stop, inventory, verifications)
+    return Daemon(service, state, synchroniser, preflights, console, halt, board, inventory, verifications)
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

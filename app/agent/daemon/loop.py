@@ -1,42 +1,45 @@
-"""What the daemon does all day: heartbeat, wait for a command or the interval, synchronise.
+"""What the daemon does all day: heartbeat, obey, wait for a command or the interval, synchronise.
 
 `once` is one synchronisation and the end. Both begin with a heartbeat, which takes the lease: where
 another instance of this server is alive, the service answers DUPLICATE_AGENT.
+
+Orders come with every answer. A pause or stop ends the pass that runs within seconds, and what it sent is not
+sent again; while it lasts the agent only polls.
 """
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final
 
 from app.agent.daemon.console import Console
 from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
 from app.agent.daemon.heartbeat import Heartbeat
 from app.agent.daemon.preflight.delivery import OnDemand
+from app.agent.daemon.reasons import reason_of
+from app.agent.daemon.schedule import Schedule
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import LastPass, StateDir
-from app.agent.daemon.stopping import Stop, Stopped
+from app.agent.daemon.status import Board
+from app.agent.daemon.stopping import Halt, Paused, Stopped
 from app.agent.daemon.sync import Synchroniser, SyncResult
 from app.agent.daemon.verification.background import Verifications
+from app.wire.heartbeat import Orders
 from app.wire.messages import Inventory, Poll, Polled, Release
 
-LONGEST_WAIT: Final = 15
-"""Seconds of one long poll. A connection that died silently is noticed soon after."""
+LONGEST_WAIT: Final = 50
+"""Seconds of one long poll, the most that the service waits; it is shorter where heartbeats are wanted."""
 POLL_ATTEMPTS: Final = 2
 """The loop repeats polls by itself, so that an absent service is noticed, and told, early."""
 GREETING_ATTEMPTS: Final = 8
 """Of a single synchronisation: some 20 seconds, then the user learns that nobody answers."""
 DENIALS: Final = 3
 """The daemon ends when it is denied so often in a row: one denial may come of a request that was garbled."""
-_FIRST_RETRY: Final = 2.0
-_LONGEST_LINK_RETRY: Final = 15.0
-_LONGEST_RETRY: Final = 600.0
-"""A fault of the link ends of itself; after others a pass, which reads whole disks, is tried ever less."""
+RUN: Final = "RUN"
+PAUSE: Final = "PAUSE"
 
 
 class Daemon:
-    """The loop; `inventory` is taken anew at each start."""
+    """The loop; `inventory` is taken anew at each start, `halt` is what the synchroniser's passes hear."""
 
     def __init__(
         self,
@@ -45,7 +48,8 @@ class Daemon:
         synchroniser: Synchroniser,
         preflights: OnDemand,
         console: Console,
-        stop: Stop,
+        halt: Halt,
+        board: Board,
         inventory: Callable[[], Inventory],
         verifications: Verifications,
     ) -> None:
@@ -54,20 +58,26 @@ class Daemon:
         self._synchroniser = synchroniser
         self._preflights = preflights
         self._console = console
-        self._stop = stop
+        self._halt = halt
+        self._board = board
         self._inventory = inventory
         self._verifications = verifications
         self._instance = state.instance_id()
-        self._failures = 0
+        self._schedule = Schedule()
         self._was_absent = False
 
     def once(self) -> SyncResult:
-        """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes."""
+        """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes, PAUSED another."""
         try:
-            return self._sync(self._greet(GREETING_ATTEMPTS))
+            polled = self._greet(GREETING_ATTEMPTS)
+            self._hear(polled)
+            self._halt.check()
+            result = self._sync(polled)
+            self._report()
         finally:
             self._synchroniser.close(keep=False)
             self._release()
+        return result
 
     def forever(self) -> None:
         """Until the stop; the kernel goes on recording writes for the next daemon.
@@ -85,28 +95,58 @@ class Daemon:
             self._release()
 
     def _greet(self, attempts: int = POLL_ATTEMPTS) -> Polled:
-        return self._service.poll(Poll(self._instance, "idle", inventory=self._inventory()), attempts)
+        return self._poll("idle", 0, attempts, self._inventory())
+
+    def _poll(self, state: str, wait: int, attempts: int, inventory: Inventory | None = None) -> Polled:
+        status = self._board.status()
+        return self._service.poll(Poll(self._instance, state, wait, inventory, status), attempts)
 
     def _serve(self) -> None:
-        polled, due = self._until_good(self._greet), time.monotonic()
+        polled = self._until_good(self._greet)
         while True:
-            self._stop.check()
+            self._halt.heed_stop()
+            self._obey(polled.orders)
             self._verifications.follow(polled.orders.verification)
-            if polled.command == "sync" or self._is_due(polled, due):
+            if self._is_due(polled):
                 self._preflights.settle()
-                due = time.monotonic() + self._sync_and_wait(polled)
-            wait = int(max(1.0, min(float(LONGEST_WAIT), due - time.monotonic())))
-            polled = self._until_good(partial(self._poll, wait))
+                self._sync_or_fail(polled)
+            elif self._board.doing == "starting":
+                self._board.activity("following")
             self._preflights.see(polled.orders.preflight)
-            if self._was_absent and self._failures:
-                due = time.monotonic()
+            wait = self._wait(polled)
+            polled = self._until_good(lambda: self._poll("idle", wait, POLL_ATTEMPTS))  # noqa: B023 (called here)
+            if self._was_absent:
+                self._schedule.link_is_back()
 
-    def _is_due(self, polled: Polled, due: float) -> bool:
-        wanted = polled.sync_interval_seconds > 0 or self._failures > 0
-        return wanted and time.monotonic() >= due
+    def _obey(self, orders: Orders) -> None:
+        """Rest, or stop resting. Raises Stopped."""
+        if orders.goal != RUN:
+            self._rest(orders.goal)
+        elif self._halt.is_set:
+            self._halt.clear()
+            self._board.activity("starting")
+            self._console.note("replication is resumed")
+            self._schedule.begin_now()
 
-    def _poll(self, wait: int) -> Polled:
-        return self._service.poll(Poll(self._instance, "idle", wait), POLL_ATTEMPTS)
+    def _rest(self, goal: str) -> None:
+        if self._board.doing != "resting":
+            self._console.note(f"replication rests: the service's order is {goal}")
+        self._halt.set()
+        self._board.activity("resting", detail=f"by order of the service: {goal}")
+        self._synchroniser.rest(tracking=goal == PAUSE)
+
+    def _is_due(self, polled: Polled) -> bool:
+        if self._halt.is_set:
+            return False
+        is_asked = polled.command == "sync" or self._schedule.is_new_rescan(polled.orders.rescan)
+        is_asked = is_asked or self._synchroniser.is_wanted
+        return is_asked or self._schedule.is_due(polled.sync_interval_seconds)
+
+    def _wait(self, polled: Polled) -> int:
+        """Seconds of the next long poll."""
+        longest = min(LONGEST_WAIT, max(1, polled.heartbeat_seconds))
+        due = None if self._halt.is_set else self._schedule.due_in(polled.sync_interval_seconds)
+        return longest if due is None else int(max(1.0, min(float(longest), due)))
 
     def _until_good(self, ask: Callable[[], Polled]) -> Polled:
         """Repeat until the service answers; another live instance is waited out too.
@@ -131,28 +171,32 @@ class Daemon:
                 self._was_absent = failures > 0
                 return polled
 
-    def _sync_and_wait(self, polled: Polled) -> float:
-        """Synchronise; seconds until the next time: the interval, or less after a failure."""
+    def _sync_or_fail(self, polled: Polled) -> None:
+        """Synchronise; a failure is shown on the board, and the next try comes after a pause."""
+        self._schedule.begins(polled.orders.rescan)
         try:
             self._sync(polled)
         except Stopped:
             raise
+        except Paused as error:
+            self._console.note(f"the pass was broken off: {error}")
+            self._schedule.broke_off()
         except AgentError as error:
-            self._failures += 1
             self._console.note(f"the synchronisation failed: {error}")
-            longest = _LONGEST_LINK_RETRY if isinstance(error, LinkError) else _LONGEST_RETRY
-            return min(longest, _FIRST_RETRY * 2.0 ** min(self._failures, 10))
-        self._failures = 0
-        return float(polled.sync_interval_seconds)
+            self._board.activity("failing", reason_of(error), f"{error.code}: {error}")
+            self._schedule.failed(is_link=isinstance(error, LinkError))
+        else:
+            self._schedule.succeeded()
 
     def _sync(self, polled: Polled) -> SyncResult:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            with Heartbeat(self._service, self._instance, polled.heartbeat_seconds, self._console.note):
-                result = self._synchroniser.run()
+            with Heartbeat(self._beat, self._hear, polled.heartbeat_seconds, self._console.note):
+                result = self._synchroniser.run(polled.orders.rescan)
         except AgentError as error:
             self._state.save_last_pass(LastPass(now, error=str(error)))
             raise
+        self._board.activity("following", result.reason, result.detail)
         self._console.summary(result)
         self._state.save_last_pass(
             LastPass(
@@ -165,6 +209,22 @@ class Daemon:
             )
         )
         return result
+
+    def _report(self) -> None:
+        """A last heartbeat: how the disks stand is known to the service after the agent is gone, too."""
+        try:
+            self._beat()
+        except AgentError as error:
+            self._console.note(f"the last heartbeat failed: {error}")
+
+    def _beat(self) -> Polled:
+        return self._poll("syncing", 0, attempts=1)
+
+    def _hear(self, polled: Polled) -> None:
+        """Orders that arrive while a pass runs; what they do not stop is obeyed after it."""
+        self._verifications.follow(polled.orders.verification)
+        if polled.orders.goal != RUN:
+            self._halt.set()
 
     def _release(self) -> None:
         """Let the lease go; where that fails, it ends by itself after a while."""

@@ -1,4 +1,7 @@
-"""One signal for the whole program that it should end, heard by whatever is waiting."""
+"""One signal for the whole program that it should end, and one for its passes that they should rest.
+
+Both are heard by whatever is waiting.
+"""
 
 import threading
 from collections.abc import Callable
@@ -10,6 +13,12 @@ class Stopped(AgentError):
     """The agent was told to stop."""
 
     code = "STOPPED"
+
+
+class Paused(AgentError):
+    """An order came to send nothing more for now."""
+
+    code = "PAUSED"
 
 
 class Stop:
@@ -45,4 +54,38 @@ class Stop:
     def check(self) -> None:
         """Raise Stopped if the agent was told to stop."""
         if self.is_set:
-            raise Stopped("the agent was told to stop")
+            raise self.failure()
+
+    def failure(self) -> AgentError:
+        """What whoever waits is ended with."""
+        return Stopped("the agent was told to stop")
+
+
+class Halt(Stop):
+    """Ends passes, not the agent: set by an order to pause and cleared by one to run.
+
+    The agent's own stop sets it for good.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__()
+        self._stop = stop
+        stop.listen(self.set)
+
+    def clear(self) -> None:
+        """Passes may run again, unless the agent stops."""
+        if not self._stop.is_set:
+            self._event.clear()
+
+    def heed_stop(self) -> None:
+        """Raise Stopped if the agent itself was told to stop; a pause passes."""
+        self._stop.check()
+
+    def failure(self) -> AgentError:
+        """Stopped or Paused."""
+        if self._stop.is_set:
+            return self._stop.failure()
+        return Paused(
+            "replication of this server is paused or stopped by an operator",
+            remedy="resume it with: go2cloud server resume",
+        )

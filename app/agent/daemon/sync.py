@@ -8,8 +8,9 @@ is known of the head lies in the follower; everything else the service's `have` 
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from app.agent.daemon.capture.activity import FUZZY, worst
@@ -19,7 +20,7 @@ from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeed
 from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.cut import BUDGET_SECONDS, Cut
 from app.agent.daemon.following.delta import Delta, Outcome
-from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.following.follower import Follower, Plan
 from app.agent.daemon.following.owner import OwnerHooks, Pausing
 from app.agent.daemon.following.resending import Resending
 from app.agent.daemon.following.rounds import Rounds
@@ -29,6 +30,7 @@ from app.agent.daemon.pipeline.base import LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
+from app.agent.daemon.status import Board
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.yielding import Gate
 from app.wire.messages import Commit, Committed, Counters, Open
@@ -58,8 +60,8 @@ class DiskResult:
 
 @dataclass(frozen=True)
 class SyncResult:
-    """A committed checkpoint. `frozen_seconds` is how long the source stood still for it, `detail` says why
-    it is not as it should be, and `is_catching_up` that another one is to follow at once."""
+    """A committed checkpoint. `frozen_seconds` is how long the source stood still for it, `reason` (a code)
+    and `detail` say why it is not as it should be, `is_catching_up` that another one is to follow at once."""
 
     checkpoint_id: str
     number: int
@@ -69,6 +71,7 @@ class SyncResult:
     disks: tuple[DiskResult, ...]
     frozen_seconds: float = 0.0
     rounds: int = 0
+    reason: str = ""
     detail: str = ""
     is_catching_up: bool = False
 
@@ -112,6 +115,7 @@ class Synchroniser:
         hooks: Hooks | None = None,
         pausing: Pausing | None = None,
         gate: Gate | None = None,
+        board: Board | None = None,
         budget: float = BUDGET_SECONDS,
     ) -> None:
         """Without a `freezer` the source is never frozen; with one, for at most `budget` seconds."""
@@ -127,10 +131,20 @@ class Synchroniser:
         self._leaves = LeafCache()
         self._freezer = freezer
         self._gate = gate or Gate()
+        self._board = board or Board()
+        self._board.backlog_from(lambda: follower.backlog)
+        self._board.written_from(lambda: follower.written_bytes)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a synchronisation is due whatever the interval: a replica was found to differ."""
+        return self._follower.has_doubts
 
     def run(self, order: str = "") -> SyncResult:
-        """Synchronise once; `order` names an ordered rescan. Raises DiskError, LinkError, Refusal, Denied,
-        Stopped."""
+        """Synchronise once; `order` names an ordered rescan, which the commit ends.
+
+        Raises DiskError, LinkError, Refusal, Denied, Stopped, Paused.
+        """
         result = self._committed(order)
         for _ in range(MORE):
             if not result.is_catching_up:
@@ -138,6 +152,11 @@ class Synchroniser:
             self._observer.committed(result)
             result = self._committed("")
         return result
+
+    def rest(self, *, tracking: bool) -> None:
+        """No passes for now; writes go on being tracked, or not."""
+        if not tracking:
+            self._follower.close(keep=False)
 
     def close(self, *, keep: bool) -> None:
         """End the freezer; tracking goes on without this process if it is to be kept."""
@@ -173,11 +192,14 @@ class Synchroniser:
             session.doubted |= doubted
             passes = self._passes(session, disks, followed, order)
             runner = PassRunner(session, tuple(passes.every), self._stop, self._gate)
+            self._tell(session, passes)
             outcome = self._pass_over(passes, runner, disks)
             if outcome.cut.is_complete and outcome.cut.source_time and not passes.wholes:
                 source_time = outcome.cut.source_time
             committed = self._commit(session, passes, outcome, source_time, order)
-            return _result(committed, passes, outcome, time.monotonic() - started, runner.stored_bytes)
+            seconds = time.monotonic() - started
+            result = _result(committed, passes, outcome, seconds, runner.stored_bytes)
+            return replace(result, reason=self._reason(passes, outcome))
 
     def _passes(
         self, session: Session, disks: tuple[SourceDisk, ...], followed: frozenset[str], order: str
@@ -187,13 +209,27 @@ class Synchroniser:
         return beginning.passes(disks, followed, standing)
 
     def _pass_over(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
+        self._board.watch(tuple(passes.every))
         self._observer.pass_begins(tuple(passes.every))
         try:
             outcome = self._outcome(passes, runner, disks)
             runner.settle()
         finally:
             self._observer.pass_ends()
+            self._board.unwatch()
         return outcome
+
+    def _tell(self, session: Session, passes: Passes) -> None:
+        """What is done now, and why: for the service's operators."""
+        for disk in passes.every:
+            method, reason = self._follower.method_of(disk.base.key)
+            plan = passes.plans.get(disk.base.key, Plan(None))
+            self._board.tracker_note(disk.base.key, method, plan.detail or reason)
+        if not passes.wholes:
+            self._board.activity("catching-up")
+            return
+        code, detail = passes.reason
+        self._board.activity("rescanning" if session.opened.head else "copying", code, detail)
 
     def _outcome(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
         wholes = [task for disk in passes.wholes for task in disk.tasks]
@@ -204,10 +240,22 @@ class Synchroniser:
         if passes.has_followed_whole:
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
-        delta = Delta(
-            rounds, runner, self._ready_freezer(), lambda: what_stands_on(disks), self._hooks, self._budget
-        )
-        return delta.run(passes.extra, wholes)
+        self._hooks.failure = ""
+        look = partial(what_stands_on, disks)
+        delta = Delta(rounds, runner, self._ready_freezer(), look, self, self._budget)
+        outcome = delta.run(passes.extra, wholes)
+        self._board.froze(outcome.cut.seconds, outcome.read_bytes)
+        return outcome
+
+    def before(self) -> None:
+        """The cut comes now; see `Hooks`."""
+        self._board.activity("cutting")
+        self._hooks.before()
+
+    def after(self) -> None:
+        """The cut is over."""
+        self._hooks.after()
+        self._board.activity("catching-up")
 
     def _ready_freezer(self) -> Freezer | None:
         """The freezer with its process running; None where it cannot be started: then nothing is frozen."""
@@ -221,6 +269,14 @@ class Synchroniser:
             self._observer.note(str(error))
             return None
         return self._freezer
+
+    def _reason(self, passes: Passes, outcome: Outcome) -> str:
+        """The code of what is not as it should be."""
+        if outcome.cut.failure:
+            return "FREEZE_FAILED"
+        if passes.partial and not outcome.cut.is_complete and not passes.has_followed_whole:
+            return "NOT_CONVERGING"
+        return "HOOK_FAILED" if self._hooks.failure else ""
 
     def _commit(
         self, session: Session, passes: Passes, outcome: Outcome, source_time: datetime, order: str

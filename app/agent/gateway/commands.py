@@ -1,4 +1,6 @@
-"""Waiting for a command: one look at the database for all the polls that wait in this process.
+"""Waiting for news: one look at the database for all the polls that wait in this process.
+
+News is whatever an agent would be told otherwise than it was told last: a command, a goal, an interval.
 
 A thousand agents that wait cost one query every LOOK_SECONDS, not a thousand; nobody waits, nothing looks.
 When the service stops, all waits end at once: none of them may hold the others' drain up.
@@ -6,44 +8,56 @@ When the service stops, all waits end at once: none of them may hold the others'
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 LOOK_SECONDS: Final = 2.0
 
-Look = Callable[[], Awaitable[frozenset[str]]]
-"""Asks which servers have a command waiting."""
+Look = Callable[[], Awaitable[Mapping[str, object]]]
+"""Asks what the agent of each server would be told now; a server that is not there has no news."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    """A poll that waits, and what its agent was told last."""
+
+    told: object
+    news: asyncio.Future[bool]
 
 
 class CommandWatch:
-    """Wakes those that wait when their server has a command. It takes nothing: that is the waiter's part."""
+    """Wakes those that wait when their server has news. It takes nothing: that is the waiter's part."""
 
     def __init__(self, look: Look, stopping: asyncio.Event, every: float = LOOK_SECONDS) -> None:
         """Ask by `look`, every `every` seconds while somebody waits, until `stopping`."""
         self._look = look
         self._stopping = stopping
         self._every = every
-        self._waiting: defaultdict[str, set[asyncio.Future[bool]]] = defaultdict(set)
+        self._waiting: defaultdict[str, set[_Waiter]] = defaultdict(set)
         self._looking: asyncio.Task[None] | None = None
 
-    async def wait(self, server: str, seconds: float) -> bool:
-        """Whether a command is there within `seconds`. Raises what a look raises: nobody waits in vain."""
+    async def wait(self, server: str, seconds: float, told: object = None) -> bool:
+        """Whether the agent would be told something else than `told` within `seconds`.
+
+        Raises what a look raises: nobody waits in vain.
+        """
         if self._stopping.is_set():
             return False
-        news: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting[server].add(news)
+        waiter = _Waiter(told, asyncio.get_running_loop().create_future())
+        self._waiting[server].add(waiter)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_on())
         try:
             async with asyncio.timeout(seconds):
-                return await news
+                return await waiter.news
         except TimeoutError:
             return False
         finally:
-            self._leave(server, news)
+            self._leave(server, waiter)
 
-    def _leave(self, server: str, news: asyncio.Future[bool]) -> None:
-        self._waiting[server].discard(news)
+    def _leave(self, server: str, waiter: _Waiter) -> None:
+        self._waiting[server].discard(waiter)
         if not self._waiting[server]:
             del self._waiting[server]
         if not self._waiting and self._looking is not None:
@@ -57,8 +71,9 @@ class CommandWatch:
             except Exception as error:  # noqa: BLE001 - raised again in everyone who waits
                 self._fail(error)
             else:
-                self._tell(found & self._waiting.keys(), has_command=True)
-        self._tell(self._waiting.keys(), has_command=False)
+                self._tell(found)
+        for waiter in self._pending():
+            waiter.news.set_result(False)
 
     async def _stops(self) -> bool:
         """Pause until the next look; whether the service stops meanwhile."""
@@ -68,13 +83,16 @@ class CommandWatch:
         except TimeoutError:
             return False
 
-    def _tell(self, servers: Iterable[str], *, has_command: bool) -> None:
-        for news in self._pending(servers):
-            news.set_result(has_command)
+    def _tell(self, found: Mapping[str, object]) -> None:
+        for server in found.keys() & self._waiting.keys():
+            for waiter in self._waiting[server]:
+                if found[server] != waiter.told and not waiter.news.done():
+                    waiter.news.set_result(True)
 
     def _fail(self, error: Exception) -> None:
-        for news in self._pending(self._waiting.keys()):
-            news.set_exception(error)
+        for waiter in self._pending():
+            waiter.news.set_exception(error)
 
-    def _pending(self, servers: Iterable[str]) -> list[asyncio.Future[bool]]:
-        return [news for server in servers for news in self._waiting[server] if not news.done()]
+    def _pending(self) -> list[_Waiter]:
+        every = (waiter for waiters in self._waiting.values() for waiter in waiters)
+        return [waiter for waiter in every if not waiter.news.done()]

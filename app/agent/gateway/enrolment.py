@@ -1,5 +1,7 @@
 """Enrolment, heartbeat and release of agents."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Final, cast
 
@@ -9,13 +11,14 @@ from app.agent.gateway.answers import HEADERS, answer
 from app.agent.gateway.commands import CommandWatch
 from app.agent.gateway.intake import Agent, Serving, message
 from app.kit.database import UnitOfWork
+from app.migration.direction.service import Direction, direct, directions
 from app.migration.pace.service import wire_rate_of
-from app.migration.preflight import service as preflights
+from app.migration.replication.heartbeat import Rhythm, note_heartbeat, note_released
+from app.migration.replication.orders import interval_of
+from app.migration.replication.standing import Change, announce
 from app.migration.servers import enrolment
 from app.migration.services import Services
-from app.migration.verification import service as verifications
 from app.wire.chunks import KIB, MIB
-from app.wire.heartbeat import Orders
 from app.wire.messages import Enroll, Poll, Polled, Release
 
 router = APIRouter()
@@ -30,7 +33,7 @@ async def _watch(request: Request, services: Serving) -> CommandWatch:
     """The one watch of this process, made when the first poll needs it."""
     state = request.app.state
     if not hasattr(state, "command_watch"):
-        state.command_watch = CommandWatch(lambda: _commanded(services), state.stopping)
+        state.command_watch = CommandWatch(lambda: _directions(services), state.stopping)
     return cast("CommandWatch", state.command_watch)
 
 
@@ -46,47 +49,63 @@ async def enroll(request: Request, services: Serving) -> Response:
 
 @router.post("/poll")
 async def poll(request: Request, services: Serving, server: Agent, watch: Watch) -> Response:
-    """A heartbeat; it waits for a command as long as the agent asked for.
+    """A heartbeat; it waits for a command or new orders as long as the agent asked for.
 
     A command is handed out once, so an agent that hung up meanwhile does not get it: its next poll does.
     """
     beat = await message(request, Poll, INVENTORY_BYTES)
-    command = await services.database.run(lambda uow: _beat(uow, services, server, beat))
+    change, told = await services.database.run(lambda uow: _beat(uow, services, server, beat))
+    await announce(services, change)
     wait = min(beat.wait_seconds, LONGEST_WAIT_SECONDS)
-    if command == "none" and wait and await watch.wait(server, wait) and not await request.is_disconnected():
-        command = await services.database.run(lambda uow: enrolment.take_command(uow, server))
-    agent = services.settings.agent
-    orders = await _orders(services, server)
-    return answer(Polled(command, agent.heartbeat_seconds, agent.sync_interval_seconds, orders))
+    is_woken = told.command == "none" and wait and await watch.wait(server, wait, told)
+    if is_woken and not await request.is_disconnected():
+        told = await services.database.run(lambda uow: _told(uow, services, server))
+    orders = replace(told.orders, wire_rate=await _rate(services, server))
+    return answer(
+        Polled(told.command, services.settings.agent.heartbeat_seconds, told.interval_seconds, orders)
+    )
 
 
-async def _orders(services: Services, server: str) -> Orders:
+async def _rate(services: Services, server: str) -> int | None:
     async with services.database.reading() as uow:
-        row = await enrolment.find_server(uow, server)
-        return Orders(
-            wire_rate=await wire_rate_of(uow, row, services, uow.now),
-            preflight=await preflights.ordered(uow, server),
-            verification=await verifications.standing(uow, server),
-        )
+        return await wire_rate_of(uow, await enrolment.find_server(uow, server), services, uow.now)
 
 
-async def _beat(uow: UnitOfWork, services: Services, server: str, beat: Poll) -> str:
+async def _beat(
+    uow: UnitOfWork, services: Services, server: str, beat: Poll
+) -> tuple[Change | None, Direction]:
+    agent = services.settings.agent
     waits = min(beat.wait_seconds, LONGEST_WAIT_SECONDS)
-    lease = timedelta(seconds=services.settings.agent.lease_seconds + waits)
-    row = await enrolment.hold_lease(uow, server, beat.instance, lease)
+    row = await enrolment.hold_lease(
+        uow, server, beat.instance, timedelta(seconds=agent.lease_seconds + waits)
+    )
     if beat.inventory is not None:
         await enrolment.note_inventory(uow, row, beat.inventory)
-    return await enrolment.take_command(uow, server) if beat.wait_seconds else "none"
+    rhythm = Rhythm(agent.heartbeat_seconds, interval_of(row, agent.sync_interval_seconds))
+    change = await note_heartbeat(uow, row, beat.status, rhythm)
+    takes = beat.wait_seconds > 0
+    return change, await direct(uow, row, agent.sync_interval_seconds, takes=takes)
 
 
-async def _commanded(services: Services) -> frozenset[str]:
+async def _told(uow: UnitOfWork, services: Services, server: str) -> Direction:
+    row = await enrolment.find_server(uow, server)
+    return await direct(uow, row, services.settings.agent.sync_interval_seconds, takes=True)
+
+
+async def _directions(services: Services) -> Mapping[str, Direction]:
     async with services.database.reading() as uow:
-        return await enrolment.commanded_servers(uow)
+        return await directions(uow, services.settings.agent.sync_interval_seconds)
 
 
 @router.post("/release")
 async def release(request: Request, services: Serving, server: Agent) -> Response:
     """The agent stops cleanly: another instance may take over at once."""
     wanted = await message(request, Release, RELEASE_BYTES)
-    await services.database.run(lambda uow: enrolment.release_lease(uow, server, wanted.instance))
+    change = await services.database.run(lambda uow: _leave(uow, server, wanted.instance))
+    await announce(services, change)
     return Response(status_code=204, headers=HEADERS)
+
+
+async def _leave(uow: UnitOfWork, server: str, instance: str) -> Change | None:
+    has_left = await enrolment.release_lease(uow, server, instance)
+    return await note_released(uow, server) if has_left else None

@@ -11,11 +11,12 @@ from starlette.requests import ClientDisconnect
 
 from app.agent.gateway.answers import answer, raw
 from app.agent.gateway.intake import Agent, Name, Serving, body, message, pieces, wire_errors
-from app.contract.words import ReplicationReason, ReplicationState
+from app.contract.words import AgentActivity, ReplicationReason
 from app.kit.bus import Event
 from app.kit.errors import BadRequest, StoreFull
 from app.kit.logging import get_logger
 from app.migration.replication import commit as commits
+from app.migration.replication.heartbeat import note_activity
 from app.migration.replication.ingest import Ingest
 from app.migration.replication.possession import have
 from app.migration.replication.sessions import (
@@ -26,8 +27,8 @@ from app.migration.replication.sessions import (
     session_scope,
 )
 from app.migration.replication.signing import signatures_of
+from app.migration.replication.standing import announce
 from app.migration.replication.trees import base_ids
-from app.migration.servers.enrolment import note_replication
 from app.migration.services import Services
 from app.wire.chunks import ID_BYTES, MIB
 from app.wire.frames import PUT_TYPES, FrameReader
@@ -46,8 +47,17 @@ async def open_(request: Request, services: Serving, server: Agent) -> Response:
     wanted = await message(request, Open, OPEN_BYTES)
     lease = timedelta(seconds=services.settings.agent.lease_seconds)
     opened = await services.database.run(lambda uow: open_session(uow, server, wanted, lease))
+    await _note(services, server, AgentActivity.COPYING)
     _log.info("session.opened", server=server, session=opened.session_id, generation=opened.generation)
     return answer(opened, 201)
+
+
+async def _note(
+    services: Services, server: str, activity: AgentActivity, reason: ReplicationReason | None = None
+) -> None:
+    """Keep what the session shows of its agent's work."""
+    noted = await services.database.run(lambda uow: note_activity(uow, server, activity, reason))
+    await announce(services, noted)
 
 
 async def _scope(services: Services, server: str, session: str) -> SessionScope:
@@ -113,9 +123,7 @@ async def _noting_full_store(services: Services, server: str) -> AsyncIterator[N
     try:
         yield
     except StoreFull:
-        await services.database.run(
-            lambda uow: note_replication(uow, server, ReplicationState.STALLED, ReplicationReason.STORE_FULL)
-        )
+        await _note(services, server, AgentActivity.FAILING, ReplicationReason.STORE_FULL)
         raise
 
 
@@ -139,6 +147,7 @@ async def commit(request: Request, services: Serving, server: Agent, session: Na
     with wire_errors():
         async with _noting_full_store(services, server):
             committed = await commits.commit(services, server, session, wanted)
+    await _note(services, server, AgentActivity.FOLLOWING)
     _log.info("checkpoint.committed", server=server, checkpoint=committed.checkpoint_id)
     await services.bus.publish(
         Event(

@@ -10,6 +10,7 @@ from app.agent.gateway.intake import Agent, Name, Serving, message
 from app.agent.gateway.replication import MAX_LEAVES
 from app.kit.bus import Event
 from app.kit.logging import get_logger
+from app.migration.replication.standing import announce
 from app.migration.services import Services
 from app.migration.verification import heads, service
 from app.wire.chunks import KIB, MIB
@@ -65,7 +66,9 @@ async def progress(request: Request, services: Serving, server: Agent, verificat
 async def result(request: Request, services: Serving, server: Agent, verification: Name) -> Response:
     """The verification is over. The same result twice is one; the first one counts."""
     found = await message(request, Verification, RESULT_BYTES)
-    if await services.database.run(lambda uow: service.finish(uow, server, verification, found)):
+    done = await services.database.run(lambda uow: service.finish(uow, server, verification, found))
+    await announce(services, done.change)
+    if done.is_new:
         await _tell(services, server, verification, found)
     return Response(status_code=204, headers=HEADERS)
 

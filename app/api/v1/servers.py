@@ -56,9 +56,9 @@ async def update_server(
     version: IfMatch,
     body: ServerUpdate,
 ) -> Server:
-    """Change the name or description of a server."""
+    """Change name, description, checkpoint interval or wire rate of a server."""
     changed = await service.update_server(uow, who.scope, server, version, body)
-    details = body.model_dump(exclude_none=True, by_alias=True)
+    details = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
     await record("server.update", changed.id, changed.project_id, **details)
     tag(response, changed)
     return Server.model_validate(changed)
@@ -69,11 +69,3 @@ async def list_disks(uow: Uow, who: Viewer, server: str) -> Listing[Disk]:
     """All disks of a server, on one page."""
     found = await service.get_server(uow, who.scope, server)
     return whole(Disk, await service.list_disks(uow, found.id))
-
-
-@router.post("/servers/{server}:sync", status_code=202)
-async def sync_server(uow: Uow, who: Operator, record: Audit, server: str) -> Server:
-    """Let the server's running agent bring the replica up to date now, not at its next interval."""
-    found = await service.request_sync(uow, who.scope, server)
-    await record("server.sync", found.id, found.project_id)
-    return Server.model_validate(found)

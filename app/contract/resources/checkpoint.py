@@ -54,7 +54,9 @@ class CheckpointCounters(Resource):
 class Checkpoint(Resource):
     """The committed content of all disks of a server; `parent` is the id of the one before.
 
-    `confirmed` is False for one that was restored from the store's files without proof of its commit.
+    The source was frozen for `freeze_ms`, after `rounds` passes over what was written meanwhile. `degraded`:
+    there are ranges that the source could not read. `confirmed` is False for one that was restored from the
+    store's files without proof of its commit.
     """
 
     id: str
@@ -67,6 +69,9 @@ class Checkpoint(Resource):
     created_at: UtcTime
     disks: tuple[CheckpointDisk, ...]
     counters: CheckpointCounters
+    freeze_ms: int = 0
+    rounds: int = 0
+    degraded: bool = False
     confirmed: bool
 
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
 from app.contract.resources.base import HexRoot, Input, Resource, UtcTime
 from app.contract.resources.verification import VerificationSummary
@@ -11,6 +11,8 @@ from app.contract.words import (
     ConsistencyLabel,
     Firmware,
     LifecycleState,
+    ReplicationGoal,
+    ReplicationOperation,
     ReplicationReason,
     ReplicationState,
     ServerOperation,
@@ -18,6 +20,27 @@ from app.contract.words import (
 
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$")]
 """The operator's name of a server; unique in its project; the host name at enrolment."""
+
+
+SHORTEST_INTERVAL = timedelta(seconds=5)
+LONGEST_INTERVAL = timedelta(weeks=1)
+LEAST_WIRE_RATE = 16 * 1024
+"""Bytes a second below which requests would time out."""
+
+
+def _interval(value: timedelta) -> timedelta:
+    if value and not SHORTEST_INTERVAL <= value <= LONGEST_INTERVAL:
+        raise ValueError("an interval is 5 seconds to 1 week, or 0 for checkpoints only on command")
+    if value.microseconds:
+        raise ValueError("an interval has whole seconds")
+    return value
+
+
+CheckpointInterval = Annotated[timedelta, AfterValidator(_interval)]
+"""Between two checkpoints: 5 seconds to 1 week, or 0 for only on command."""
+
+WireRate = Annotated[int, Field(ge=LEAST_WIRE_RATE, le=(1 << 63) - 1)]
+"""Bytes a second that an agent may send at most."""
 
 
 class CheckpointHead(Resource):
@@ -47,7 +70,12 @@ class ServerTotals(Resource):
 
 
 class Server(Resource):
-    """A source server. `inventory` is what its agent last reported, None in lists."""
+    """A source server. `inventory` is what its agent last reported, None in lists.
+
+    `lag` is by the source's clock, corrected for its skew. `checkpoint_interval` and `wire_rate` are the
+    server's own, None for the installation's. `replication_allowed` are the orders about replication that
+    make sense now. `degraded`: the head has ranges that the source could not read.
+    """
 
     id: str
     project_id: str
@@ -58,6 +86,11 @@ class Server(Resource):
     lifecycle_state: LifecycleState
     replication_state: ReplicationState
     replication_reason: ReplicationReason | None = None
+    goal: ReplicationGoal = ReplicationGoal.RUN
+    checkpoint_interval: timedelta | None = None
+    wire_rate: int | None = None
+    replication_allowed: tuple[ReplicationOperation, ...] = ()
+    degraded: bool = False
     allowed_operations: tuple[ServerOperation, ...]
     archived: bool = False
     os: str | None = None
@@ -79,10 +112,12 @@ class Server(Resource):
 
 
 class ServerUpdate(Input):
-    """What to change of a server; what is absent stays."""
+    """What to change of a server; what is absent stays. A null interval or rate: the installation's again."""
 
     name: ServerName | None = None
     description: Annotated[str, Field(max_length=1000)] | None = None
+    checkpoint_interval: CheckpointInterval | None = None
+    wire_rate: WireRate | None = None
 
 
 class Filesystem(Resource):

@@ -5,10 +5,14 @@ from sqlalchemy import or_, select
 from app.contract.filters import ServerFilter
 from app.contract.paging import Page, PageRequest, Scope
 from app.contract.resources.checkpoint import Checkpoint
+from app.contract.resources.replication import Replication
 from app.contract.resources.server import Disk, Server, ServerUpdate
+from app.contract.words import ReplicationOperation
 from app.kit.database import UnitOfWork
+from app.migration.catalogue.replication import replication_view
 from app.migration.catalogue.views import checkpoint_views, disk_views, server_views
 from app.migration.projects.service import get_project
+from app.migration.replication import orders
 from app.migration.replication.errors import CheckpointNotFound
 from app.migration.replication.tables import CheckpointRow
 from app.migration.servers import service as servers
@@ -41,10 +45,23 @@ async def update_server(
     return await get_server(uow, scope, row.id)
 
 
-async def request_sync(uow: UnitOfWork, scope: Scope, ref: str) -> Server:
-    """Let the running agent make a checkpoint at its next poll. Raises ServerNotFound."""
-    row = await servers.request_sync(uow, scope, ref)
-    return await get_server(uow, scope, row.id)
+async def order(
+    uow: UnitOfWork, scope: Scope, ref: str, operation: ReplicationOperation
+) -> tuple[Server, bool]:
+    """Carry out an order about replication; the server then, and whether it changed anything.
+
+    Raises ServerNotFound, OperationNotAllowed.
+    """
+    ordered = await orders.order(uow, scope, ref, operation)
+    return await get_server(uow, scope, ordered.server.id), ordered.is_new
+
+
+async def get_replication(
+    uow: UnitOfWork, scope: Scope, ref: str, default_interval_seconds: int
+) -> Replication:
+    """How replication of a server stands. Raises ServerNotFound."""
+    row = await servers.find_in_scope(uow, scope, ref)
+    return await replication_view(uow, row, default_interval_seconds)
 
 
 async def list_disks(uow: UnitOfWork, server_id: str) -> tuple[Disk, ...]:

@@ -1,9 +1,10 @@
 """Servers, disks and checkpoints as the contract shows them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, literal, select
 
 from app.contract.resources.checkpoint import ByteRange, Checkpoint, CheckpointCounters, CheckpointDisk
 from app.contract.resources.server import (
@@ -18,12 +19,15 @@ from app.contract.words import (
     ConsistencyLabel,
     Firmware,
     LifecycleState,
-    ReplicationReason,
-    ReplicationState,
+    ReplicationGoal,
 )
-from app.kit.database import UnitOfWork
+from app.kit.database import JsonText, UnitOfWork
 from app.migration.projects.service import project_names
+from app.migration.replication.clocks import lag
+from app.migration.replication.heartbeat import backlog_of
+from app.migration.replication.orders import allowed_for
 from app.migration.replication.possession import LIVE
+from app.migration.replication.standing import standing_of
 from app.migration.replication.tables import CheckpointRow, DiskRootRow, PackRow
 from app.migration.servers.states import allowed
 from app.migration.servers.tables import DiskRow, ServerRow
@@ -39,7 +43,7 @@ async def server_views(
     names = await project_names(uow, frozenset(row.project_id for row in rows))
     heads = await _heads(uow, rows)
     sizes = await _sizes(uow, ids)
-    used = await _used(uow, heads)
+    contents = await _contents(uow, heads)
     stored = await _stored(uow, ids)
     verifications = await newest_verifications(uow, ids)
     return tuple(
@@ -47,9 +51,9 @@ async def server_views(
             row,
             names[row.project_id],
             heads.get(row.head_checkpoint_id or ""),
-            _totals(
-                sizes.get(row.id, 0), used.get(row.head_checkpoint_id or "", 0), stored.get(row.id, (0, 0))
-            ),
+            contents.get(row.head_checkpoint_id or "", _Content()),
+            sizes.get(row.id, 0),
+            stored.get(row.id, (0, 0)),
             uow,
             with_inventory,
         ).model_copy(update={"verification": verifications.get(row.id)})
@@ -72,12 +76,20 @@ async def _sizes(uow: UnitOfWork, ids: list[str]) -> dict[str, int]:
     }
 
 
-async def _used(uow: UnitOfWork, heads: Iterable[str]) -> dict[str, int]:
-    query = select(DiskRootRow.checkpoint_id, func.sum(DiskRootRow.used_bytes)).where(
-        DiskRootRow.checkpoint_id.in_(list(heads))
-    )
-    grouped = query.group_by(DiskRootRow.checkpoint_id)
-    return {checkpoint: int(used) for checkpoint, used in await uow.session.execute(grouped)}
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A checkpoint's bytes that are neither zero nor omitted, and whether some could not be read."""
+
+    used: int = 0
+    is_degraded: bool = False
+
+
+async def _contents(uow: UnitOfWork, heads: Iterable[str]) -> dict[str, _Content]:
+    degraded = case((DiskRootRow.unreadable != literal([], JsonText), 1), else_=0)
+    query = select(DiskRootRow.checkpoint_id, func.sum(DiskRootRow.used_bytes), func.max(degraded))
+    grouped = query.where(DiskRootRow.checkpoint_id.in_(list(heads))).group_by(DiskRootRow.checkpoint_id)
+    rows = await uow.session.execute(grouped)
+    return {checkpoint: _Content(int(used), bool(bad)) for checkpoint, used, bad in rows}
 
 
 async def _stored(uow: UnitOfWork, ids: list[str]) -> dict[str, tuple[int, int]]:
@@ -103,13 +115,16 @@ def _server(
     row: ServerRow,
     project_name: str,
     head: CheckpointRow | None,
-    totals: ServerTotals,
+    content: _Content,
+    size: int,
+    packs: tuple[int, int],
     uow: UnitOfWork,
     with_inventory: bool,
 ) -> Server:
     facts = _inventory(row)
     state = LifecycleState(row.lifecycle_state)
-    replication, reason = replication_of(row, uow.now)
+    replication = standing_of(row, uow.now)
+    interval = row.checkpoint_interval_seconds
     return Server(
         id=row.id,
         project_id=row.project_id,
@@ -118,8 +133,13 @@ def _server(
         hostname=row.hostname,
         description=row.description,
         lifecycle_state=state,
-        replication_state=replication,
-        replication_reason=reason,
+        replication_state=replication.state,
+        replication_reason=replication.reason,
+        goal=ReplicationGoal(row.goal),
+        checkpoint_interval=None if interval is None else timedelta(seconds=interval),
+        wire_rate=row.wire_rate,
+        replication_allowed=allowed_for(row, replication.state),
+        degraded=content.is_degraded,
         allowed_operations=allowed(state),
         archived=row.archived,
         os=" ".join(part for part in (facts.os_name, facts.os_version) if part) or None,
@@ -129,22 +149,15 @@ def _server(
         memory_bytes=facts.memory_bytes or None,
         firmware=Firmware(facts.firmware) if facts.firmware in set(Firmware) else None,
         agent_version=row.agent_version or None,
-        lag=max(uow.now - head.source_time, timedelta()) if head else None,
+        lag=lag(head.source_time, row.clock_skew_ms, uow.now) if head else None,
+        backlog_bytes=backlog_of(row),
         last_seen_at=row.last_seen_at,
         head_checkpoint=_head(head),
-        totals=totals,
+        totals=_totals(size, content.used, packs),
         inventory=row.inventory if with_inventory else None,
         created_at=row.created_at,
         version=row.version,
     )
-
-
-def replication_of(row: ServerRow, now: datetime) -> tuple[ReplicationState, ReplicationReason | None]:
-    """What replication does now, and why: an agent whose lease ran out without a word is not seen."""
-    state = ReplicationState(row.replication_state)
-    if state is not ReplicationState.STOPPED and (row.lease_until is None or row.lease_until < now):
-        return ReplicationState.DISCONNECTED, ReplicationReason.AGENT_NOT_SEEN
-    return state, ReplicationReason(row.replication_reason) if row.replication_reason else None
 
 
 def _inventory(row: ServerRow) -> messages.Inventory:
@@ -256,6 +269,9 @@ def _checkpoint(row: CheckpointRow, roots: Sequence[DiskRootRow], disks: dict[st
         created_at=row.created_at,
         disks=tuple(_checkpoint_disk(root, disks[root.disk_id]) for root in roots),
         counters=CheckpointCounters(**{f"{name}_bytes": value for name, value in row.counters.items()}),
+        freeze_ms=row.freeze_ms,
+        rounds=row.rounds,
+        degraded=any(root.unreadable for root in roots),
         confirmed=row.confirmed,
     )
 

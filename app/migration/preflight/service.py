@@ -57,6 +57,15 @@ async def ordered(uow: UnitOfWork, server_id: str) -> str:
     return row.id if row else ""
 
 
+async def all_ordered(uow: UnitOfWork) -> dict[str, str]:
+    """The preflights that agents are to deliver, by their servers' ids; the oldest of each."""
+    query = select(PreflightRow.server_id, func.min(PreflightRow.id)).where(
+        PreflightRow.state == WorkState.PENDING
+    )
+    rows = await uow.session.execute(query.group_by(PreflightRow.server_id))
+    return {row[0]: row[1] for row in rows}
+
+
 async def _ordered(uow: UnitOfWork, server_id: str) -> PreflightRow | None:
     query = select(PreflightRow).where(
         PreflightRow.server_id == server_id, PreflightRow.state == WorkState.PENDING

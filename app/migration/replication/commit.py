@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import or_, select, update
 
-from app.contract.words import ConsistencyLabel, LifecycleState, ReplicationState
+from app.contract.words import ConsistencyLabel, LifecycleState
 from app.kit.database import CommitUncertain, UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
@@ -27,6 +27,7 @@ from app.migration.replication.errors import BaseMismatch, Fenced, MissingChunks
 from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.meters import CHECKPOINTS, SOURCE_BYTES
 from app.migration.replication.nodes import write_roots
+from app.migration.replication.orders import fulfil_rescan
 from app.migration.replication.possession import BATCH, LIVE, owned_packs
 from app.migration.replication.sessions import SessionScope, head_roots, session_scope
 from app.migration.replication.tables import (
@@ -47,6 +48,7 @@ from app.store.objects import ObjectStore
 from app.wire.messages import Commit, Committed, Counters, DiskRoot, Range
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_INTEGER = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,8 @@ def _checkpoint_row(
         source_time=_time(message.source_time),
         created_at=now,
         counters=asdict(Counters.total(tree.commit.counters for tree in trees)),
+        freeze_ms=min(message.freeze_ms, MOST_INTEGER),
+        rounds=min(message.rounds, MOST_INTEGER),
     )
 
 
@@ -291,6 +295,8 @@ async def _commit(
     await _refer(uow, NodeRow, leaves, MissingLeaves)
     for row in (prepared.checkpoint, *prepared.roots):
         await uow.session.merge(row)
+    if prepared.message.rescan:
+        await fulfil_rescan(uow, scope.server_id, prepared.message.rescan)
 
 
 async def _refer(
@@ -326,8 +332,6 @@ async def _move_head(uow: UnitOfWork, scope: SessionScope, checkpoint: Checkpoin
         .values(
             head_checkpoint_id=checkpoint.id,
             lifecycle_state=after_checkpoint(LifecycleState(server.lifecycle_state)),
-            replication_state=ReplicationState.CONTINUOUS,
-            replication_reason=None,
             version=ServerRow.version + 1,
         )
     )

@@ -49,3 +49,9 @@ class RootMismatch(Invalid):
     """The agent's root differs from the one that the service computes of the same leaves."""
 
     code = "ROOT_MISMATCH"
+
+
+class OperationNotAllowed(Conflict):
+    """An order about replication that makes no sense now; `allowed` lists those that do."""
+
+    code = "OPERATION_NOT_ALLOWED"

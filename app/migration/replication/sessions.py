@@ -10,12 +10,11 @@ from datetime import timedelta
 
 from sqlalchemy import select, update
 
-from app.contract.words import ReplicationState
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
 from app.migration.replication.errors import DiskNotFound, Fenced, SessionNotFound
 from app.migration.replication.tables import ChunkRow, DiskRootRow, SessionRow
-from app.migration.servers.enrolment import hold_lease, note_replication, register_disks
+from app.migration.servers.enrolment import hold_lease, register_disks
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.wire.frames import MAX_PAYLOAD
 from app.wire.messages import MAX_HAVE, DiskBase, Limits, Open, Opened
@@ -44,8 +43,6 @@ async def open_session(uow: UnitOfWork, server_id: str, message: Open, lease: ti
     server = await hold_lease(uow, server_id, message.instance, lease)
     session = await _replace_session(uow, server)
     disks = await register_disks(uow, server_id, message.disks)
-    started = ReplicationState.RESCAN if server.head_checkpoint_id else ReplicationState.INITIAL_SYNC
-    await note_replication(uow, server_id, started)
     chosen = [disks[disk.key] for disk in message.disks]
     return Opened(
         session_id=session.id,

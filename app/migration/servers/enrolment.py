@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from sqlalchemy import or_, select, update
 
-from app.contract.words import LifecycleState, ReplicationReason, ReplicationState
+from app.contract.words import LifecycleState
 from app.kit.database import UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
@@ -93,13 +93,10 @@ async def hold_lease(uow: UnitOfWork, server_id: str, instance: str, lease: time
     return server
 
 
-async def release_lease(uow: UnitOfWork, server_id: str, instance: str) -> None:
+async def release_lease(uow: UnitOfWork, server_id: str, instance: str) -> bool:
     """Let go of the lease, if this instance holds it: the agent stopped cleanly."""
-    await uow.session.execute(
-        update(ServerRow)
-        .where(ServerRow.id == server_id, ServerRow.instance == instance)
-        .values(instance="", lease_until=None, replication_state=ReplicationState.STOPPED)
-    )
+    held = (ServerRow.id == server_id, ServerRow.instance == instance)
+    return bool(await uow.changed(update(ServerRow).where(*held).values(instance="", lease_until=None)))
 
 
 async def find_server(uow: UnitOfWork, server_id: str) -> ServerRow:
@@ -161,29 +158,11 @@ async def disk_rows(uow: UnitOfWork, server_id: str) -> list[DiskRow]:
     )
 
 
-async def note_replication(
-    uow: UnitOfWork, server_id: str, state: ReplicationState, reason: ReplicationReason | None = None
-) -> None:
-    """Say what replication of a server does now, and why."""
-    await uow.session.execute(
-        update(ServerRow)
-        .where(ServerRow.id == server_id)
-        .values(replication_state=state, replication_reason=reason)
-    )
-
-
-async def commanded_servers(uow: UnitOfWork) -> frozenset[str]:
-    """The servers for whose agent a command waits."""
-    return frozenset(
-        await uow.session.scalars(select(ServerRow.id).where(ServerRow.sync_requested.is_(True)))
-    )
-
-
-async def take_command(uow: UnitOfWork, server_id: str) -> str:
-    """The command that waits for the agent, handed out once: `sync` or `none`."""
+async def take_command(uow: UnitOfWork, server_id: str) -> bool:
+    """Whether a pass was asked for; it is said once."""
     taken = await uow.changed(
         update(ServerRow)
         .where(ServerRow.id == server_id, ServerRow.sync_requested.is_(True))
         .values(sync_requested=False)
     )
-    return "sync" if taken else "none"
+    return bool(taken)

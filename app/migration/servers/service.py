@@ -1,11 +1,14 @@
 """What operators and scripts do with servers; a server outside of the caller's scope is not found."""
 
-from sqlalchemy import or_, select, update
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, func, not_, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.contract.filters import ServerFilter
 from app.contract.paging import Page, PageRequest, Scope
 from app.contract.resources.server import ServerUpdate
+from app.contract.words import ReplicationState
 from app.kit.database import UnitOfWork
 from app.migration.servers.errors import ServerChanged, ServerNameTaken, ServerNotFound
 from app.migration.servers.tables import ServerRow
@@ -21,11 +24,12 @@ async def page_of_servers(
     for column, value in (
         (ServerRow.project_id, project_id),
         (ServerRow.lifecycle_state, wanted.lifecycle_state),
-        (ServerRow.replication_state, wanted.replication_state),
         (ServerRow.archived, wanted.archived),
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.replication_state is not None:
+        query = query.where(_stands(wanted.replication_state, uow.now))
     if wanted.q:
         matches = (
             column.icontains(wanted.q, autoescape=True) for column in (ServerRow.name, ServerRow.hostname)
@@ -36,6 +40,16 @@ async def page_of_servers(
     rows = (await uow.session.scalars(query)).all()
     items = tuple(rows[: page.limit])
     return Page(items, items[-1].id if len(rows) > page.limit else None)
+
+
+def _stands(state: ReplicationState, now: datetime) -> ColumnElement[bool]:
+    """Servers in a replication state; whose agent fell silent is disconnected, whatever its row says."""
+    stopped = ServerRow.replication_state == ReplicationState.STOPPED
+    silent = or_(ServerRow.lease_until < now, and_(ServerRow.lease_until.is_(None), not_(stopped)))
+    if state is ReplicationState.DISCONNECTED:
+        return silent
+    is_silent = func.coalesce(silent, False)
+    return and_(ServerRow.replication_state == state, not_(is_silent))
 
 
 async def find_in_scope(uow: UnitOfWork, scope: Scope, ref: str) -> ServerRow:
@@ -56,7 +70,7 @@ async def update_server(
 ) -> ServerRow:
     """Change a server that is at `version`. Raises ServerNotFound, ServerChanged, ServerNameTaken."""
     server = await find_in_scope(uow, scope, ref)
-    values = changes.model_dump(exclude_none=True) | {"version": version + 1}
+    values = _values(changes) | {"version": version + 1}
     same = update(ServerRow).where(ServerRow.id == server.id, ServerRow.version == version)
     try:
         changed = await uow.changed(same.values(**values))
@@ -72,8 +86,12 @@ async def update_server(
     return await find_in_scope(uow, scope, server.id)
 
 
-async def request_sync(uow: UnitOfWork, scope: Scope, ref: str) -> ServerRow:
-    """Let the running agent bring the replica up to date at its next poll."""
-    server = await find_in_scope(uow, scope, ref)
-    await uow.session.execute(update(ServerRow).where(ServerRow.id == server.id).values(sync_requested=True))
-    return server
+def _values(changes: ServerUpdate) -> dict[str, object]:
+    """The columns to be set. Interval and rate may be set to null, the texts may not."""
+    values: dict[str, object] = changes.model_dump(include={"name", "description"}, exclude_none=True)
+    if "checkpoint_interval" in changes.model_fields_set:
+        interval = changes.checkpoint_interval
+        values["checkpoint_interval_seconds"] = None if interval is None else int(interval.total_seconds())
+    if "wire_rate" in changes.model_fields_set:
+        values["wire_rate"] = changes.wire_rate
+    return values

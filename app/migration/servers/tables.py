@@ -14,7 +14,9 @@ class ServerRow(Base):
 
     `goal`, `checkpoint_interval_seconds` (None: the installation's, 0: only on command), `rescan_request` and
     `wire_rate` (bytes a second, None: no limit of its own) are orders to the agent. `status` is a wire Status
-    as JSON, received at `status_at`; `clock_skew_ms` is the source's clock minus the service's.
+    as JSON, received at `status_at`; `clock_skew_ms` is the source's clock minus the service's. Replication
+    stands as it does since `replication_since`; the pass got on last at `moved_at`, and since
+    `diverging_since` more is written than can be sent.
     """
 
     __tablename__ = "server"
@@ -45,6 +47,9 @@ class ServerRow(Base):
     status: Mapped[dict[str, object] | None] = mapped_column(JsonText)
     status_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     clock_skew_ms: Mapped[int] = mapped_column(BigInteger, default=0)
+    replication_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    moved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    diverging_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     version: Mapped[int] = mapped_column(Integer, default=1)
 

@@ -1,6 +1,6 @@
 """Verifications from their order to their result; a server has one at a time."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from sqlalchemy import func, select, update
@@ -10,8 +10,10 @@ from app.contract.resources.verification import Verification
 from app.contract.words import LifecycleState, ReplicationGoal, ReplicationReason, ReplicationState, WorkState
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
+from app.migration.replication.standing import Change, settle
 from app.migration.replication.statements import insert_ignoring
-from app.migration.servers.enrolment import find_server, note_replication
+from app.migration.replication.states import Standing
+from app.migration.servers.enrolment import find_server
 from app.migration.servers.tables import ServerRow
 from app.migration.verification.errors import NothingToVerify, VerificationNotFound
 from app.migration.verification.tables import VerificationRow
@@ -19,6 +21,16 @@ from app.migration.verification.views import verification_view
 from app.wire import verification as wire
 
 LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came of a result: whether it is the first one, and the change of the server's replication."""
+
+    is_new: bool
+    change: Change | None = None
+
+
 MOST_DUE = 100
 """Verifications that are ordered at once: a fleet that enrolled in one hour is not verified in one."""
 
@@ -54,6 +66,14 @@ async def standing(uow: UnitOfWork, server_id: str) -> str:
     """The id of the verification that the server's agent has to do; empty for none."""
     query = select(VerificationRow.id).where(VerificationRow.standing_for == server_id)
     return await uow.session.scalar(query) or ""
+
+
+async def all_standing(uow: UnitOfWork) -> dict[str, str]:
+    """The verifications that agents have to do, by their servers' ids."""
+    query = select(VerificationRow.standing_for, VerificationRow.id).where(
+        VerificationRow.standing_for.is_not(None)
+    )
+    return {server: name for server, name in await uow.session.execute(query) if server}
 
 
 async def order_due(uow: UnitOfWork, every: timedelta) -> int:
@@ -98,8 +118,10 @@ async def note_progress(
         raise VerificationNotFound(f"no verification {verification_id} is to be done", remedy="stop it")
 
 
-async def finish(uow: UnitOfWork, server_id: str, verification_id: str, result: wire.Verification) -> bool:
-    """Keep the result; False for one that has a result already, which stays.
+async def finish(
+    uow: UnitOfWork, server_id: str, verification_id: str, result: wire.Verification
+) -> Finished:
+    """Keep the result; one that has a result already stays as it is.
 
     A difference that nobody wrote is said on the server. Raises VerificationNotFound.
     """
@@ -119,9 +141,10 @@ async def finish(uow: UnitOfWork, server_id: str, verification_id: str, result: 
             result=asdict(result),
         )
     )
-    if kept and verdict is wire.Verdict.DIFFERS:
-        await note_replication(uow, server_id, ReplicationState.RESCAN, ReplicationReason.REPLICA_DIFFERS)
-    return bool(kept)
+    if not kept or verdict is not wire.Verdict.DIFFERS:
+        return Finished(bool(kept))
+    differs = Standing(ReplicationState.RESCAN, ReplicationReason.REPLICA_DIFFERS)
+    return Finished(is_new=True, change=settle(uow, await find_server(uow, server_id), differs))
 
 
 async def get_verification(uow: UnitOfWork, server_id: str, ref: str) -> Verification:

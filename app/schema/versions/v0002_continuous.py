@@ -85,11 +85,17 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("status", columns.JsonText(), nullable=True))
         batch_op.add_column(sa.Column("status_at", columns.UtcDateTime(), nullable=True))
         batch_op.add_column(sa.Column("clock_skew_ms", sa.BigInteger(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("replication_since", columns.UtcDateTime(), nullable=True))
+        batch_op.add_column(sa.Column("moved_at", columns.UtcDateTime(), nullable=True))
+        batch_op.add_column(sa.Column("diverging_since", columns.UtcDateTime(), nullable=True))
 
 
 def downgrade() -> None:
     """Drop them."""
     with op.batch_alter_table("server", schema=None) as batch_op:
+        batch_op.drop_column("diverging_since")
+        batch_op.drop_column("moved_at")
+        batch_op.drop_column("replication_since")
         batch_op.drop_column("clock_skew_ms")
         batch_op.drop_column("status_at")
         batch_op.drop_column("status")

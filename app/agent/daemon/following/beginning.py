@@ -54,6 +54,12 @@ class Passes:
         return any(isinstance(disk.capture, FollowedCapture) for disk in self.wholes)
 
     @property
+    def reason(self) -> tuple[str, str]:
+        """The code and the words for why disks are read as a whole; the first that has any."""
+        found = ((plan.code, plan.detail) for plan in self.plans.values() if plan.code)
+        return next(found, ("", ""))
+
+    @property
     def method(self) -> str:
         """The names of the capture methods."""
         followed = [isinstance(disk.capture, FollowedCapture) for disk in self.every]

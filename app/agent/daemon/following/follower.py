@@ -72,6 +72,36 @@ class Follower:
         """Names what the followed disks are tracked by; empty where none is."""
         return self._tracking.identity_of(self._disks[0].key) if self._tracking and self._disks else ""
 
+    @property
+    def _followed(self) -> frozenset[str]:
+        return frozenset(disk.key for disk in self._disks)
+
+    @property
+    def backlog(self) -> dict[str, int]:
+        """Bytes that are dirty and in no committed checkpoint, by the keys of followed disks."""
+        return {disk.key: self._dirty_bytes(disk.key) for disk in self._disks}
+
+    def _dirty_bytes(self, key: str) -> int:
+        dirty = self.tracking.dirty_of(key)
+        return dirty.current_bytes + dirty.frozen_bytes if key in self._known else 0
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes that were written to the followed disks since this agent began."""
+        return sum(self.tracking.dirty_of(disk.key).marked_bytes for disk in self._disks)
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a disk has to be read as a whole without waiting for the next pass to be due."""
+        return bool(self._doubts)
+
+    def method_of(self, key: str) -> tuple[str, str]:
+        """By which method the writes to a disk are followed, empty for none, and why."""
+        choice = next((self._choices[disk] for disk in self._choices if disk.key == key), None)
+        if choice is None:
+            return "", "each pass reads it as a whole"
+        return (choice.method.name if key in self._followed else ""), choice.reason
+
     def follow(self, disks: Sequence[SourceDisk]) -> frozenset[str]:
         """Track the writes to those of the disks that can be tracked; their keys."""
         if self._tracking is None:
@@ -87,7 +117,7 @@ class Follower:
             self._note(f"no writes are followed: {error}")
             return frozenset()
         self._disks = wanted
-        return frozenset(disk.key for disk in wanted)
+        return self._followed
 
     def _choice(self, disk: TrackedDisk) -> TrackingChoice:
         if disk not in self._choices:

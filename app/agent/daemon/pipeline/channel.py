@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from app.agent.daemon.stopping import Paused
+
 T = TypeVar("T")
 
 
@@ -34,6 +36,11 @@ class Crew:
         with self._lock:
             self._failure = self._failure or failure
         self.aborted.set()
+
+    @property
+    def rests(self) -> bool:
+        """Whether an order to pause stopped the crew: the link is good, and what is under way may end."""
+        return isinstance(self._failure, Paused)
 
     def check(self) -> None:
         """Raise the failure, if there is one."""
@@ -88,6 +95,11 @@ class Channel(Generic[T]):
             item = self._items.popleft()
             self._changed.notify_all()
             return item
+
+    @property
+    def rests(self) -> bool:
+        """See `Crew.rests`."""
+        return self._crew.rests
 
     def close(self) -> None:
         """Nothing more will be put."""

@@ -122,7 +122,13 @@ class DiskPass:
     @property
     def damaged(self) -> Extents:
         """The unreadable byte ranges."""
-        return Extents.of(span for spans in self._damaged.values() for span in spans)
+        with self._lock:
+            return Extents.of(span for spans in self._damaged.values() for span in spans)
+
+    @property
+    def unreadable(self) -> int:
+        """Bytes that could not be read so far."""
+        return self.damaged.total
 
     def commit(self) -> DiskCommit:
         """The disk's part of the commit."""

@@ -25,7 +25,7 @@ from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.pipeline.sender import Sender
 from app.agent.daemon.service import Session
-from app.agent.daemon.stopping import Stop, Stopped
+from app.agent.daemon.stopping import Stop
 from app.agent.daemon.yielding import Gate
 
 BUFFERS: Final = 5
@@ -122,10 +122,11 @@ def _stoppable_crew(stop: Stop) -> Iterator[Crew]:
     crew = Crew()
 
     def abort() -> None:
-        crew.fail(Stopped("the agent was told to stop"))
+        crew.fail(stop.failure())
 
     stop.listen(abort)
     try:
+        stop.check()
         yield crew
     finally:
         stop.unlisten(abort)

@@ -14,7 +14,7 @@ from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.link import PATIENCE, STALL_SECONDS
-from app.agent.daemon.pipeline.channel import Channel
+from app.agent.daemon.pipeline.channel import Aborted, Channel
 from app.agent.daemon.pipeline.leaves import LeafKey
 from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Sent
@@ -64,7 +64,10 @@ class Sender:
         self.delivered = 0
 
     def run(self) -> None:
-        """Send until the channel is closed. Raises AgentError, Aborted."""
+        """Send until the channel is closed; before a pause, let what is on its way become durable.
+
+        Raises AgentError, Aborted.
+        """
         try:
             while True:
                 try:
@@ -76,6 +79,10 @@ class Sender:
                     break
                 self._send(frame)
             self._guarded(self._finish)
+        except Aborted:
+            if self._frames.rests:
+                self._finish()
+            raise
         finally:
             self._drop()
             self._waiter.shutdown()

@@ -67,6 +67,8 @@ class DirtyMap:
         """Leaves that may have blocks in `frozen`."""
         self._current = 0
         self._frozen = 0
+        self.marked_bytes = 0
+        """Bytes of all writes marked since the file was opened; what was written twice counts twice."""
         try:
             self._map = self._open()
         except OSError as error:
@@ -144,6 +146,7 @@ class DirtyMap:
         with self._lock:
             for start, length in ranges:
                 end = start + length
+                self.marked_bytes += length
                 first = start >> BLOCK_SHIFT
                 leaf = first >> LEAF_SHIFT
                 if first != (end - 1) >> BLOCK_SHIFT or leaf not in self._busy or end > self.size:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.contract.words import ReplicationReason, ReplicationState
-from app.migration.catalogue.views import replication_of
+from app.migration.replication.standing import since_of, standing_of
+from app.migration.replication.states import Standing
 from app.migration.servers.tables import ServerRow
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -21,6 +22,8 @@ STATE, REASON = ReplicationState, ReplicationReason
         (STATE.CONTINUOUS, None, None, (STATE.DISCONNECTED, REASON.AGENT_NOT_SEEN)),
         (STATE.STALLED, REASON.STORE_FULL, SOON, (STATE.STALLED, REASON.STORE_FULL)),
         (STATE.STOPPED, None, None, (STATE.STOPPED, None)),
+        (STATE.STOPPED, None, SOON, (STATE.STOPPED, None)),
+        (STATE.STOPPED, None, GONE, (STATE.DISCONNECTED, REASON.AGENT_NOT_SEEN)),
     ],
 )
 def test_an_agent_without_a_lease_is_not_seen(
@@ -30,4 +33,11 @@ def test_an_agent_without_a_lease_is_not_seen(
     shown: tuple[ReplicationState, ReplicationReason | None],
 ) -> None:
     row = ServerRow(replication_state=state, replication_reason=reason, lease_until=lease)
-    assert replication_of(row, NOW) == shown
+    assert standing_of(row, NOW) == Standing(*shown)
+
+
+def test_a_lost_agent_is_not_seen_since_its_lease_ended() -> None:
+    row = ServerRow(replication_state=STATE.CONTINUOUS, lease_until=GONE, replication_since=NOW)
+    assert since_of(row, NOW) == GONE
+    row.lease_until = SOON
+    assert since_of(row, NOW) == NOW

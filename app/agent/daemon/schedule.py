@@ -1,0 +1,70 @@
+"""When the next pass is due: at the interval, or after a failure by back-off.
+
+A fault of the link ends of itself, and is tried again soon; after others a pass, which reads whole disks, is
+tried ever less.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+FIRST_RETRY: Final = 2.0
+LONGEST_LINK_RETRY: Final = 15.0
+LONGEST_RETRY: Final = 600.0
+
+
+class Schedule:
+    """The first pass is due at once, where there is an interval at all."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._began: float | None = None
+        self._retry_at: float | None = None
+        self._failures = 0
+        self._rescan = self._rescanned = ""
+
+    def due_in(self, interval_seconds: int) -> float | None:
+        """Seconds until the next pass; None where only a command brings one."""
+        if self._retry_at is not None:
+            return max(0.0, self._retry_at - self._monotonic())
+        if not interval_seconds:
+            return None
+        return 0.0 if self._began is None else max(0.0, self._began + interval_seconds - self._monotonic())
+
+    def is_due(self, interval_seconds: int) -> bool:
+        """Whether a pass is due now."""
+        return self.due_in(interval_seconds) == 0.0
+
+    def is_new_rescan(self, order: str) -> bool:
+        """Whether this ordered rescan must be begun now: not by itself while its failure is backed off."""
+        return bool(order) and order != self._rescanned and self._retry_at is None
+
+    def begin_now(self) -> None:
+        """A pass is due at once, whatever the interval."""
+        self._retry_at = self._monotonic()
+
+    def link_is_back(self) -> None:
+        """The service was away and answers again: what failed may be tried now."""
+        if self._retry_at is not None:
+            self.begin_now()
+
+    def begins(self, rescan: str) -> None:
+        """A pass begins, which carries out this ordered rescan, if any."""
+        self._began = self._monotonic()
+        self._rescan = rescan
+
+    def succeeded(self) -> None:
+        """It was committed."""
+        self._retry_at, self._failures = None, 0
+        self._rescanned = self._rescan
+
+    def broke_off(self) -> None:
+        """An order broke it off: it is due as soon as passes may run."""
+        self._retry_at, self._failures = self._monotonic(), 0
+
+    def failed(self, *, is_link: bool) -> None:
+        """It failed; `is_link`: for want of the service."""
+        self._failures += 1
+        longest = LONGEST_LINK_RETRY if is_link else LONGEST_RETRY
+        pause = min(longest, FIRST_RETRY * 2.0 ** min(self._failures, 10))
+        self._retry_at = self._monotonic() + pause
