@@ -8,12 +8,14 @@ import contextlib
 import fcntl
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.capture.activity import FROZEN
+from app.agent.daemon.following.follower import RETRY_SECONDS, Follower, Plan
 from app.agent.daemon.freezer.client import DEAD_MAN_SECONDS, Freezer
 from app.agent.daemon.freezer.results import Frozen
 from app.agent.daemon.hooks import Hooks
@@ -24,12 +26,16 @@ from app.agent.daemon.state import StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Observer, Synchroniser, SyncResult
 from app.agent.daemon.tracking.tracefs import TraceTracker
+from app.wire.messages import DiskBase
 from tests.e2e.deployment import Deployment
 from tests.e2e.source_host import SourceHost
 from tests.services.loop_disks import LoopDisk, loop_disk
 from tests.services.processes import required_binary
 
 MIB: Final = 1 << 20
+BUDGET_SECONDS: Final = 10.0
+"""Generous: the machine may be busy with other tests."""
+FROZEN_TRIES: Final = 5
 _FICLONE: Final = 0x40049409
 
 
@@ -49,18 +55,24 @@ def share(source: Path, target: Path) -> None:
 
 
 class WitnessFreezer(Freezer):
-    """A freezer that keeps what the disks hold whenever everything is frozen."""
+    """A freezer that keeps what the disks hold whenever everything is frozen.
+
+    `told` are the numbers in the files of `telling` just before the newest freeze.
+    """
 
     def __init__(self, directory: Path, disks: Sequence[LoopDisk], witnesses: Path) -> None:
         super().__init__(directory)
         self._disks = disks
         self._folder = witnesses
         self.count = 0
-        self.seconds: list[float] = []
+        self.telling: dict[str, Path] = {}
+        self.told: dict[str, int] = {}
 
     def freeze(self, budget: float, dead_man: float = DEAD_MAN_SECONDS) -> Frozen:
         """Freeze, and keep the moment."""
+        told = {name: number_in(path) for name, path in self.telling.items()}
         frozen = super().freeze(budget, dead_man)
+        self.told = told
         for number, disk in enumerate(self._disks):
             share(disk.backing, self.witness(number))
         self.count += 1
@@ -71,6 +83,26 @@ class WitnessFreezer(Freezer):
         return self._folder / f"witness-{number}.img"
 
 
+class WatchedFollower(Follower):
+    """A follower that keeps why it read which disk as a whole."""
+
+    def __init__(self, run: Path, tracker: TraceTracker, retry_seconds: float) -> None:
+        super().__init__(run, tracker, retry_seconds=retry_seconds)
+        self.codes: list[str] = []
+
+    def plan(self, base: DiskBase, size: int, order: str) -> Plan:
+        """The plan; its code is kept where the whole disk is read."""
+        plan = super().plan(base, size, order)
+        if plan.entry is None:
+            self.codes.append(plan.code)
+        return plan
+
+    def take_codes(self) -> list[str]:
+        """Why disks were read as a whole since the last call."""
+        codes, self.codes = self.codes, []
+        return codes
+
+
 @dataclass
 class LiveHost:
     """An agent in this process, enrolled at a service, that follows loop devices."""
@@ -79,16 +111,24 @@ class LiveHost:
     server: str
     synchroniser: Synchroniser
     tracker: TraceTracker
-    follower: Follower
+    follower: WatchedFollower
     freezer: WitnessFreezer
     notes: list[str]
     passes: list[SyncResult] = field(default_factory=list)
 
-    def sync(self) -> SyncResult:
+    def sync(self, order: str = "") -> SyncResult:
         """Synchronise once."""
-        result = self.synchroniser.run()
+        result = self.synchroniser.run(order)
         self.passes.append(result)
         return result
+
+    def sync_frozen(self) -> SyncResult:
+        """Synchronise until a checkpoint is frozen, which a machine under load may miss."""
+        for _ in range(FROZEN_TRIES):
+            result = self.sync()
+            if result.label == FROZEN:
+                return result
+        raise AssertionError(f"no checkpoint was frozen: {[each.detail for each in self.passes]}")
 
 
 class _Notes(Observer):
@@ -112,6 +152,8 @@ def live_host(
     witnesses: Path,
     make_tracker: Callable[[Path], TraceTracker] = TraceTracker,
     hooks: Path | None = None,
+    budget: float = BUDGET_SECONDS,
+    retry_seconds: float = RETRY_SECONDS,
 ) -> Iterator[LiveHost]:
     """Enrol a host with these disks and be its agent; at the end nothing of it is left in the kernel."""
     state_folder, notes = folder / "agent", list[str]()
@@ -120,7 +162,7 @@ def live_host(
         enrolment = state.require_enrolment()
         link = Link(Endpoint.parse(enrolment.url), Stop(), enrolment.credential)
         tracker = make_tracker(state.run_dir)
-        follower = Follower(state.run_dir, tracker)
+        follower = WatchedFollower(state.run_dir, tracker, retry_seconds)
         freezer = WitnessFreezer(state.run_dir, disks, witnesses)
         synchroniser = Synchroniser(
             Service(link),
@@ -131,6 +173,7 @@ def live_host(
             follower,
             freezer,
             Hooks(hooks or folder / "no-hooks"),
+            budget=budget,
         )
         try:
             yield LiveHost(tuple(disks), server, synchroniser, tracker, follower, freezer, notes)
@@ -141,13 +184,13 @@ def live_host(
 
 @contextlib.contextmanager
 def namespace_of_mounts(mounts: Sequence[tuple[LoopDisk, Path]]) -> Iterator[int]:
-    """The filesystems mounted in a mount namespace of their own; the id of a process in it."""
+    """The filesystems mounted in mount and network namespaces of their own; the id of a process in them."""
     lines = [f"mount {disk.device} {at}" for disk, at in mounts]
     for _, at in mounts:
         at.mkdir(exist_ok=True)
     script = " && ".join(["mount --make-rprivate /", *lines, "echo ready", "exec sleep infinity"])
     unshare = required_binary("unshare", "util-linux")
-    with subprocess.Popen([unshare, "-m", "sh", "-c", script], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([unshare, "-mn", "sh", "-c", script], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n", "the filesystems are mounted"
@@ -162,8 +205,34 @@ def inside(process: int, at: Path) -> Path:
 
 
 def entered(process: int, *command: str) -> list[str]:
-    """The command line that runs a command in the mount namespace of another process."""
-    return [required_binary("nsenter", "util-linux"), f"--mount=/proc/{process}/ns/mnt", *command]
+    """The command line that runs a command in the namespaces of another process."""
+    spaces = [f"--mount=/proc/{process}/ns/mnt", f"--net=/proc/{process}/ns/net"]
+    return [required_binary("nsenter", "util-linux"), *spaces, *command]
+
+
+@contextlib.contextmanager
+def writing(process: int, name: str, *arguments: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One of `writers` at work in the namespaces of another process; it must live until the end."""
+    script = Path(__file__).with_name("writers.py")
+    command = entered(process, sys.executable, str(script), name, *map(str, arguments))
+    with subprocess.Popen(command) as writer:
+        try:
+            yield writer
+            assert writer.poll() is None, f"the writer {name} ended"
+        finally:
+            writer.kill()
+
+
+def number_in(path: Path) -> int:
+    """The number that a writer told last; 0 before the first."""
+    return int.from_bytes(path.read_bytes(), "little") if path.exists() else 0
+
+
+def run(*command: str | Path) -> str:
+    """Run a command that must succeed; its standard output."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout
 
 
 def settle(path: Path) -> None:

@@ -1,4 +1,9 @@
-"""Programs that write to a filesystem for as long as they live, each in its own way. Run as a script."""
+"""Programs that write to a filesystem for as long as they live, each in its own way.
+
+    python writers.py NAME FOLDER [TELL [MORE]]
+
+TELL is a file outside of that filesystem, whose eight bytes are the last number that was on stable storage.
+"""
 
 import mmap
 import os
@@ -11,6 +16,7 @@ from pathlib import Path
 
 BLOCK = 4096
 MIB = 1 << 20
+MADV_PAGEOUT = 21
 
 
 def files(folder: Path) -> None:
@@ -50,8 +56,19 @@ def direct(folder: Path) -> None:
         time.sleep(0.005)
 
 
-def ledger(folder: Path) -> None:
+def told_in(path: Path) -> Callable[[int], None]:
+    """What tells a number in a file."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def tell(number: int) -> None:
+        os.pwrite(fd, number.to_bytes(8, "little"), 0)
+
+    return tell
+
+
+def ledger(folder: Path, tell: Path) -> None:
     """A database whose every row is on stable storage when its number is told."""
+    told = told_in(tell)
     database = sqlite3.connect(folder / "ledger.db", isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
@@ -60,16 +77,79 @@ def ledger(folder: Path) -> None:
     while True:
         number += 1
         database.execute("INSERT INTO entry VALUES (?, ?)", (number, "x" * 200))
-        print(number, flush=True)
+        told(number)
         time.sleep(0.01)
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {
+def rows(folder: Path, tell: Path) -> None:
+    """Rows of the MariaDB server whose socket is in the folder, each committed when its number is told."""
+    import pymysql
+
+    told, number = told_in(tell), 0
+    with pymysql.connect(unix_socket=str(folder / "socket"), user="root", autocommit=True) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE DATABASE shop")
+        cursor.execute("CREATE TABLE shop.entry (number INT PRIMARY KEY, text VARCHAR(300)) ENGINE=InnoDB")
+        while True:
+            number += 1
+            cursor.execute("INSERT INTO shop.entry VALUES (%s, %s)", (number, "x" * 200))
+            told(number)
+            time.sleep(0.01)
+
+
+def across(folder: Path, tell: Path, other: Path) -> None:
+    """A number goes to a file in `folder`, then to one in `other`, each time to stable storage."""
+    told, number = told_in(tell), 0
+    files = [os.open(each / "number", os.O_RDWR | os.O_CREAT, 0o600) for each in (folder, other)]
+    while True:
+        number += 1
+        for fd in files:
+            os.pwrite(fd, number.to_bytes(8, "little") * 512, 0)
+            os.fsync(fd)
+        told(number)
+
+
+def raw(device: Path) -> None:
+    """Blocks of a device change past the page cache, without a rest."""
+    source, size = random.Random(4), MIB
+    fd = os.open(device, os.O_WRONLY | os.O_DIRECT | os.O_EXCL)
+    buffer = mmap.mmap(-1, BLOCK)
+    while True:
+        buffer[:] = source.randbytes(BLOCK)
+        os.pwrite(fd, buffer, source.randrange(size // BLOCK) * BLOCK)
+
+
+def paged(folder: Path) -> None:
+    """Memory is changed and swapped out again and again."""
+    source = random.Random(5)
+    with mmap.mmap(-1, 8 * MIB) as memory:
+        while True:
+            for _ in range(256):
+                at = source.randrange(8 * MIB // BLOCK) * BLOCK
+                memory[at : at + BLOCK] = source.randbytes(BLOCK)
+            memory.madvise(MADV_PAGEOUT)
+            (folder / "paged").touch()
+            time.sleep(0.02)
+
+
+def held(device: Path) -> None:
+    """A device is held open by somebody who does not write to it."""
+    os.open(device, os.O_RDWR | os.O_EXCL)
+    while True:
+        time.sleep(1)
+
+
+WRITERS: dict[str, Callable[..., None]] = {
     "files": files,
     "mapped": mapped,
     "direct": direct,
     "ledger": ledger,
+    "rows": rows,
+    "across": across,
+    "raw": raw,
+    "paged": paged,
+    "held": held,
 }
 
 if __name__ == "__main__":
-    WRITERS[sys.argv[1]](Path(sys.argv[2]))
+    WRITERS[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from app.agent.daemon.capture.activity import FUZZY, worst
@@ -18,7 +19,7 @@ from app.agent.daemon.disk.standing import OnDisks, what_stands_on
 from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
 from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.capture import FollowedCapture
-from app.agent.daemon.following.cut import Cut
+from app.agent.daemon.following.cut import BUDGET_SECONDS, Cut
 from app.agent.daemon.following.delta import Delta, Outcome
 from app.agent.daemon.following.follower import Follower, Plan
 from app.agent.daemon.following.owner import OwnerHooks, Pausing
@@ -118,8 +119,10 @@ class Synchroniser:
         pausing: Pausing | None = None,
         gate: Gate | None = None,
         board: Board | None = None,
+        budget: float = BUDGET_SECONDS,
     ) -> None:
-        """Without a `freezer` the source is never frozen."""
+        """Without a `freezer` the source is never frozen; with one, for at most `budget` seconds."""
+        self._budget = budget
         self._service = service
         self._instance = instance
         self._named = named
@@ -170,7 +173,7 @@ class Synchroniser:
             try:
                 return self._attempt(doubted, order)
             except RescanNeeded as need:
-                self._follower.doubt(need.key, need.reason)
+                self._follower.doubt(need)
                 self._observer.begins_anew(str(need))
                 if attempt == ATTEMPTS:
                     raise
@@ -241,7 +244,8 @@ class Synchroniser:
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
         self._hooks.failure = ""
-        delta = Delta(rounds, runner, self._ready_freezer(), lambda: what_stands_on(disks), self)
+        look = partial(what_stands_on, disks)
+        delta = Delta(rounds, runner, self._ready_freezer(), look, self, self._budget)
         outcome = delta.run(passes.extra, wholes)
         self._board.froze(outcome.cut.seconds, outcome.read_bytes)
         return outcome

@@ -1,6 +1,6 @@
 """How the passes of a session begin: for each disk, what of it is read, and on what that stands.
 
-followed, head known      what was written since, and what could not be read then
+followed, head known      what was written since, and now and then what could not be read before
 followed, head not known  all that is not free; tracking has begun before the free space is asked for
 not followed              all that is not free, see `Rescan`
 """
@@ -17,7 +17,7 @@ from app.agent.daemon.capture.free_space.live import live_free
 from app.agent.daemon.disk.selection import SourceDisk
 from app.agent.daemon.disk.standing import OnDisks, Standing
 from app.agent.daemon.errors import LinkError
-from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt, swapped
 from app.agent.daemon.following.follower import Follower, Plan
 from app.agent.daemon.following.ledger import Entry, extents
 from app.agent.daemon.following.resending import Resending
@@ -130,17 +130,18 @@ class Beginning:
     ) -> None:
         tracking = self._follower.tracking
         swap_then, swap_now = extents(entry.unwritten), swapped(standing, base.key)
-        gone = swap_then.without(swap_now)
-        capture = FollowedCapture(
-            tracking, base.key, extents(entry.omitted).without(gone), swap_then.without(gone), ()
-        )
+        gone, came = swap_then.without(swap_now), swap_now.without(swap_then)
+        omitted = Extents.of([*extents(entry.omitted).without(gone), *came])
+        capture = FollowedCapture(tracking, base.key, omitted, swap_now, (), came)
         damaged = extents(entry.unreadable)
         leaves = self._leaves(disk, base, entry)
         dirt = RoundDirt(tracking, base.key)
         part = DiskPass(number, disk.reader, base, capture, leaves, dirt, damaged)
         found.every.append(part)
         found.partial.append(FollowedDisk(part, capture, dirt))
-        found.extra[base.key] = _blocks(gone, damaged, self._resending.places(self._session, part))
+        is_due = len(damaged) and self._follower.is_retry_due(base.key)
+        again = damaged if is_due else Extents()
+        found.extra[base.key] = _blocks(gone, came, again, self._resending.places(self._session, part))
 
 
 def _blocks(*found: Extents) -> BlockSet:
@@ -149,12 +150,6 @@ def _blocks(*found: Extents) -> BlockSet:
         for start, end in each:
             blocks.add(start, end - start)
     return blocks
-
-
-def swapped(standing: OnDisks, key: str) -> Extents:
-    """The bytes of a disk that active swap takes: worth nothing in a copy."""
-    spans = (span for swap in standing.swaps for span in swap.spans if span.disk == key)
-    return Extents.of((span.start, span.start + span.size) for span in spans)
 
 
 def free_maps(disk: SourceDisk, standing: OnDisks) -> tuple[FreeMap, ...]:

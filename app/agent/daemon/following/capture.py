@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from app.agent.daemon.capture.activity import FUZZY, QUIET
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.method import Recheck
+from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.tracking.blocks import BlockSet
 
@@ -15,11 +16,19 @@ class FollowedCapture:
     `written` takes it out before it is read."""
 
     def __init__(
-        self, tracking: Tracking, key: str, omitted: Extents, unwritten: Extents, notes: tuple[str, ...]
+        self,
+        tracking: Tracking,
+        key: str,
+        omitted: Extents,
+        unwritten: Extents,
+        notes: tuple[str, ...],
+        blanked: Extents | None = None,
     ) -> None:
-        """`unwritten` are ranges whose writes do not count, such as swap: they stay omitted."""
+        """`unwritten` are ranges whose writes do not count, such as swap: they stay omitted. Those of them
+        that the head has not omitted are `blanked`: done once more, as zeros."""
         self.omitted = omitted
         self.unwritten = unwritten
+        self.blanked = blanked or Extents()
         self.notes = notes
         self.label = ""
         self._tracking = tracking
@@ -30,19 +39,34 @@ class FollowedCapture:
         return Extents.of(extents).without(self.unwritten)
 
     def written(self, extents: Iterable[tuple[int, int]]) -> Extents:
-        """Note writes; those that count."""
-        found = self.counting(extents)
+        """Note writes; what of the disk is to be done for them."""
+        all_of_them = Extents.of(extents)
+        found = self.counting(all_of_them)
         self.omitted = self.omitted.without(found)
-        return found
+        zeros = (span for low, high in self.blanked for span in all_of_them.within(low, high))
+        return Extents.of([*found, *zeros])
+
+    def count_again(self, gone: Extents) -> None:
+        """Writes to these ranges count again, and what they hold is to be copied."""
+        self.unwritten = self.unwritten.without(gone)
+        self.blanked = self.blanked.without(gone)
+        self.omitted = self.omitted.without(gone)
 
     def recheck(self) -> Recheck:
         """The label of the cut; of a pass without one, `quiet` where no write was seen since it began."""
         if self.label:
             return Recheck(self.label, Extents())
+        is_writing = self._tracking.is_writing(self._key)  # before the drain: a write ends before or after it
         self._tracking.drain()
         written = self.counting(self._tracking.dirty_of(self._key).written().extents())
-        is_calm = not self._tracking.gap_of(self._key) and not len(written)
+        is_calm = not (is_writing or self._tracking.gap_of(self._key) or len(written))
         return Recheck(QUIET if is_calm else FUZZY, Extents())
+
+
+def swapped(standing: OnDisks, key: str) -> Extents:
+    """The bytes of a disk that active swap takes: worth nothing in a copy."""
+    spans = (span for swap in standing.swaps for span in swap.spans if span.disk == key)
+    return Extents.of((span.start, span.start + span.size) for span in spans)
 
 
 class RoundDirt:

@@ -2,6 +2,9 @@
 
 While the source is frozen nothing of this program writes to a disk, logs, forks or loads code: what it needs
 is made before, and the collector of garbage rests. Every failure and every late step thaws at once.
+
+The budget begins with the first freeze and is for freezing and reading together; what is late by then is read
+without a freeze. Should this process itself stand still, the freezer thaws GRACE_SECONDS later.
 """
 
 import gc
@@ -18,20 +21,22 @@ from app.agent.daemon.errors import FreezeError
 from app.agent.daemon.following.arena import Arena, Reading, TooLate
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer.client import Freezer
-from app.agent.daemon.freezer.results import Thawed
+from app.agent.daemon.freezer.results import Frozen, Thawed
 
 BUDGET_SECONDS: Final = 2.0
-DEAD_MAN_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 1.0
 
 
 @dataclass
 class Cut:
     """What came of a try. `readings` hold what was left; `is_complete` is False where it did not fit into the
-    memory or the budget: then it is still to be read. `source_time` is the moment that was cut at, `seconds`
-    how long the source was frozen, `failure` why it could not be."""
+    memory or the budget: then it is still to be read. `was_writing` says that a write was under way at its
+    end. `source_time` is the moment that was cut at, `seconds` how long the source was frozen, `failure` why
+    it could not be."""
 
     label: str = FUZZY
     is_complete: bool = False
+    was_writing: bool = False
     readings: list[Reading] = field(default_factory=list)
     seconds: float = 0.0
     source_time: datetime | None = None
@@ -50,28 +55,29 @@ def cut(rounds: Rounds, arena: Arena, freezer: Freezer | None, standing: OnDisks
     """
     done = Cut()
     with _collector_at_rest():
-        is_frozen = _freeze(freezer, standing, budget, done)
-        began = time.monotonic()
+        frozen = _freeze(freezer, standing, budget, done)
+        began = frozen.began if frozen else time.monotonic()
         try:
             _read(rounds, arena, done, began + budget)
         finally:
-            thawed = freezer.thaw() if freezer and is_frozen else None
+            thawed = freezer.thaw() if freezer and frozen else None
     done.seconds = thawed.seconds if thawed else 0.0
-    if done.is_complete:
-        done.label = _label(done, standing, thawed)
+    if done.is_complete and _stood_still(frozen, thawed, standing) and done.label == QUIET:
+        done.label = FROZEN
+    elif done.was_writing:
+        done.label = FUZZY
     return done
 
 
-def _freeze(freezer: Freezer | None, standing: OnDisks, budget: float, done: Cut) -> bool:
+def _freeze(freezer: Freezer | None, standing: OnDisks, budget: float, done: Cut) -> Frozen | None:
     if freezer is None or not any(not each.is_read_only for each in standing.filesystems):
-        return False
+        return None
     try:
         freezer.prepare(standing.filesystems)
-        freezer.freeze(budget, DEAD_MAN_SECONDS)
+        return freezer.freeze(budget, budget + GRACE_SECONDS)
     except FreezeError as error:
         done.failure = str(error)
-        return False
-    return True
+        return None
 
 
 def _read(rounds: Rounds, arena: Arena, done: Cut, deadline: float) -> None:
@@ -88,14 +94,15 @@ def _read(rounds: Rounds, arena: Arena, done: Cut, deadline: float) -> None:
     except TooLate:
         return
     done.is_complete = True
+    done.was_writing = rounds.is_writing()
     done.label = FUZZY if rounds.is_written() else QUIET
 
 
-def _label(done: Cut, standing: OnDisks, thawed: Thawed | None) -> str:
-    """Frozen where nothing could be written, and nothing was, from the freeze to the thaw."""
-    if done.label == FUZZY or thawed is None or not thawed.was_held:
-        return done.label
-    return QUIET if standing.raw or not standing.is_complete else FROZEN
+def _stood_still(frozen: Frozen | None, thawed: Thawed | None, standing: OnDisks) -> bool:
+    """Whether nobody could write from the freeze to the thaw."""
+    if frozen is None or thawed is None or frozen.unfrozen or not thawed.was_held:
+        return False
+    return standing.is_complete and not standing.raw
 
 
 @contextmanager

@@ -128,6 +128,7 @@ class Delta:
 
     def _one_cut(self) -> tuple[Cut, int]:
         standing = self._look()
+        self._rounds.note_swap(standing)
         with Arena(self._arena_bytes()) as arena:
             self._hooks.before()
             try:

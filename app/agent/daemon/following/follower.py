@@ -5,6 +5,8 @@ have missed a write, when the disk is another one or has another size, or when i
 on from the moment before it is read.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Final
 
 from app.agent.daemon.disk.family import partition_start, whole_number
 from app.agent.daemon.disk.selection import SourceDisk
-from app.agent.daemon.errors import TrackingError
+from app.agent.daemon.errors import RescanNeeded, TrackerGap, TrackingError
 from app.agent.daemon.following.capture import FollowedCapture
 from app.agent.daemon.following.ledger import Entry, Ledger, ranges
 from app.agent.daemon.following.tracking import Tracking
@@ -21,6 +23,8 @@ from app.agent.daemon.tracking.choice import TrackingChoice, choose_tracking
 from app.agent.daemon.tracking.disks import TrackedDisk
 from app.wire.messages import DiskBase
 
+RETRY_SECONDS: Final = 3600.0
+"""Between two tries to read what could not be read: a disk takes seconds for each bad sector."""
 FIRST: Final = ""
 """The reason for reading a disk as a whole that is nothing to worry about: it was never copied."""
 
@@ -39,7 +43,11 @@ class Follower:
     """Holds the tracker and the ledgers. `run` is a folder that a reboot empties."""
 
     def __init__(
-        self, run: Path, tracking: Tracking | None = None, note: Callable[[str], None] = lambda _: None
+        self,
+        run: Path,
+        tracking: Tracking | None = None,
+        note: Callable[[str], None] = lambda _: None,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         """Without `tracking` no disk is followed. `note` is told how the writes to a disk are followed."""
         self._run = run
@@ -47,7 +55,9 @@ class Follower:
         self._note = note
         self._disks: tuple[TrackedDisk, ...] = ()
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
-        self._doubts: dict[str, str] = {}
+        self._doubts: dict[str, Plan] = {}
+        self._retry_seconds = retry_seconds
+        self._tried: dict[str, float] = {}
         self._known: set[str] = set()
         """Disks whose dirty sets stand on the head."""
 
@@ -141,11 +151,12 @@ class Follower:
     def doubt_all(self, keys: Iterable[str]) -> None:
         """The replicas of these disks differ where nobody was seen to write."""
         for key in keys:
-            self.doubt(key, "a verification found that the replica differs where no write was seen")
+            self._doubts[key] = Plan(None, "REPLICA_DIFFERS", _VERIFIED)
 
-    def doubt(self, key: str, reason: str) -> None:
-        """The disk's replica may differ from it: it is read as a whole by the next pass."""
-        self._doubts[key] = reason
+    def doubt(self, need: RescanNeeded) -> None:
+        """What is known of a disk's replica does not do: the disk is read as a whole by the next pass."""
+        code = need.code if isinstance(need, TrackerGap) else "REPLICA_DIFFERS"
+        self._doubts[need.key] = Plan(None, code, need.reason)
 
     def plan(self, base: DiskBase, size: int, order: str) -> Plan:
         """How to pass over a disk of `size` bytes whose replica stands at `base`; `order` names a rescan.
@@ -160,7 +171,16 @@ class Follower:
             self._ledger(base.key).forget()
             self.tracking.restart(base.key)
             self._doubts.pop(base.key, None)
+            self._tried[base.key] = time.monotonic()
         return plan
+
+    def is_retry_due(self, key: str) -> bool:
+        """Whether to read again now what of the disk could not be read; that counts as the try."""
+        now = time.monotonic()
+        if now - self._tried.get(key, -math.inf) < self._retry_seconds:
+            return False
+        self._tried[key] = now
+        return True
 
     def _plan(self, base: DiskBase, size: int, order: str) -> Plan:
         self.tracking.drain()
@@ -171,13 +191,13 @@ class Follower:
         if order:
             return Plan(None, "RESCAN_ORDERED", "it was ordered")
         if base.key in self._doubts:
-            return Plan(None, "REPLICA_DIFFERS", self._doubts[base.key])
+            return self._doubts[base.key]
+        if entry is not None and entry.node.size != size:
+            return Plan(None, "DISK_LAYOUT_CHANGED", f"it had {entry.node.size} bytes and has {size}")
         if base.root and gap:
             return Plan(None, "TRACKER_GAP", gap)
         if entry is None or entry.tracker != self.tracking.identity_of(base.key):
             return Plan(None, "AGENT_RESTARTED" if base.root else FIRST, _UNKNOWN if base.root else "")
-        if entry.node.size != size:
-            return Plan(None, "DISK_LAYOUT_CHANGED", f"it had {entry.node.size} bytes and has {size}")
         return Plan(entry)
 
     def ask(self, disks: Sequence[DiskPass]) -> None:
@@ -215,3 +235,4 @@ def _tracked(disk: SourceDisk) -> TrackedDisk:
 
 
 _UNKNOWN: Final = "this agent does not know what the replica's head holds"
+_VERIFIED: Final = "a verification found that the replica differs where no write was seen"

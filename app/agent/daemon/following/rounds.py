@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.agent.daemon.capture.extents import Extents
+from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import TrackerGap
-from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt, swapped
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.leaves import LeafTask, tasks_of
@@ -50,6 +51,14 @@ class Rounds:
             self._undone[each.key].update(self._dirty(each).take())
         return self._tasks()
 
+    def note_swap(self, standing: OnDisks) -> None:
+        """What is active swap no more is to be done: another use of it may have begun."""
+        for each in self.disks:
+            gone = each.capture.unwritten.without(swapped(standing, each.key))
+            each.capture.count_again(gone)
+            for start, end in gone:
+                self._undone[each.key].add(start, end - start)
+
     def delivered(self) -> None:
         """What was taken is with the service."""
         for blocks in self._undone.values():
@@ -65,6 +74,10 @@ class Rounds:
         """Whether anything that counts was written since the last take. Raises TrackerGap."""
         self._drain()
         return any(len(self._written(each)) for each in self.disks)
+
+    def is_writing(self) -> bool:
+        """Whether a write is under way, which nothing tells of before it is complete."""
+        return any(self._tracking.is_writing(each.key) for each in self.disks)
 
     def disk(self, number: int) -> DiskPass:
         """The pass with this number."""

@@ -31,5 +31,8 @@ class Tracking(Protocol):
     def identity_of(self, key: str) -> str:
         """Names this tracking of the disk: another one begins where this one may have missed a write."""
 
+    def is_writing(self, key: str) -> bool:
+        """Whether a write to the disk is under way. What was complete before the call is `drain`'s."""
+
     def dirty_of(self, key: str) -> DirtyMap:
         """The disk's dirty sets."""

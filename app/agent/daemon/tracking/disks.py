@@ -53,6 +53,14 @@ def sequence_of(number: int) -> str:
         return ""
 
 
+def is_writing(number: int) -> bool:
+    """Whether a write to the whole disk `number` (st_rdev) is under way, or that cannot be told."""
+    try:
+        return (_directory(number) / "inflight").read_text().split()[1] != "0"
+    except (OSError, IndexError):
+        return True
+
+
 def _directory(number: int) -> Path:
     return (_SYS / f"{os.major(number)}:{os.minor(number)}").resolve()
 

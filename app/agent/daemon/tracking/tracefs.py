@@ -25,7 +25,7 @@ from blake3 import blake3
 from app.agent.daemon.capture.method import Probe
 from app.agent.daemon.errors import TrackingError
 from app.agent.daemon.tracking.dirty import DirtyMap
-from app.agent.daemon.tracking.disks import TrackedDisk
+from app.agent.daemon.tracking.disks import TrackedDisk, is_writing
 from app.agent.daemon.tracking.instance import TRACEFS, Instance, mount_tracefs
 from app.agent.daemon.tracking.intake import Sieve
 from app.agent.daemon.tracking.record import read_record
@@ -128,6 +128,11 @@ class TraceTracker:
         """
         with self._lock:
             return self._opened().roster.identity_of(key)
+
+    def is_writing(self, key: str) -> bool:
+        """Whether a write to the whole disk is under way, or that cannot be told."""
+        with self._lock:
+            return is_writing(self._opened().roster.of(key).record.number)
 
     def restart(self, key: str) -> None:
         """Begin anew with empty dirty sets and no gap: the whole disk is read now. Raises TrackingError."""
