@@ -62,10 +62,8 @@ def cut(rounds: Rounds, arena: Arena, freezer: Freezer | None, standing: OnDisks
         finally:
             thawed = freezer.thaw() if freezer and frozen else None
     done.seconds = thawed.seconds if thawed else 0.0
-    if done.is_complete and _stood_still(frozen, thawed, standing) and done.label == QUIET:
-        done.label = FROZEN
-    elif done.was_writing:
-        done.label = FUZZY
+    if done.is_complete:
+        done.label = _label(done, frozen, thawed, standing)
     return done
 
 
@@ -98,11 +96,19 @@ def _read(rounds: Rounds, arena: Arena, done: Cut, deadline: float) -> None:
     done.label = FUZZY if rounds.is_written() else QUIET
 
 
-def _stood_still(frozen: Frozen | None, thawed: Thawed | None, standing: OnDisks) -> bool:
-    """Whether nobody could write from the freeze to the thaw."""
-    if frozen is None or thawed is None or frozen.unfrozen or not thawed.was_held:
-        return False
-    return standing.is_complete and not standing.raw
+def _label(done: Cut, frozen: Frozen | None, thawed: Thawed | None, standing: OnDisks) -> str:
+    """`frozen` where nobody could write from the freeze to the thaw; else by whether somebody did.
+
+    A filesystem that knows no freezing, such as FAT, was written back: where nothing was written to the disks
+    meanwhile, and no write is under way, it stood still as well.
+    """
+    if done.label == FUZZY:
+        return FUZZY
+    was_held = frozen is not None and thawed is not None and thawed.was_held
+    is_known = standing.is_complete and not standing.raw
+    if frozen is not None and was_held and is_known and not (frozen.unfrozen and done.was_writing):
+        return FROZEN
+    return FUZZY if done.was_writing else QUIET
 
 
 @contextmanager
