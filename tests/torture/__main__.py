@@ -1,6 +1,7 @@
 """All fault injection at length: `python -m tests.torture --minutes N --seed S`, or `make torture MINUTES=N`.
 
-The time is shared out evenly: the protocol model, the store, the processes with their links and databases.
+The time is shared out evenly: the protocol model, the store, the processes with their links and databases,
+hosts that are followed while they write.
 Each prints its closing report (cycles, faults, violations); the exit status is 1 when anything was violated.
 The fuzzing of parsers by coverage is apart: `make fuzz MINUTES=N`.
 """
@@ -26,7 +27,12 @@ class Part:
         return done.returncode == 0
 
 
-PARTS = (Part("protocol", "--start"), Part("store", "--seed"), Part("process", "--seed"))
+PARTS = (
+    Part("protocol", "--start"),
+    Part("store", "--seed"),
+    Part("process", "--seed"),
+    Part("following", "--seed"),
+)
 
 
 def main() -> int:

@@ -56,7 +56,7 @@ class Follower:
         self._disks: tuple[TrackedDisk, ...] = ()
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
         self._doubts: dict[str, Plan] = {}
-        self._retry_seconds = retry_seconds
+        self.retry_seconds = retry_seconds
         self._tried: dict[str, float] = {}
         self._known: set[str] = set()
         """Disks whose dirty sets stand on the head."""
@@ -177,7 +177,7 @@ class Follower:
     def is_retry_due(self, key: str) -> bool:
         """Whether to read again now what of the disk could not be read; that counts as the try."""
         now = time.monotonic()
-        if now - self._tried.get(key, -math.inf) < self._retry_seconds:
+        if now - self._tried.get(key, -math.inf) < self.retry_seconds:
             return False
         self._tried[key] = now
         return True
