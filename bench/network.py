@@ -3,6 +3,7 @@
 Names end with the bench's process id, so that what a killed run left behind is known and removed by the next.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from bench.plan import Link
 PREFIX: Final = "g2cbench"
 _WIRE: Final = "wire"
 _NAMES: Final = Path("/run/netns")
+_CLONE_NEWNET: Final = 0x40000000
 
 
 class End(StrEnum):
@@ -39,8 +41,33 @@ class Network:
     names: dict[End, str]
 
     def inside(self, end: End, command: list[str]) -> list[str]:
-        """A command that runs at this end."""
-        return ["ip", "netns", "exec", self.names[end], *command]
+        """A command that runs at this end. It keeps its view of /sys, where a tracker looks for tracefs."""
+        return ["nsenter", f"--net={_NAMES / self.names[end]}", *command]
+
+    @contextmanager
+    def entered(self, end: End) -> Iterator[None]:
+        """The calling thread, and threads that it starts, open their sockets at this end meanwhile."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            inside = os.open(_NAMES / self.names[end], os.O_RDONLY)
+            try:
+                _enter(inside)
+            finally:
+                os.close(inside)
+            try:
+                yield
+            finally:
+                _enter(before)
+        finally:
+            os.close(before)
+
+    def cut(self) -> None:
+        """Take the line down."""
+        _ip("-n", self.names[End.SOURCE], "link", "set", _WIRE, "down")
+
+    def restore(self) -> None:
+        """Bring it up again."""
+        _ip("-n", self.names[End.SOURCE], "link", "set", _WIRE, "up")
 
     def wire_bytes(self) -> int:
         """Bytes that crossed the wire so far, both directions, headers included."""
@@ -87,6 +114,13 @@ def _remove_abandoned() -> None:
 def _remove(name: str) -> None:
     if (_NAMES / name).exists():
         _ip("netns", "delete", name)
+
+
+def _enter(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"a network namespace cannot be entered: {os.strerror(number)}")
 
 
 def _ip(*arguments: str) -> str:

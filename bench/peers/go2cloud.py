@@ -16,10 +16,11 @@ from typing import Final
 from bench.network import TARGET, End
 from bench.peers.peer import EVERY, PORT, PeerKind, Stage
 from bench.plan import Case
-from bench.processes import ProcessFailed
+from bench.processes import Process, ProcessFailed
 
 _SERVICE: Final = [sys.executable, "-m", "app"]
-_AGENT: Final = [sys.executable, "-m", "app.agent.daemon"]
+AGENT: Final = [sys.executable, "-m", "app.agent.daemon"]
+USER: Final = "bench"
 _READY_SECONDS: Final = 60.0
 
 
@@ -44,6 +45,12 @@ class Go2cloud:
     certificate: Certificate | None
     server: str = ""
     exported: int = 0
+    password: str = ""
+
+    @property
+    def state(self) -> Path:
+        """The agent's."""
+        return self.stage.folder / "agent"
 
     @property
     def url(self) -> str:
@@ -73,33 +80,58 @@ class Go2cloud:
     def run(self, case: Case) -> None:
         """See `Peer.run`."""
         if case is Case.EXPORT:
-            self._export()
+            self.export(self.server)
             return
-        state = str(self.stage.folder / "agent")
-        self.stage.processes.run(End.SOURCE, [*_AGENT, "run", "--once", "--no-yield", "--state-dir", state])
+        command = [*AGENT, "run", "--once", "--no-yield", "--state-dir", str(self.state)]
+        self.stage.processes.run(End.SOURCE, command)
 
     def result(self) -> Path:
         """See `Peer.result`."""
-        return self._export()
+        return self.export(self.server)
 
     def set_up(self) -> None:
         """A running service, an operator who is logged in, and an agent that is enrolled."""
-        processes = self.stage.processes
-        password = processes.run(End.TARGET, [*_SERVICE, "admin", "create", "bench"], self.environment)
-        server = processes.start(
-            End.TARGET, [*_SERVICE, "serve", "--role", "all"], environment=self.environment
-        )
-        processes.await_listener(server, PORT)
-        self._log_in(password.splitlines()[-1])
-        token = self._operate("install-token", "create").splitlines()[-1]
-        self._enroll(token.partition(".")[0])
+        self.serve()
+        self.server = self.enroll(self.stage.image.path, self.state)
 
-    def _log_in(self, password: str) -> None:
+    def serve(self) -> Process:
+        """Start the service; an operator is logged in, `password` is theirs."""
+        processes = self.stage.processes
+        said = processes.run(End.TARGET, [*_SERVICE, "admin", "create", USER], self.environment)
+        self.password = said.splitlines()[-1]
+        command = [*_SERVICE, "serve", "--role", "all"]
+        service = processes.start(End.TARGET, command, environment=self.environment)
+        processes.await_listener(service, PORT)
+        self._log_in()
+        return service
+
+    def enroll(self, disk: Path, state: Path) -> str:
+        """Enrol an agent with a state folder of its own for a disk; the server's id."""
+        token = self.operate("install-token", "create").splitlines()[-1].partition(".")[0]
+        pinned = f"{token}.{self.certificate.fingerprint}" if self.certificate else token
+        options = ["--url", self.url, "--token", pinned, "--disk", str(disk), "--state-dir", str(state)]
+        flags = ["--allow-plain-http", "--no-preflight"]
+        self.stage.processes.run(End.SOURCE, [*AGENT, "enroll", *options, *flags])
+        status = [*AGENT, "status", "--json", "--state-dir", str(state)]
+        return str(json.loads(self.stage.processes.run(End.SOURCE, status))["serverId"])
+
+    def operate(self, *arguments: str) -> str:
+        """Run a command as the operator; what it said. Raises ProcessFailed."""
+        return self.stage.processes.run(End.TARGET, [*_SERVICE, *arguments], self.environment)
+
+    def export(self, server: str) -> Path:
+        """A raw image of the server's newest checkpoint."""
+        self.exported += 1
+        output = self.stage.folder / f"export-{self.exported}.raw"
+        self.operate("replica", "export", server, "--output", str(output))
+        return output
+
+    def _log_in(self) -> None:
         """The service may listen before it answers."""
         deadline = time.monotonic() + _READY_SECONDS
         secret = self.stage.folder / "password"
-        secret.write_text(password + "\n")
-        command = [*_SERVICE, "login", self.url, "--user", "bench", "--password-stdin"]
+        secret.write_text(self.password + "\n")
+        command = [*_SERVICE, "login", self.url, "--user", USER, "--password-stdin"]
         while True:
             with secret.open("rb") as given:
                 process = self.stage.processes.start(
@@ -109,25 +141,6 @@ class Go2cloud:
                     return
             if time.monotonic() > deadline:
                 raise ProcessFailed(f"nobody can log in:\n{process.log.read_text()}")
-
-    def _operate(self, *arguments: str) -> str:
-        return self.stage.processes.run(End.TARGET, [*_SERVICE, *arguments], self.environment)
-
-    def _enroll(self, token: str) -> None:
-        pinned = f"{token}.{self.certificate.fingerprint}" if self.certificate else token
-        state = str(self.stage.folder / "agent")
-        options = ["--url", self.url, "--token", pinned, "--disk", str(self.stage.image.path)]
-        flags = ["--allow-plain-http", "--no-preflight"]
-        enroll = [*_AGENT, "enroll", *options, *flags, "--state-dir", state]
-        self.stage.processes.run(End.SOURCE, enroll)
-        status = self.stage.processes.run(End.SOURCE, [*_AGENT, "status", "--json", "--state-dir", state])
-        self.server = json.loads(status)["serverId"]
-
-    def _export(self) -> Path:
-        self.exported += 1
-        output = self.stage.folder / f"export-{self.exported}.raw"
-        self._operate("replica", "export", self.server, "--output", str(output))
-        return output
 
 
 def _certificate(folder: Path) -> Certificate:

@@ -11,13 +11,14 @@ from bench.peers.nbdcopy import NBDCOPY
 from bench.peers.partclone import PARTCLONE
 from bench.peers.peer import PeerKind
 from bench.peers.qemu import QEMU
+from bench.peers.rdiff import RDIFF
 from bench.peers.rsync import RSYNC
 
 OURS: Final = GO2CLOUD.name
 PEERS: Final = {
-    kind.name: kind for kind in (GO2CLOUD, GO2CLOUD_TLS, NBDCOPY, QEMU, DD, PARTCLONE, RSYNC, BORG)
+    kind.name: kind for kind in (GO2CLOUD, GO2CLOUD_TLS, NBDCOPY, QEMU, DD, PARTCLONE, RSYNC, RDIFF, BORG)
 }
-TOOLS: Final = ("iproute2", "e2fsprogs", "coreutils")
+TOOLS: Final = ("iproute2", "e2fsprogs", "coreutils", "util-linux", "mount")
 """Packages that the bench itself needs."""
 
 
