@@ -1,5 +1,6 @@
 """The ids of the leaves of a disk's base: fetched from the service, a few at a time, and kept for a while."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -16,27 +17,31 @@ Fetch = Callable[[int, int], bytes]
 
 
 class LeafCache:
-    """Leaves by their hashes, the least recently used of them forgotten. One thread at a time."""
+    """Leaves by their hashes, the least recently used of them forgotten. For several threads: disks that are
+    read at the same time share it."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         self._most = most
         self._leaves: OrderedDict[bytes, bytes] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, name: bytes) -> bytes | None:
         """The leaf with this hash, if it is here."""
         if name == ZERO_LEAF:
             return ZERO_IDS
-        ids = self._leaves.get(name)
-        if ids is not None:
-            self._leaves.move_to_end(name)
+        with self._lock:
+            ids = self._leaves.get(name)
+            if ids is not None:
+                self._leaves.move_to_end(name)
         return ids
 
     def keep(self, name: bytes, ids: bytes) -> None:
         """Keep a leaf."""
-        self._leaves[name] = ids
-        self._leaves.move_to_end(name)
-        while len(self._leaves) > self._most:
-            self._leaves.popitem(last=False)
+        with self._lock:
+            self._leaves[name] = ids
+            self._leaves.move_to_end(name)
+            while len(self._leaves) > self._most:
+                self._leaves.popitem(last=False)
 
 
 class BaseLeaves:
