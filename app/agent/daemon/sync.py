@@ -205,7 +205,7 @@ class Synchroniser:
         self, session: Session, disks: tuple[SourceDisk, ...], followed: frozenset[str], order: str
     ) -> Passes:
         beginning = Beginning(session, self._follower, self._resending, self._leaves, order)
-        standing = what_stands_on(disks) if followed else OnDisks((), (), (), is_complete=True)
+        standing = what_stands_on(disks) if followed else OnDisks()
         return beginning.passes(disks, followed, standing)
 
     def _pass_over(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:

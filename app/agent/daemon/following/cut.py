@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
 
 from app.agent.daemon.capture.activity import FROZEN, FUZZY, QUIET
 from app.agent.daemon.disk.standing import OnDisks
@@ -19,9 +18,6 @@ from app.agent.daemon.following.arena import Arena, Reading, TooLate
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer.client import Freezer
 from app.agent.daemon.freezer.results import Thawed
-
-BUDGET_SECONDS: Final = 2.0
-DEAD_MAN_SECONDS: Final = 10.0
 
 
 @dataclass
@@ -67,7 +63,7 @@ def _freeze(freezer: Freezer | None, standing: OnDisks, budget: float, done: Cut
         return False
     try:
         freezer.prepare(standing.filesystems)
-        freezer.freeze(budget, DEAD_MAN_SECONDS)
+        freezer.freeze(budget)
     except FreezeError as error:
         done.failure = str(error)
         return False
