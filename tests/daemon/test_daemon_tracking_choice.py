@@ -32,6 +32,7 @@ def test_the_first_method_that_works_is_chosen_and_says_why() -> None:
     choice = choose_tracking(NOWHERE, methods)
     assert (choice.method.name, choice.method.tracks) == ("rescan", False)
     assert str(choice) == ("rescan: /dev/none is read whole at each pass; not broken, because it is broken")
+    assert (choice.name, choice.why) == ("", "it is broken")
 
 
 def test_who_is_not_root_cannot_track(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +56,21 @@ def test_a_kernel_that_does_not_let_us_is_named(
     probe = probe_machine()
     assert not probe.is_usable
     assert words in probe.reason
+
+
+@pytest.mark.root
+def test_a_kernel_locked_down_to_integrity_may_be_traced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("none [integrity] confidentiality\n")
+    monkeypatch.setattr(trial, "_LOCKDOWN", tmp_path / "file")
+    assert probe_machine().is_usable
+
+
+@pytest.mark.root
+def test_an_event_that_the_kernel_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "EVENTS", ("block_rq_complete", "block_no_such_event"))
+    assert probe_machine() == Probe(is_usable=False, reason="the kernel has no event block_no_such_event")
 
 
 @pytest.mark.root

@@ -1,8 +1,11 @@
 """The checks on real block devices with filesystems that are mounted and written to."""
 
+import contextlib
 import os
+import re
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from app.agent.daemon.stopping import Stop
 from app.store.folder import FolderBackend
 from app.wire.preflight import Preflight
 from tests.daemon.disk_images import run
+from tests.daemon.live_disks import freeze, image, loop, mounted, mounted_elsewhere, thaw
 from tests.services.loop_disks import LoopDisk, loop_disk
 
 pytestmark = pytest.mark.root
@@ -20,9 +24,10 @@ MIB = 1 << 20
 SIZE = 400 * MIB
 
 
-def examined(*disks: LoopDisk, seconds: float = 0) -> Preflight:
-    """The report on these devices."""
-    return examine(Wanted(tuple(str(disk.device) for disk in disks), "1.0", seconds=seconds), Stop())
+def examined(*disks: LoopDisk, try_freeze: bool = False) -> Preflight:
+    """The report on these devices, without waiting."""
+    named = tuple(str(disk.device) for disk in disks)
+    return examine(Wanted(named, "1.0", seconds=0, try_freeze=try_freeze), Stop())
 
 
 def severities(report: Preflight) -> dict[str, str]:
@@ -138,3 +143,114 @@ def test_a_disk_of_large_sectors_is_read_past_the_page_cache(tmp_path: Path) -> 
         (check,) = examined(disk).disks
         assert (check.sector_size, check.is_direct) == (4096, True)
         assert check.to_read < SIZE // 2
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_free_space_of_a_mounted_filesystem_is_not_to_be_read(tmp_path: Path, kind: str) -> None:
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format(kind)
+        with disk.mounted(tmp_path / "mnt") as at:
+            (at / "file").write_bytes(os.urandom(32 * MIB))
+            os.sync()
+            report = examined(disk)
+            (filesystem,) = report.filesystems
+            (check,) = report.disks
+            assert filesystem.free_map
+            assert 32 * MIB < check.to_read < SIZE // 2
+            assert check.tracker == "tracefs"
+            assert "was seen to complete" in check.tracker_note
+            assert severities(report)["TRACKING"] == "ok"
+
+
+def test_a_filesystem_in_another_mount_namespace_is_examined(tmp_path: Path) -> None:
+    at = tmp_path / "mnt"
+    at.mkdir()
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format("ext4")
+        with mounted_elsewhere(disk.device, at):
+            report = examined(disk)
+        (filesystem,) = report.filesystems
+        assert (filesystem.mount_point, filesystem.freezes, filesystem.free_map) == (str(at), True, True)
+        (check,) = report.disks
+        assert f"ext4 at {at} in another mount namespace" in check.stands
+        assert check.to_read < SIZE // 2
+
+
+def test_a_store_in_another_mount_namespace_blocks(tmp_path: Path) -> None:
+    at = tmp_path / "mnt"
+    at.mkdir()
+    script = (
+        f"mount --make-rprivate / && mount {{}} {at} && mkdir -p {at}/store/packs {at}/store/leaves && "
+        f"exec 9> {at}/store/.lock && echo ready && exec sleep 600"
+    )
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format("ext4")
+        holder = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", script.format(disk.device)], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert holder.stdout
+            assert holder.stdout.readline() == "ready\n"
+            assert severities(examined(disk))["STORE_ON_DISK"] == "blocker"
+        finally:
+            holder.kill()
+            holder.communicate()
+
+
+def test_what_another_program_uses_bare_cannot_be_held_still(tmp_path: Path) -> None:
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format("ext4")
+        fd = os.open(disk.device, os.O_RDWR | os.O_EXCL)
+        try:
+            report = examined(disk)
+        finally:
+            os.close(fd)
+        assert severities(report)["FREEZE_UNSUPPORTED"] == "warning"
+        assert any("is in exclusive use" in text for text in report.disks[0].stands)
+
+
+def test_a_filesystem_in_a_file_on_the_disk_is_examined_too(tmp_path: Path) -> None:
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format("ext4")
+        with disk.mounted(tmp_path / "mnt") as at, filesystem_on(at, tmp_path / "inner.mnt") as inner:
+            report = examined(disk)
+        assert {each.mount_point for each in report.filesystems} == {str(at), str(inner)}
+        subjects = [each.subject for each in report.findings if each.code == "FREE_SPACE_UNKNOWN"]
+        assert str(inner) not in subjects
+
+
+@contextlib.contextmanager
+def filesystem_on(folder: Path, at: Path) -> Iterator[Path]:
+    """A filesystem in a file in the folder, mounted."""
+    with loop(image(folder / "inner", "ext4", 32 * MIB)) as device, mounted(device, at) as root:
+        yield root
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_a_freeze_is_tried_where_that_is_wanted(tmp_path: Path, kind: str) -> None:
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format(kind)
+        with disk.mounted(tmp_path / "mnt") as at:
+            report = examined(disk, try_freeze=True)
+            (filesystem,) = report.filesystems
+            assert filesystem.freezes
+            assert re.match(
+                r"it was frozen within [\d.]+ ms and thawed [\d.]+ ms after", filesystem.freeze_note
+            )
+            assert "FREEZE_UNSUPPORTED" not in severities(report)
+            (at / "file").write_bytes(b"it is thawed")
+
+
+def test_a_freeze_that_fails_is_told(tmp_path: Path) -> None:
+    with loop_disk(tmp_path / "backing", SIZE) as disk:
+        disk.format("ext4")
+        with disk.mounted(tmp_path / "mnt") as at:
+            freeze(at)
+            try:
+                report = examined(disk, try_freeze=True)
+            finally:
+                thaw(at)
+            (filesystem,) = report.filesystems
+            assert not filesystem.freezes
+            assert "cannot be frozen" in filesystem.freeze_note
+            assert severities(report)["FREEZE_UNSUPPORTED"] == "warning"

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.daemon.disk.mounts import MountLine
+from app.agent.daemon.disk.mounts import MountTables
 from app.agent.daemon.disk.reader import DiskReader
-from app.agent.daemon.preflight import churn, measured, registry, tracking
-from app.agent.daemon.preflight.filesystems import freezing
+from app.agent.daemon.disk.standing import OnDisks
+from app.agent.daemon.preflight import churn, measured, registry
+from app.agent.daemon.preflight.freezing import told
 from app.agent.daemon.preflight.host import NEEDED_MEMORY, memory_field, memory_findings
 from app.agent.daemon.preflight.layouts import network_of
 from app.agent.daemon.preflight.own_store import stores
 from app.agent.daemon.preflight.registry import Wanted, checked, examine
-from app.agent.daemon.preflight.stack import Kind, Layer, foreign, holding
+from app.agent.daemon.preflight.stack import Kind, Layer, foreign, layer_of
 from app.agent.daemon.preflight.subject import Subject
 from app.agent.daemon.stopping import Stop, Stopped
 from app.store.folder import FolderBackend
@@ -26,7 +27,7 @@ from tests.daemon.disk_images import run, sparse, write_gpt
 
 MIB = 1 << 20
 EMPTY = Preflight("", "", "", 1, "1.0")
-NOWHERE = Subject((), (), (), (), None, lambda: None)
+NOWHERE = Subject((), (), OnDisks(), MountTables(), None, lambda: None)
 
 
 def examined(*paths: Path) -> Preflight:
@@ -146,9 +147,9 @@ def test_a_store_that_is_in_use_is_found(tmp_path: Path) -> None:
     backend = FolderBackend(tmp_path / "store")
     for name in ("packs/aa/x", "leaves/aa/x"):
         backend.put(name, [b"x"])
-    assert tmp_path / "store" not in set(stores())
+    assert tmp_path / "store" not in {each.folder for each in stores()}
     with backend.lock():
-        assert tmp_path / "store" in set(stores())
+        assert tmp_path / "store" in {each.folder for each in stores()}
     backend.close()
 
 
@@ -192,23 +193,31 @@ def test_what_stands_on_a_disk_is_known_by_name(
 ) -> None:
     block_device(tmp_path, "sda1", "8:1", {})
     block_device(tmp_path, name, "253:0", files, "sda1")
-    (layer,) = holding(name, tmp_path)
-    assert (layer.kind, layer.number, layer.below) == (kind, "253:0", ("sda1",))
+    layer = layer_of(name, tmp_path)
+    assert layer
+    assert (layer.kind, layer.below) == (kind, ("sda1",))
     assert str(layer).startswith(shown)
 
 
 def test_a_partition_of_an_array_is_part_of_it(tmp_path: Path) -> None:
     block_device(tmp_path, "md0", "9:0", {"md/level": "raid1", "md0p1/dev": "259:1"}, "sda", "sdb")
     (tmp_path / "class/block/md0/md0p1/partition").write_text("1\n")
-    assert [(layer.name, layer.number) for layer in holding("md0", tmp_path)] == [
-        ("md0", "9:0"),
-        ("md0p1", "259:1"),
-    ]
+    (tmp_path / "class/block/md0p1").symlink_to("md0/md0p1")
+    assert layer_of("md0", tmp_path) == Layer("md0", Kind.MD, "md0 raid1", ("sda", "sdb"))
+    assert layer_of("md0p1", tmp_path) == Layer("md0p1", Kind.MD, "md0p1", ("sda", "sdb"))
+
+
+def test_what_is_made_of_no_other_device_is_no_layer(tmp_path: Path) -> None:
+    block_device(tmp_path, "loop0", "7:0", {"loop/backing_file": "/disk.img", "loop0p1/dev": "259:0"})
+    (tmp_path / "class/block/loop0/loop0p1/partition").write_text("1\n")
+    (tmp_path / "class/block/loop0p1").symlink_to("loop0/loop0p1")
+    assert layer_of("loop0", tmp_path) is None
+    assert layer_of("loop0p1", tmp_path) is None
 
 
 def test_an_array_needs_all_its_members_and_a_map_one_of_its_paths() -> None:
-    array = Layer("md0", "9:0", Kind.MD, "md0", below=("sda", "sdb"))
-    paths = Layer("dm-0", "253:0", Kind.MULTIPATH, "mpatha", below=("sda", "sdb"))
+    array = Layer("md0", Kind.MD, "md0", ("sda", "sdb"))
+    paths = Layer("dm-0", Kind.MULTIPATH, "mpatha", ("sda", "sdb"))
     assert foreign([array, paths], frozenset({"sda"})) == {array: ("sdb",)}
     assert foreign([array, paths], frozenset({"sda", "sdb"})) == {}
 
@@ -234,69 +243,28 @@ def test_a_disk_behind_a_network_is_known(
     assert network_of(directory) == way
 
 
-def kernel(root: Path, *, has_tracefs: bool = True, lockdown: str = "", symbols: str = "") -> Path:
-    """A tree with what `probe` looks at."""
-    for name, text in {
-        "proc/filesystems": "nodev\ttracefs\n" if has_tracefs else "nodev\tproc\n",
-        "proc/kallsyms": symbols,
-        **({"sys/kernel/security/lockdown": lockdown} if lockdown else {}),
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
 @pytest.mark.parametrize(
-    ("tree", "reason"),
+    ("kind", "is_read_only", "freezes", "says"),
     [
-        ({"symbols": "0 T __traceiter_block_rq_complete\n"}, ""),
-        ({"symbols": "0 T block_rq_complete\n", "lockdown": "none [integrity] confidentiality"}, ""),
-        ({"has_tracefs": False}, "no tracefs"),
-        ({"lockdown": "none integrity [confidentiality]"}, "locked down"),
-        ({"symbols": "0 T printk\n"}, "block_rq_complete"),
+        ("ext4", False, True, "not tried"),
+        ("ext3", False, True, "not tried"),
+        ("xfs", False, True, "not tried"),
+        ("btrfs", False, True, "not tried"),
+        ("vfat", False, False, "synced"),
+        ("vfat", True, True, "read-only"),
+        ("zfs", False, False, "not known"),
+        ("ntfs3", False, False, "not known"),
     ],
 )
-def test_a_tracker_is_chosen_by_what_the_kernel_offers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: dict[str, str], reason: str
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    hindrance = tracking._hindrance(kernel(tmp_path, **tree))  # type: ignore[arg-type]
-    assert (reason in hindrance) if reason else hindrance == ""
+def test_what_freezes_is_told_by_its_kind(kind: str, is_read_only: bool, freezes: bool, says: str) -> None:
+    freezing = told(kind, is_read_only=is_read_only)
+    assert freezing.holds is freezes
+    assert says in freezing.note
 
 
-def test_events_are_looked_for_where_tracefs_is_mounted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    root = kernel(tmp_path, symbols="0 T __traceiter_block_rq_complete\n")
-    (root / "sys/kernel/tracing/events/sched").mkdir(parents=True)
-    assert "block_rq_complete" in tracking._hindrance(root)
-    (root / "sys/kernel/tracing/events/block/block_rq_complete").mkdir(parents=True)
-    assert tracking._hindrance(root) == ""
-
-
-def test_tracing_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert tracking._hindrance(kernel(tmp_path)) == "tracing needs root"
-
-
-@pytest.mark.parametrize(
-    ("kind", "options", "freezes", "says"),
-    [
-        ("ext4", "rw,relatime", True, "not tried"),
-        ("ext3", "rw", True, "not tried"),
-        ("xfs", "rw", True, "not tried"),
-        ("btrfs", "rw", True, "not tried"),
-        ("vfat", "rw", False, "synced"),
-        ("vfat", "ro,noatime", True, "read-only"),
-        ("zfs", "rw", False, "not known"),
-        ("ntfs3", "rw,prox", False, "not known"),
-    ],
-)
-def test_what_freezes_is_told_by_kind_and_options(kind: str, options: str, freezes: bool, says: str) -> None:
-    told, note = freezing(MountLine("8:1", "/x", kind, "/dev/sda1", options))
-    assert told is freezes
-    assert says in note
+def test_why_a_freeze_was_not_tried_is_told() -> None:
+    freezing = told("ext4", is_read_only=False, cause="the freezer did not start")
+    assert (freezing.holds, "the freezer did not start" in freezing.note) == (True, True)
 
 
 def test_little_memory_is_a_warning() -> None:

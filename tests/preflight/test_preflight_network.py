@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from app.agent.daemon.disk.mounts import MountTables
+from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import Refusal
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
@@ -53,7 +55,7 @@ def bad_way(measured_gateway: Gateway) -> Iterator[StreamProxy]:
 
 def checked(link: Link) -> tuple[NetworkCheck, dict[str, str]]:
     """What was measured, and the severities by code."""
-    report = check_network(Subject((), (), (), (), link, lambda: None), EMPTY)
+    report = check_network(Subject((), (), OnDisks(), MountTables(), link, lambda: None), EMPTY)
     assert report.network is not None
     return report.network, {each.code: each.severity for each in report.findings}
 

@@ -19,13 +19,13 @@ from app.agent.daemon.disk.standing import OnDisks, what_stands_on
 from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
 from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.capture import FollowedCapture
-from app.agent.daemon.following.cut import BUDGET_SECONDS, Cut
+from app.agent.daemon.following.cut import Cut
 from app.agent.daemon.following.delta import Delta, Outcome
 from app.agent.daemon.following.follower import Follower, Plan
 from app.agent.daemon.following.owner import OwnerHooks, Pausing
 from app.agent.daemon.following.resending import Resending
 from app.agent.daemon.following.rounds import Rounds
-from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
 from app.agent.daemon.hooks import Hooks
 from app.agent.daemon.pipeline.base import LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
@@ -208,7 +208,7 @@ class Synchroniser:
         self, session: Session, disks: tuple[SourceDisk, ...], followed: frozenset[str], order: str
     ) -> Passes:
         beginning = Beginning(session, self._follower, self._resending, self._leaves, order)
-        standing = what_stands_on(disks) if followed else OnDisks((), (), (), is_complete=True)
+        standing = what_stands_on(disks) if followed else OnDisks()
         return beginning.passes(disks, followed, standing)
 
     def _pass_over(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:

@@ -2,7 +2,7 @@
 
 from app.agent.daemon.capture.activity import label, take_snapshot
 from app.agent.daemon.capture.extents import Extents
-from app.agent.daemon.capture.free_space.finder import FreeMap, find_free
+from app.agent.daemon.capture.free_space.finder import find_free, notes_of, united
 from app.agent.daemon.capture.method import Probe, Recheck
 from app.agent.daemon.disk.layout import FilesystemPlace, Layout
 from app.agent.daemon.disk.reader import DiskReader
@@ -15,8 +15,8 @@ class RescanCapture:
         self._reader = reader
         self._before = take_snapshot(reader)
         self._maps = find_free(reader, layout.places)
-        self.omitted = _united(self._maps)
-        self.notes = (*_buffered(reader), *(_note(free_map) for free_map in self._maps if free_map.reason))
+        self.omitted = united(self._maps)
+        self.notes = (*_buffered(reader), *notes_of(self._maps))
 
     def recheck(self) -> Recheck:
         """Take the maps again and compare: where a filesystem's answer changed, its omission is spoilt."""
@@ -24,7 +24,7 @@ class RescanCapture:
         fresh = find_free(self._reader, tuple(free_map.place for free_map in trusted))
         spoilt = [old for old, new in zip(trusted, fresh, strict=True) if old.free != new.free]
         self._maps = tuple(free_map for free_map in trusted if free_map not in spoilt)
-        self.omitted = _united(self._maps)
+        self.omitted = united(self._maps)
         verdict = label(self._before, take_snapshot(self._reader))
         return Recheck(verdict, Extents.of(_span(free_map.place) for free_map in spoilt))
 
@@ -44,17 +44,8 @@ class Rescan:
         return RescanCapture(reader, layout)
 
 
-def _united(maps: tuple[FreeMap, ...]) -> Extents:
-    return Extents.of(span for free_map in maps for span in free_map.free)
-
-
 def _span(place: FilesystemPlace) -> tuple[int, int]:
     return place.start, place.start + place.size
-
-
-def _note(free_map: FreeMap) -> str:
-    place = free_map.place
-    return f"{place.kind} at byte {place.start} is read whole: {free_map.reason}"
 
 
 def _buffered(reader: DiskReader) -> tuple[str, ...]:

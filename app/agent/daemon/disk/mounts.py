@@ -48,8 +48,8 @@ class MountTable:
 class MountTables:
     """`complete` is False where a process's mount table was not readable."""
 
-    tables: tuple[MountTable, ...]
-    complete: bool
+    tables: tuple[MountTable, ...] = ()
+    complete: bool = True
 
     @cached_property
     def numbers(self) -> frozenset[str]:
@@ -135,9 +135,12 @@ def open_mount(path: Path, mount_id: int) -> int:
     return fd
 
 
-def mount_of(fd: int) -> int:
-    """The id of the mount that an open file lies on."""
-    for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+def mount_of(fd: int | str, process: str = "self") -> int:
+    """The id of the mount on which a file lies that this process, or the one with this id, has open.
+
+    Raises OSError.
+    """
+    for line in Path(f"/proc/{process}/fdinfo/{fd}").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "mnt_id":
             return int(value)

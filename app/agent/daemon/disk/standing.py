@@ -62,13 +62,15 @@ class RawUse:
 class OnDisks:
     """Everything that uses the disks. `filesystems` come innermost first, the order of freezing.
 
-    `is_complete` is False where the mounts of some process could not be seen.
+    `is_complete` is False where the mounts of some process could not be seen. `carriers` are the block
+    devices whose bytes lie on the disks.
     """
 
-    filesystems: tuple[Standing, ...]
-    swaps: tuple[Swap, ...]
-    raw: tuple[RawUse, ...]
-    is_complete: bool
+    filesystems: tuple[Standing, ...] = ()
+    swaps: tuple[Swap, ...] = ()
+    raw: tuple[RawUse, ...] = ()
+    is_complete: bool = True
+    carriers: tuple[Carrier, ...] = ()
 
 
 def what_stands_on(disks: Iterable[SourceDisk]) -> OnDisks:
@@ -90,6 +92,7 @@ def what_stands_on(disks: Iterable[SourceDisk]) -> OnDisks:
         swaps=swaps,
         raw=(*hidden, *_in_raw_use(carriers, known | {swap.device for swap in swaps})),
         is_complete=tables.complete,
+        carriers=tuple(carriers),
     )
 
 

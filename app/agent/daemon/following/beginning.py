@@ -12,12 +12,12 @@ from typing import Final
 
 from app.agent.daemon.capture.choice import choose
 from app.agent.daemon.capture.extents import Extents
-from app.agent.daemon.capture.free_space.finder import FreeMap, find_free
-from app.agent.daemon.capture.free_space.live import live_free
+from app.agent.daemon.capture.free_space.finder import notes_of, united
+from app.agent.daemon.capture.free_space.unread import free_maps, swapped
 from app.agent.daemon.disk.selection import SourceDisk
-from app.agent.daemon.disk.standing import OnDisks, Standing
+from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import LinkError
-from app.agent.daemon.following.capture import FollowedCapture, RoundDirt, swapped
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
 from app.agent.daemon.following.follower import Follower, Plan
 from app.agent.daemon.following.ledger import Entry, extents
 from app.agent.daemon.following.resending import Resending
@@ -121,7 +121,7 @@ class Beginning:
     def _whole(self, number: int, disk: SourceDisk, base: DiskBase, standing: OnDisks) -> DiskPass:
         swap = swapped(standing, base.key)
         maps = free_maps(disk, standing)
-        omitted = Extents.of([*swap, *(span for free_map in maps for span in free_map.free)])
+        omitted = Extents.of([*swap, *united(maps)])
         capture = FollowedCapture(self._follower.tracking, base.key, omitted, swap, notes_of(maps))
         return DiskPass(number, disk.reader, base, capture, self._leaves(disk, base))
 
@@ -150,28 +150,3 @@ def _blocks(*found: Extents) -> BlockSet:
         for start, end in each:
             blocks.add(start, end - start)
     return blocks
-
-
-def free_maps(disk: SourceDisk, standing: OnDisks) -> tuple[FreeMap, ...]:
-    """The free space of the disk's filesystems, mounted or not. Writes to the disk are tracked by now."""
-    mounted = {
-        _place(each): each for each in standing.filesystems if each.span and each.span.disk == disk.disk.key
-    }
-    live = [place for place in disk.layout.places if (place.start, place.size) in mounted]
-    others = tuple(place for place in disk.layout.places if place not in live)
-    found = [live_free(mounted[place.start, place.size], place) for place in live]
-    return (*found, *find_free(disk.reader, others))
-
-
-def _place(standing: Standing) -> tuple[int, int]:
-    assert standing.span
-    return standing.span.start, standing.span.size
-
-
-def notes_of(maps: Sequence[FreeMap]) -> tuple[str, ...]:
-    """Why a filesystem is read as a whole, for those that are."""
-    return tuple(
-        f"{each.place.kind} at byte {each.place.start} is read whole: {each.reason}"
-        for each in maps
-        if each.reason
-    )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from app.agent.daemon.capture.activity import FUZZY, QUIET
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.method import Recheck
-from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.tracking.blocks import BlockSet
 
@@ -61,12 +60,6 @@ class FollowedCapture:
         written = self.counting(self._tracking.dirty_of(self._key).written().extents())
         is_calm = not (is_writing or self._tracking.gap_of(self._key) or len(written))
         return Recheck(QUIET if is_calm else FUZZY, Extents())
-
-
-def swapped(standing: OnDisks, key: str) -> Extents:
-    """The bytes of a disk that active swap takes: worth nothing in a copy."""
-    spans = (span for swap in standing.swaps for span in swap.spans if span.disk == key)
-    return Extents.of((span.start, span.start + span.size) for span in spans)
 
 
 class RoundDirt:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
 
 from app.agent.daemon.capture.activity import FROZEN, FUZZY, QUIET
 from app.agent.daemon.disk.standing import OnDisks
@@ -23,7 +22,6 @@ from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer.client import Freezer
 from app.agent.daemon.freezer.results import Frozen, Thawed
 
-BUDGET_SECONDS: Final = 2.0
 GRACE_SECONDS: Final = 1.0
 
 

@@ -15,10 +15,10 @@ from app.agent.daemon.disk.mounts import open_mount
 from app.agent.daemon.disk.standing import OnDisks, Standing
 from app.agent.daemon.errors import RescanNeeded
 from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading
-from app.agent.daemon.following.cut import BUDGET_SECONDS, Cut, cut
+from app.agent.daemon.following.cut import Cut, cut
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer import kernel
-from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
 from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.pipeline.scan import blank

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.agent.daemon.disk.family import partition_start, whole_number
 from app.agent.daemon.disk.selection import SourceDisk
 from app.agent.daemon.errors import RescanNeeded, TrackerGap, TrackingError
 from app.agent.daemon.following.capture import FollowedCapture
@@ -100,13 +99,13 @@ class Follower:
         choice = next((self._choices[disk] for disk in self._choices if disk.key == key), None)
         if choice is None:
             return "", "each pass reads it as a whole"
-        return (choice.method.name if key in self._followed else ""), choice.reason
+        return (choice.name if key in self._followed else ""), choice.why
 
     def follow(self, disks: Sequence[SourceDisk]) -> frozenset[str]:
         """Track the writes to those of the disks that can be tracked; their keys."""
         if self._tracking is None:
             return frozenset()
-        there = [_tracked(disk) for disk in disks if not disk.reader.is_file]
+        there = [TrackedDisk.of(disk) for disk in disks if not disk.reader.is_file]
         wanted = tuple(disk for disk in there if self._choice(disk).method.tracks)
         try:
             if wanted and not self._disks:
@@ -227,11 +226,6 @@ class Follower:
 
     def _ledger(self, key: str) -> Ledger:
         return Ledger(self._run, key)
-
-
-def _tracked(disk: SourceDisk) -> TrackedDisk:
-    number = disk.reader.status().st_rdev
-    return TrackedDisk(disk.disk.key, whole_number(number), partition_start(number), disk.reader.size)
 
 
 _UNKNOWN: Final = "this agent does not know what the replica's head holds"

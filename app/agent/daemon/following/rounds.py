@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.agent.daemon.capture.extents import Extents
+from app.agent.daemon.capture.free_space.unread import swapped
 from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import TrackerGap
-from app.agent.daemon.following.capture import FollowedCapture, RoundDirt, swapped
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.leaves import LeafTask, tasks_of

@@ -27,7 +27,10 @@ from app.agent.daemon.freezer.rescue import thaw_left_frozen
 from app.agent.daemon.freezer.results import Frozen, Outcome, Thawed
 from app.agent.daemon.state import RUN_DIR
 
+BUDGET_SECONDS: Final = 2.0
+"""How long a freeze, and what is read under it, may last."""
 DEAD_MAN_SECONDS: Final = 10.0
+"""After so long it thaws whatever happens."""
 _START_SECONDS: Final = 60.0
 _SYNC_SECONDS: Final = 600.0
 _GRACE_SECONDS: Final = 5.0

@@ -1,7 +1,9 @@
 """`go2cloud-agent preflight`, and the short preflight at enrolment."""
 
 import argparse
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Final
 
@@ -40,6 +42,11 @@ def add_arguments(
         metavar="PATH",
         help="before enrolment: a block device or file to look at; may be repeated; default: physical disks",
     )
+    parser.add_argument(
+        "--try-freeze",
+        action="store_true",
+        help="really freeze and thaw each mounted filesystem on the disks, and say how long that took",
+    )
     add_state_dir(parser)
 
 
@@ -50,25 +57,25 @@ def run(options: argparse.Namespace, version: str, out: IO[str], err: IO[str]) -
     """
     if not 0 <= options.observe <= _LONGEST_SECONDS:
         raise UsageError(f"--observe takes 0 to {_LONGEST_SECONDS:.0f} seconds")
+    if options.try_freeze and os.geteuid() != 0:
+        raise UsageError("only root can freeze", remedy="run it as root, or leave --try-freeze out")
     enrolment = StateDir(options.state_dir).enrolment()
     if enrolment is not None and options.disk:
         raise UsageError(
             "the disks of an enrolled host are those of its enrolment", remedy="leave --disk out"
         )
-    if enrolment is None:
-        named = tuple(str(Path(path).absolute()) for path in options.disk)
-        report = examine(Wanted(named, version, seconds=options.observe), Stop())
-    else:
-        report = _examine_enrolled(enrolment, version, options.observe, err)
+    named = enrolment.disks if enrolment else tuple(str(Path(path).absolute()) for path in options.disk)
+    wanted = Wanted(named, version, seconds=options.observe, try_freeze=options.try_freeze)
+    report = _examine_enrolled(enrolment, wanted, err) if enrolment else examine(wanted, Stop())
     _show(report, out, as_json=options.json)
     return 1 if worst(report.findings) == BLOCKER else 0
 
 
-def _examine_enrolled(enrolment: Enrolment, version: str, seconds: float, err: IO[str]) -> Preflight:
+def _examine_enrolled(enrolment: Enrolment, wanted: Wanted, err: IO[str]) -> Preflight:
     stop = Stop()
     link = link_of(enrolment, stop)
     try:
-        report = examine(Wanted(enrolment.disks, version, link, seconds=seconds), stop)
+        report = examine(replace(wanted, link=link), stop)
         try:
             deliver(link, report, _ATTEMPTS)
         except AgentError as error:
@@ -109,7 +116,7 @@ def _summary(report: Preflight) -> str:
 def after_enrolment(enrolment: Enrolment, version: str, out: IO[str], err: IO[str]) -> None:
     """A short preflight, delivered; blockers and warnings are shown. Whatever fails of it is a warning."""
     try:
-        report = _examine_enrolled(enrolment, version, ENROL_SECONDS, err)
+        report = _examine_enrolled(enrolment, Wanted(enrolment.disks, version, seconds=ENROL_SECONDS), err)
     except AgentError as error:
         err.write(f"go2cloud-agent: warning: the preflight failed: {error}\n")
         return

@@ -1,9 +1,10 @@
 """The disks: sizes, sectors, read speed, and what stands on each."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from app.agent.daemon.disk.standing import Standing
 from app.agent.daemon.preflight import measured
-from app.agent.daemon.preflight.stack import Kind
 from app.agent.daemon.preflight.subject import Subject, SubjectDisk
 from app.wire.messages import Filesystem
 from app.wire.preflight import BLOCKER, WARNING, Code, DiskCheck, Finding, Preflight
@@ -65,11 +66,15 @@ def _stands(subject: Subject, disk: SubjectDisk) -> list[str]:
     found = disk.source.disk
     texts = [f"{_named(found.filesystem)} on the whole disk"] if found.filesystem else []
     texts += [f"partition {part.number}: {_named(part.filesystem) or 'unknown'}" for part in found.partitions]
-    texts += [str(layer) for layer in disk.layers if layer.kind is not Kind.PLAIN]
-    texts += [
-        f"{each.line.kind} at {each.line.target}"[:1000] for each in subject.mounted if each.disk == disk
-    ]
-    return texts
+    texts += [str(layer) for layer in disk.layers]
+    texts += [_mounted(each) for each in subject.mounted_on(disk)]
+    texts += [use.reason for use in subject.standing.raw if disk.key in use.disks]
+    return [text[:1000] for text in texts]
+
+
+def _mounted(standing: Standing) -> str:
+    where = "" if standing.path == Path(standing.target) else " in another mount namespace"
+    return f"{standing.kind} at {standing.target}{where}"
 
 
 def _named(filesystem: Filesystem | None) -> str:

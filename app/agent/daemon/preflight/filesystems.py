@@ -1,9 +1,4 @@
-"""The filesystems on the disks: whether a cut can freeze each, and whether its free space is known.
-
-Whether one freezes is told by its kind and the way it is mounted: nothing is frozen to find out. The kinds
-are those whose driver has `freeze_fs` or `freeze_super`, without which the kernel refuses FIFREEZE
-(ioctl_fsfreeze in fs/ioctl.c).
-"""
+"""The filesystems on the disks: whether a cut can freeze each, and whether its free space is known."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,65 +6,77 @@ from typing import Final
 
 from app.agent.daemon.capture.free_space.finder import FreeMap
 from app.agent.daemon.disk.mounts import MountLine
-from app.agent.daemon.preflight.subject import MountedOn, Subject, SubjectDisk
+from app.agent.daemon.disk.standing import Standing
+from app.agent.daemon.preflight.freezing import SYNCED, Freezing, told, try_all
+from app.agent.daemon.preflight.subject import Subject, SubjectDisk
 from app.wire.preflight import NOTE, WARNING, Code, FilesystemCheck, Finding, Preflight
 
-FREEZABLE: Final = frozenset(
-    {"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs", "nilfs2", "gfs2", "bcachefs"}
-)
-SYNCED: Final = frozenset({"vfat", "msdos", "exfat"})
-"""Boot filesystems, which hardly change: they are synced before a cut, and read."""
 _CONTAINERS: Final = frozenset({"swap", "LVM2_member", "linux_raid_member", "crypto_LUKS"})
 """What superblocks tell of and no filesystem is."""
-
-
-def freezing(line: MountLine) -> tuple[bool, str]:
-    """Whether the mounted filesystem can be held still, and why."""
-    if "ro" in line.options.split(","):
-        return True, "it is mounted read-only: nothing is written to it"
-    if line.kind in FREEZABLE:
-        return True, f"{line.kind} can be frozen (not tried)"
-    if line.kind in SYNCED:
-        return False, f"{line.kind} cannot be frozen: it is synced instead"
-    return False, f"{line.kind} is not known to be frozen by the kernel"
+_IN_A_FILE: Final = "it lies in a file, whose bytes are read"
 
 
 def check_filesystems(subject: Subject, report: Preflight) -> Preflight:
     """Fill in filesystems."""
-    found = [*_unmounted(subject), *(_mounted(each) for each in subject.mounted), *_of_pools(subject)]
+    mounted = tuple(each for each in subject.standing.filesystems if _counts(each))
+    tried = try_all(mounted, subject.check_stop) if subject.try_freeze else {}
+    found = [
+        *_unmounted(subject),
+        *(
+            _mounted(disk, each, tried.get(each) or told(each.kind, is_read_only=each.is_read_only))
+            for each in mounted
+            for disk in subject.disks
+            if disk.key in each.disks
+        ),
+        *_of_pools(subject),
+    ]
     findings = [finding for each in found for finding in _findings(each)]
     return replace(report, filesystems=tuple(found), findings=(*report.findings, *findings))
 
 
+def _counts(standing: Standing) -> bool:
+    """Images that are mounted from files and never change, such as snaps, are left out."""
+    return not (standing.depth and standing.is_read_only)
+
+
 def _unmounted(subject: Subject) -> Iterator[FilesystemCheck]:
+    """Those that nobody has mounted; another program may use one all the same."""
+    raw = {(use.span.disk, use.span.start): use.reason for use in subject.standing.raw if use.span}
     for disk in subject.disks:
-        taken = {each.start for each in subject.mounted if each.disk == disk}
+        taken = _mounted_starts(subject, disk)
         for free in disk.free:
             if free.place.start not in taken and free.place.kind not in _CONTAINERS:
+                use = raw.get((disk.key, free.place.start), "")
                 yield FilesystemCheck(
                     disk=disk.key,
                     kind=free.place.kind,
                     device=_device(disk, free),
                     mount_point="",
-                    freezes=True,
-                    freeze_note="it is not mounted",
+                    freezes=not use,
+                    freeze_note=use[:1000] or "it is not mounted",
                     free_map=not free.reason,
                     free_map_note=_map_note(free),
                 )
 
 
-def _mounted(each: MountedOn) -> FilesystemCheck:
-    freezes, note = freezing(each.line)
-    free = next((one for one in each.disk.free if one.place.start == each.start), None)
+def _mounted_starts(subject: Subject, disk: SubjectDisk) -> set[int]:
+    """Where mounted filesystems, or parts of them, begin on the disk."""
+    devices = (each for standing in subject.mounted_on(disk) for each in disk.devices_of(standing))
+    return {each.span.start for each in devices if each.span}
+
+
+def _mounted(disk: SubjectDisk, standing: Standing, freezing: Freezing) -> FilesystemCheck:
+    free = disk.starts_at(standing.span)
+    whole = _IN_A_FILE if standing.depth else "its volume is read whole"
     return FilesystemCheck(
-        disk=each.disk.key,
-        kind=each.line.kind[:64],
-        device=f"/dev/{each.layers[0].name}",
-        mount_point=each.line.target[:4096],
-        freezes=freezes,
-        freeze_note=note[:1000],
+        disk=disk.key,
+        kind=standing.kind[:64],
+        device=str(disk.devices_of(standing)[0].member.node),
+        mount_point=standing.target[:4096],
+        freezes=freezing.holds,
+        freeze_note=freezing.note[:1000],
         free_map=free is not None and not free.reason,
-        free_map_note="its volume is read whole" if free is None else _map_note(free),
+        free_map_note=whole if free is None else _map_note(free),
     )
 
 
@@ -77,24 +84,33 @@ def _of_pools(subject: Subject) -> Iterator[FilesystemCheck]:
     """ZFS datasets, which have no block device: they count for the first disk, if any disk is in a pool."""
     if not subject.disks:
         return
-    for line in subject.mounts:
-        if line.kind == "zfs":
-            freezes, note = freezing(line)
-            yield FilesystemCheck(
-                disk=subject.disks[0].key,
-                kind="zfs",
-                device=line.source[:1024],
-                mount_point=line.target[:4096],
-                freezes=freezes,
-                freeze_note=note,
-                free_map=False,
-                free_map_note="the maps of zfs are not read",
-            )
+    for line in _datasets(subject):
+        freezing = told("zfs", is_read_only=line.is_read_only)
+        yield FilesystemCheck(
+            disk=subject.disks[0].key,
+            kind="zfs",
+            device=line.source[:1024],
+            mount_point=line.target[:4096],
+            freezes=freezing.holds,
+            freeze_note=freezing.note,
+            free_map=False,
+            free_map_note="the maps of zfs are not read",
+        )
+
+
+def _datasets(subject: Subject) -> list[MountLine]:
+    """Each once, however many mounts and namespaces show it."""
+    lines = (line for table in subject.mounts.tables for line in table.lines if line.kind == "zfs")
+    return list({line.number: line for line in reversed(list(lines))}.values())[::-1]
 
 
 def _device(disk: SubjectDisk, free: FreeMap) -> str:
-    names = [layer.name for layer in disk.layers if layer.start == free.place.start]
-    return f"/dev/{names[-1]}" if names else f"{disk.path} from byte {free.place.start}"
+    nodes = (
+        str(each.member.node)
+        for each in disk.carriers
+        if each.span and (each.span.start, each.span.size) == (free.place.start, free.place.size)
+    )
+    return next(nodes, f"{disk.path} from byte {free.place.start}")
 
 
 def _map_note(free: FreeMap) -> str:
@@ -111,7 +127,7 @@ def _findings(each: FilesystemCheck) -> Iterator[Finding]:
             else "stop what writes to it before the cutover, or unmount it: checkpoints are fuzzy otherwise"
         )
         yield Finding(Code.FREEZE_UNSUPPORTED, severity, name, each.freeze_note, remedy)
-    if not each.free_map:
+    if not each.free_map and each.free_map_note != _IN_A_FILE:
         text = f"its free space is read as well: {each.free_map_note}"[:1000]
         remedy = "nothing needs to be done: the copy takes longer; zeros in free space are not sent"
         yield Finding(Code.FREE_SPACE_UNKNOWN, NOTE, name, text, remedy)

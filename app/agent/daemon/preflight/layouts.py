@@ -92,10 +92,8 @@ def check_layouts(subject: Subject, report: Preflight) -> Preflight:
 
 def _layers(_: Subject, disk: SubjectDisk) -> Iterator[Finding]:
     for layer in disk.layers:
-        about = _LAYERS.get(layer.kind)
-        if about:
-            text = about.text.format(layer)
-            yield Finding(about.code, about.severity, disk.path, text[:1000], about.remedy)
+        about = _LAYERS[layer.kind]
+        yield Finding(about.code, about.severity, disk.path, about.text.format(layer)[:1000], about.remedy)
 
 
 def _incomplete(subject: Subject, disk: SubjectDisk) -> Iterator[Finding]:
@@ -178,13 +176,13 @@ def _read_only(_: Subject, disk: SubjectDisk) -> Iterator[Finding]:
 
 
 def _read_only_mounts(subject: Subject, disk: SubjectDisk) -> Iterator[Finding]:
-    for each in subject.mounted:
-        if each.disk == disk and "ro" in each.line.options.split(","):
+    for each in subject.mounted_on(disk):
+        if each.is_read_only and not each.depth:
             yield Finding(
                 Code.READ_ONLY,
                 NOTE,
-                each.line.target[:1024],
-                f"the {each.line.kind} is mounted read-only",
+                each.target[:1024],
+                f"the {each.kind} is mounted read-only",
                 "if that is not meant, see the kernel's log: errors=remount-ro leaves a damaged one so",
             )
 
@@ -193,7 +191,7 @@ def _network(subject: Subject, disk: SubjectDisk) -> Iterator[Finding]:
     reader = disk.source.reader
     way = "" if reader.is_file else network_of(whole_disk(reader.status().st_rdev))
     if way:
-        is_root = any(each.disk == disk and each.line.target == "/" for each in subject.mounted)
+        is_root = subject.root is not None and disk.key in subject.root.disks
         yield Finding(
             Code.NETWORK_DISK,
             WARNING if is_root else NOTE,
@@ -217,8 +215,7 @@ def network_of(directory: Path) -> str:
 
 def _unknown(_: Subject, disk: SubjectDisk) -> Iterator[Finding]:
     found = disk.source.disk
-    upper = any(layer.kind is not Kind.PLAIN for layer in disk.layers)
-    if not (found.partitions or found.filesystem or upper):
+    if not (found.partitions or found.filesystem or disk.layers):
         yield Finding(
             Code.UNKNOWN_LAYOUT,
             NOTE,
@@ -229,7 +226,7 @@ def _unknown(_: Subject, disk: SubjectDisk) -> Iterator[Finding]:
 
 
 def _root(subject: Subject) -> Iterator[Finding]:
-    if subject.disks and not any(each.line.target == "/" for each in subject.mounted):
+    if subject.disks and subject.root is None:
         yield Finding(
             Code.ROOT_NOT_REPLICATED,
             WARNING,

@@ -5,11 +5,12 @@ folders `packs` and `leaves`. Only root sees the open files of others.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from app.agent.daemon.preflight.subject import MountedOn, Subject
+from app.agent.daemon.disk.mounts import mount_of
+from app.agent.daemon.preflight.subject import Subject, SubjectDisk
 from app.wire.preflight import BLOCKER, Code, Finding, Preflight
 
 _LOCK: Final = "/.lock"
@@ -22,34 +23,48 @@ def check_store(subject: Subject, report: Preflight) -> Preflight:
         Finding(
             Code.STORE_ON_DISK,
             BLOCKER,
-            each.disk.path,
-            f"a go2cloud store lies on it, in {store}"[:1000],
+            disk.path,
+            f"a go2cloud store lies on it, in {store.folder}"[:1000],
             "move the store to a disk that is not replicated, or leave this disk out with --disk: each "
             "checkpoint would be written into the disk that it is of, and so on without end",
         )
         for store in sorted(set(stores()))
-        for each in [_mount_of(subject, store)]
-        if each is not None
+        for disk in _disks_below(subject, store)
     ]
     return replace(report, findings=(*report.findings, *found))
 
 
-def stores(proc: Path = Path("/proc")) -> Iterator[Path]:
-    """The folders of the stores that processes of this host have open, as far as this user may see them."""
+@dataclass(frozen=True, order=True)
+class OpenStore:
+    """A store that a process has open; its folder, as that process sees it, lies on the mount `mount_id`."""
+
+    folder: Path
+    mount_id: int
+
+
+def stores(proc: Path = Path("/proc")) -> Iterator[OpenStore]:
+    """The stores that processes of this host have open, as far as this user may see them."""
     for opened in proc.glob("[0-9]*/fd/*"):
+        process = opened.parent.parent
         try:
             target = str(opened.readlink())
+            folder = Path(target.removesuffix(_LOCK))
+            if target.endswith(_LOCK) and _is_store(process, folder):
+                yield OpenStore(folder, mount_of(opened.name, process.name))
         except OSError:
             continue  # the process ended, closed it, or belongs to somebody else
-        folder = Path(target.removesuffix(_LOCK))
-        if target.endswith(_LOCK) and all((folder / name).is_dir() for name in _FOLDERS):
-            yield folder
 
 
-def _mount_of(subject: Subject, folder: Path) -> MountedOn | None:
-    """The filesystem of a replicated disk that the folder is on, by the longest mount point; else None."""
-    holding = [line for line in subject.mounts if folder.is_relative_to(line.target)]
-    if not holding:
-        return None
-    line = max(enumerate(holding), key=lambda pair: (len(pair[1].target), pair[0]))[1]
-    return next((each for each in subject.mounted if each.line.number == line.number), None)
+def _is_store(process: Path, folder: Path) -> bool:
+    """Whether the folder has what a store has, as this process or the one that opened it sees it."""
+    seen = (folder, process / "root" / folder.relative_to("/"))
+    return any(all((place / name).is_dir() for name in _FOLDERS) for place in seen)
+
+
+def _disks_below(subject: Subject, store: OpenStore) -> list[SubjectDisk]:
+    """The replicated disks that the store's filesystem is on."""
+    lines = (line for table in subject.mounts.tables for line in table.lines)
+    numbers = {line.number for line in lines if line.mount_id == store.mount_id}
+    return [
+        disk for disk in subject.disks if any(each.number in numbers for each in subject.mounted_on(disk))
+    ]

@@ -48,7 +48,8 @@ ENROL_SECONDS: Final = 3.0
 class Wanted:
     """What to look at: disks as they were named at enrolment, and for how long at least.
 
-    `link` is None before the host is enrolled. `wait` sleeps, and returns early when somebody is in a hurry.
+    `link` is None before the host is enrolled. With `try_freeze` each mounted filesystem is really frozen for
+    a moment.
     """
 
     named: tuple[str, ...]
@@ -56,11 +57,15 @@ class Wanted:
     link: Link | None = None
     order: str = ""
     seconds: float = OBSERVE_SECONDS
+    try_freeze: bool = False
     counter: churn.Counter = churn.written
 
 
 def examine(wanted: Wanted, stop: Stop, wait: Callable[[float], object] | None = None) -> Preflight:
-    """Run all checks. Raises Stopped, and nothing else that a host can cause."""
+    """Run all checks. Raises Stopped, and nothing else that a host can cause.
+
+    `wait` sleeps, and returns early when somebody is in a hurry.
+    """
     began = time.monotonic()
     report = Preflight(
         id=wanted.order,
@@ -85,7 +90,7 @@ def examine(wanted: Wanted, stop: Stop, wait: Callable[[float], object] | None =
 
 
 def _looked_at(wanted: Wanted, report: Preflight, stop: Stop, wait: Callable[[float], object]) -> Preflight:
-    with opened(wanted.named, wanted.link, stop.check) as subject:
+    with opened(wanted.named, wanted.link, stop.check, try_freeze=wanted.try_freeze) as subject:
         before, since = _counted(subject, wanted.counter), time.monotonic()
         for name, check in CHECKS:
             stop.check()

@@ -1,26 +1,20 @@
-"""The block devices that stand on a disk, upwards: partitions, loop devices, and what is made of these.
+"""What is made of a disk's bytes: LVM, md, opened encryption and the like, as an operator calls it.
 
-`family` knows the devices that are plain bytes of a disk; from there this follows the holders in /sys: device
-mapper, md, bcache, DRBD. What a device is made of in turn are its slaves.
+`Carriers` finds the block devices; this tells from /sys what each is, and what it is made of: its slaves.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from app.agent.daemon.disk.family import Member, members_of
-
 SYS: Final = Path("/sys")
 
 
 class Kind(StrEnum):
-    """What a device is to the one below it."""
+    """What a device is to the ones below it."""
 
-    PLAIN = "plain"
-    """The disk itself, a partition or a loop device: its bytes are the disk's."""
     LVM = "LVM volume"
     CRYPT = "opened dm-crypt device"
     MULTIPATH = "multipath map"
@@ -32,54 +26,31 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Layer:
-    """A block device on a disk; `start` is where its bytes lie there, None above anything but PLAIN.
+    """A block device that is made of others, `below`, by the kernel's names.
 
-    `label` is the name that an operator knows it by, `below` are the kernel's names of what it is made of.
+    `label` is the name that an operator knows it by.
     """
 
     name: str
-    number: str
     kind: Kind
     label: str
-    start: int | None = None
-    below: tuple[str, ...] = ()
+    below: tuple[str, ...]
 
     def __str__(self) -> str:
         """For a report."""
         return f"{self.kind} {self.label}" + (f" ({self.name})" if self.label != self.name else "")
 
 
-def stack_on(status: os.stat_result, size: int, sys: Path = SYS) -> tuple[Layer, ...]:
-    """All devices on the disk with this stat and size. A partition that is the disk has no neighbours."""
-    members = [each for each in members_of(status) if each.start < size and each.start + each.size > 0]
-    return tuple(_upwards([_plain(each) for each in members], sys))
-
-
-def _plain(member: Member) -> Layer:
-    return Layer(member.name, member.number, Kind.PLAIN, member.name, member.start)
-
-
-def _upwards(layers: list[Layer], sys: Path) -> Iterator[Layer]:
-    seen: set[str] = set()
-    waiting = list(layers)
-    while waiting:
-        layer = waiting.pop(0)
-        if layer.name in seen:
-            continue
-        seen.add(layer.name)
-        yield layer
-        for holder in _names(sys / "class/block" / layer.name / "holders"):
-            waiting += holding(holder, sys)
-
-
-def holding(name: str, sys: Path = SYS) -> list[Layer]:
-    """The device of this name, which stands on others, and its partitions."""
+def layer_of(name: str, sys: Path = SYS) -> Layer | None:
+    """The device of this name, or what it is a partition of; None where that is made of no other device."""
     directory = (sys / "class/block" / name).resolve()
-    kind, label = kind_of(directory)
-    below = tuple(_names(directory / "slaves"))
-    whole = [Layer(name, _text(directory / "dev"), kind, label, below=below)]
-    parts = [part for part in sorted(directory.glob(f"{name}*/")) if (part / "partition").exists()]
-    return whole + [Layer(part.name, _text(part / "dev"), kind, part.name, below=below) for part in parts]
+    is_partition = (directory / "partition").exists()
+    whole = directory.parent if is_partition else directory
+    below = _names(whole / "slaves")
+    if not below:
+        return None
+    kind, label = kind_of(whole)
+    return Layer(name, kind, name if is_partition else label, below)
 
 
 def kind_of(directory: Path) -> tuple[Kind, str]:
@@ -115,8 +86,8 @@ def foreign(layers: Iterable[Layer], replicated: frozenset[str]) -> dict[Layer, 
     return {layer: missing for layer, missing in found.items() if missing}
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else ()
 
 
 def _text(path: Path) -> str:

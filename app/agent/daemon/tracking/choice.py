@@ -51,6 +51,18 @@ class TrackingChoice:
     reason: str
     refused: tuple[tuple[str, str], ...]
 
+    @property
+    def name(self) -> str:
+        """The method's name; empty where the writes are not followed."""
+        return self.method.name if self.method.tracks else ""
+
+    @property
+    def why(self) -> str:
+        """Why the writes are followed by this method, or why by none."""
+        if self.method.tracks or not self.refused:
+            return self.reason
+        return "; ".join(reason for _, reason in self.refused)
+
     def __str__(self) -> str:
         """One line for an operator."""
         passed_over = "".join(f"; not {name}, because {reason}" for name, reason in self.refused)

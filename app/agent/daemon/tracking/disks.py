@@ -3,7 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+from app.agent.daemon.disk.family import partition_start, whole_number
+from app.agent.daemon.disk.selection import SourceDisk
 
 _SYS: Final = Path("/sys/dev/block")
 
@@ -16,6 +19,12 @@ class TrackedDisk:
     number: int
     offset: int
     size: int
+
+    @classmethod
+    def of(cls, disk: SourceDisk) -> Self:
+        """The block device that is to be copied."""
+        number = disk.reader.status().st_rdev
+        return cls(disk.disk.key, whole_number(number), partition_start(number), disk.reader.size)
 
 
 def kernel_number(number: int) -> int:

@@ -6,7 +6,7 @@ changed is read once more without omission.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,20 @@ class FreeMap:
     place: FilesystemPlace
     free: Extents
     reason: str = ""
+
+
+def united(maps: Iterable[FreeMap]) -> Extents:
+    """All that is free."""
+    return Extents.of(span for free_map in maps for span in free_map.free)
+
+
+def notes_of(maps: Iterable[FreeMap]) -> tuple[str, ...]:
+    """Why filesystems are read whole, for those that are."""
+    return tuple(
+        f"{each.place.kind} at byte {each.place.start} is read whole: {each.reason}"
+        for each in maps
+        if each.reason
+    )
 
 
 def find_free(reader: DiskReader, places: tuple[FilesystemPlace, ...]) -> tuple[FreeMap, ...]:
