@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 from app.agent.daemon.capture.activity import FROZEN, FUZZY, QUIET
 from app.agent.daemon.disk.standing import OnDisks
