@@ -235,6 +235,7 @@ class Synchroniser:
             return Outcome(Cut(), 0)
         rounds = Rounds(self._follower.tracking, passes.partial)
         if passes.has_followed_whole:
+            rounds.keep_no_leaves()
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
         self._hooks.failure = ""
