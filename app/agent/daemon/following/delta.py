@@ -55,7 +55,7 @@ class Hooks(Protocol):
         """Just before the source is frozen."""
 
     def after(self) -> None:
-        """The source is thawed, or was not frozen after all."""
+        """The source is thawed, or was not frozen after all. Comes also where `before` failed half-way."""
 
 
 class Delta:
@@ -94,8 +94,8 @@ class Delta:
         return outcome
 
     def _begin(self, extra: Mapping[str, BlockSet], others: list[LeafTask]) -> Outcome | None:
-        """The first round. Little of it waits for the cut, but nothing of `extra`: it may be what a disk gives
-        only after seconds of trying, or not at all."""
+        """The first round. Little of it waits for the cut, but nothing of `extra`: a disk may give that only
+        after seconds of trying, or not at all."""
         tasks = self._rounds.take_all(extra)
         if len(tasks) > MOST_LEAVES:
             return self._only_round(tasks + others)
@@ -150,8 +150,8 @@ class Delta:
     def _one_cut(self) -> tuple[Cut, int]:
         standing = self._look()
         with Arena(self._arena_bytes()) as arena:
-            self._hooks.before()
             try:
+                self._hooks.before()
                 done = cut(self._rounds, arena, self._freezer, standing, self._budget)
             finally:
                 self._hooks.after()
