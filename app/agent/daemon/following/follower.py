@@ -82,8 +82,8 @@ class Follower:
 
     @property
     def has_doubts(self) -> bool:
-        """Whether a disk has to be read as a whole without waiting for the next pass to be due."""
-        return bool(self._doubts)
+        """Whether a followed disk has to be read as a whole without waiting for the next pass to be due."""
+        return any(key in self._followed for key in self._doubts)
 
     def method_of(self, key: str) -> tuple[str, str]:
         """By which method the writes to a disk are followed, empty for none, and why."""
@@ -146,6 +146,10 @@ class Follower:
     def doubt(self, key: str, reason: str) -> None:
         """The disk's replica may differ from it: it is read as a whole by the next pass."""
         self._doubts[key] = reason
+        try:
+            self._ledger(key).doubt()
+        except TrackingError as error:
+            self._note(str(error))
 
     def plan(self, base: DiskBase, size: int, order: str) -> Plan:
         """How to pass over a disk of `size` bytes whose replica stands at `base`; `order` names a rescan.
