@@ -15,7 +15,7 @@ from typing import Final
 from app.agent.daemon.capture.activity import FUZZY, worst
 from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.disk.standing import OnDisks, what_stands_on
-from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
+from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded, TrackingError
 from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.cut import Cut
 from app.agent.daemon.following.delta import Delta, Outcome
@@ -152,8 +152,12 @@ class Synchroniser:
 
     def rest(self, *, tracking: bool) -> None:
         """No passes for now; writes go on being tracked, or not."""
-        if not tracking:
+        if tracking:
+            return
+        try:
             self._follower.close(keep=False)
+        except TrackingError as error:
+            self._observer.note(str(error))
 
     def close(self, *, keep: bool) -> None:
         """End the freezer; tracking goes on without this process if it is to be kept."""

@@ -46,6 +46,7 @@ class Follower:
         self._tracking = tracking
         self._note = note
         self._disks: tuple[TrackedDisk, ...] = ()
+        self._is_tracking = False
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
         self._doubts: dict[str, str] = {}
         self._known: set[str] = set()
@@ -99,15 +100,20 @@ class Follower:
         there = [_tracked(disk) for disk in disks if not disk.reader.is_file]
         wanted = tuple(disk for disk in there if self._choice(disk).method.tracks)
         try:
-            if wanted and not self._disks:
-                self._tracking.start(wanted)
-            elif wanted != self._disks:
-                self._tracking.track(wanted)
+            self._track(self._tracking, wanted)
         except TrackingError as error:
             self._note(f"no writes are followed: {error}")
+            self._disks, self._known = (), set()
             return frozenset()
         self._disks = wanted
         return self._followed
+
+    def _track(self, tracking: Tracking, wanted: tuple[TrackedDisk, ...]) -> None:
+        if wanted and not self._is_tracking:
+            tracking.start(wanted)
+            self._is_tracking = True
+        elif wanted != self._disks:
+            tracking.track(wanted)
 
     def _choice(self, disk: TrackedDisk) -> TrackingChoice:
         if disk not in self._choices:
@@ -117,13 +123,14 @@ class Follower:
 
     def close(self, *, keep: bool) -> None:
         """Go on tracking without this process, or end it."""
-        if self._tracking is not None and self._disks:
-            self._tracking.close(keep=keep)
-            if not keep:
-                for disk in self._disks:
-                    self._ledger(disk.key).forget()
-            self._disks = ()
-            self._known = set()
+        if self._tracking is None or not self._is_tracking:
+            return
+        disks, self._disks, self._known = self._disks, (), set()
+        if not keep:
+            for disk in disks:
+                self._ledger(disk.key).forget()
+        self._is_tracking = False
+        self._tracking.close(keep=keep)
 
     def drain(self) -> None:
         """Take in every write that completed before this call. See `verification.writes.Writes`."""
