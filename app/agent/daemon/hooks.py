@@ -101,19 +101,35 @@ class Hooks:
         for path in self._programs():
             if not is_wanted(path.name):
                 continue
-            refused = _doubt(self._directory) or _doubt(path)
+            refused = self._refusal(path)
             if refused:
                 yield HookResult(path.name, phase, None, refused=refused)
             else:
                 yield _run(path, phase, self._limit)
+
+    def _refusal(self, path: Path) -> str:
+        """Why a program is not run; empty if it is. What goes wrong here must not keep the others from being
+        run, or from being run again after the thaw."""
+        try:
+            return _doubt(self._directory) or _doubt(path)
+        except OSError as error:
+            return f"it cannot be examined: {error.strerror}"
 
     def _programs(self) -> list[Path]:
         """What is executable; hidden files and editors' copies are none."""
         if not self._directory.is_dir():
             return []
         entries = (entry for entry in self._directory.iterdir() if not entry.name.startswith("."))
-        found = (entry for entry in entries if not entry.name.endswith("~") and entry.is_file())
-        return sorted(entry for entry in found if entry.stat().st_mode & 0o111)
+        return sorted(entry for entry in entries if not entry.name.endswith("~") and _is_program(entry))
+
+
+def _is_program(path: Path) -> bool:
+    """Whether it is an executable file. One that was just removed is none."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(mode) and bool(mode & 0o111)
 
 
 def _doubt(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import Final
 from app.agent.daemon.capture.activity import FUZZY, worst
 from app.agent.daemon.disk.selection import SourceDisk, close_disks, open_disks
 from app.agent.daemon.disk.standing import OnDisks, what_stands_on
-from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded
+from app.agent.daemon.errors import AgentError, FreezeError, Refusal, RescanNeeded, TrackingError
 from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.capture import FollowedCapture
 from app.agent.daemon.following.cut import Cut
@@ -158,8 +158,12 @@ class Synchroniser:
 
     def rest(self, *, tracking: bool) -> None:
         """No passes for now; writes go on being tracked, or not."""
-        if not tracking:
+        if tracking:
+            return
+        try:
             self._follower.close(keep=False)
+        except TrackingError as error:
+            self._observer.note(str(error))
 
     def close(self, *, keep: bool) -> None:
         """End the freezer; tracking goes on without this process if it is to be kept."""
@@ -241,6 +245,7 @@ class Synchroniser:
             return Outcome(Cut(), 0)
         rounds = Rounds(self._follower.tracking, passes.partial)
         if passes.has_followed_whole:
+            rounds.keep_no_leaves()
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
         self._hooks.failure = ""

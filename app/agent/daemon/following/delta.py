@@ -29,7 +29,8 @@ from app.wire.chunks import MIB
 MAX_ROUNDS: Final = 12
 MAX_CUTS: Final = 4
 MOST_LEAVES: Final = 1024
-"""Leaves kept in memory by a pass, 32 MiB; a pass that touches more is committed without a cut first."""
+"""Leaves kept in memory by a pass: 32 MiB, thrice that while they are done. A pass that touches more is
+committed without a cut first."""
 MOST_LEFT: Final = MOST_BYTES // 2
 """What may be left for a cut: 32 MiB, which a slow disk gives within the budget. The freeze adds to it."""
 LEAST_ARENA: Final = 32 * MIB
@@ -54,7 +55,7 @@ class Hooks(Protocol):
         """Just before the source is frozen."""
 
     def after(self) -> None:
-        """The source is thawed, or was not frozen after all."""
+        """The source is thawed, or was not frozen after all. Comes also where `before` failed half-way."""
 
 
 class Delta:
@@ -86,28 +87,48 @@ class Delta:
         The followed disks have the label of the cut when this returns.
         """
         write_back(self._look().filesystems)
-        self._round(self._rounds.take_all(extra) + others, may_wait=not others)
-        outcome = self._catch_up() or self._cut()
+        outcome = self._begin(extra, others) or self._catch_up() or self._cut()
+        assert self._rounds.is_delivered, "what was taken is with the service before a commit drops it"
         for each in self._rounds.disks:
             each.capture.label = outcome.cut.label
         return outcome
 
+    def _begin(self, extra: Mapping[str, BlockSet], others: list[LeafTask]) -> Outcome | None:
+        """The first round. Little of it waits for the cut, but nothing of `extra`: a disk may give that only
+        after seconds of trying, or not at all."""
+        tasks = self._rounds.take_all(extra)
+        if len(tasks) > MOST_LEAVES:
+            return self._only_round(tasks + others)
+        self._round(tasks + others, may_wait=not others and not any(extra.values()))
+        return None
+
+    def _only_round(self, tasks: list[LeafTask]) -> Outcome:
+        """Send these leaves, which are too many to be kept for a cut, and be done."""
+        self._rounds.keep_no_leaves()
+        self._round(tasks)
+        return Outcome(Cut(), self._done, detail=f"{len(tasks)} leaves were written to: more than are kept")
+
     def _catch_up(self) -> Outcome | None:
         """Rounds until little is left; the end where that does not come."""
         while (left := self._rounds.left()) > MOST_LEFT:
-            if self._done >= MAX_ROUNDS or self._kept() > MOST_LEAVES:
+            is_full = self._rounds.leaves() > MOST_LEAVES
+            if self._done and (self._done >= MAX_ROUNDS or is_full):
                 return Outcome(Cut(), self._done, detail=_unfinished(left, self._done))
             write_back(self._look().filesystems)
-            self._round(self._rounds.take())
+            tasks = self._rounds.take()
+            if is_full:
+                return self._only_round(tasks)
+            self._round(tasks)
         return None
 
     def _round(self, tasks: list[LeafTask], *, may_wait: bool = False) -> None:
         """Send these leaves; little of them `may_wait` for the cut, which takes what is not delivered."""
-        if not tasks or (may_wait and self._bytes(tasks) <= MOST_LEFT):
+        if tasks and may_wait and self._bytes(tasks) <= MOST_LEFT:
             return
-        self._runner.do(tasks)
+        if tasks:
+            self._runner.do(tasks)
+            self._done += 1
         self._rounds.delivered()
-        self._done += 1
 
     def _bytes(self, tasks: list[LeafTask]) -> int:
         followed = {each.disk.number for each in self._rounds.disks}
@@ -130,8 +151,8 @@ class Delta:
         standing = self._look()
         self._rounds.note_swap(standing)
         with Arena(self._arena_bytes()) as arena:
-            self._hooks.before()
             try:
+                self._hooks.before()
                 done = cut(self._rounds, arena, self._freezer, standing, self._budget)
             finally:
                 self._hooks.after()
@@ -155,9 +176,6 @@ class Delta:
         self._runner.take(
             set(by_key), lambda keys: [segment for key in keys for segment in _segments(by_key[key])]
         )
-
-    def _kept(self) -> int:
-        return sum(each.disk.kept_leaves for each in self._rounds.disks)
 
 
 def _segments(readings: list[Reading]) -> list[Segment]:

@@ -53,6 +53,7 @@ class Follower:
         self._tracking = tracking
         self._note = note
         self._disks: tuple[TrackedDisk, ...] = ()
+        self._is_tracking = False
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
         self._doubts: dict[str, Plan] = {}
         self.retry_seconds = retry_seconds
@@ -91,8 +92,8 @@ class Follower:
 
     @property
     def has_doubts(self) -> bool:
-        """Whether a disk has to be read as a whole without waiting for the next pass to be due."""
-        return bool(self._doubts)
+        """Whether a followed disk has to be read as a whole without waiting for the next pass to be due."""
+        return any(key in self._followed for key in self._doubts)
 
     def method_of(self, key: str) -> tuple[str, str]:
         """By which method the writes to a disk are followed, empty for none, and why."""
@@ -108,15 +109,20 @@ class Follower:
         there = [TrackedDisk.of(disk) for disk in disks if not disk.reader.is_file]
         wanted = tuple(disk for disk in there if self._choice(disk).method.tracks)
         try:
-            if wanted and not self._disks:
-                self._tracking.start(wanted)
-            elif wanted != self._disks:
-                self._tracking.track(wanted)
+            self._track(self._tracking, wanted)
         except TrackingError as error:
             self._note(f"no writes are followed: {error}")
+            self._disks, self._known = (), set()
             return frozenset()
         self._disks = wanted
         return self._followed
+
+    def _track(self, tracking: Tracking, wanted: tuple[TrackedDisk, ...]) -> None:
+        if wanted and not self._is_tracking:
+            tracking.start(wanted)
+            self._is_tracking = True
+        elif wanted != self._disks:
+            tracking.track(wanted)
 
     def _choice(self, disk: TrackedDisk) -> TrackingChoice:
         if disk not in self._choices:
@@ -126,13 +132,14 @@ class Follower:
 
     def close(self, *, keep: bool) -> None:
         """Go on tracking without this process, or end it."""
-        if self._tracking is not None and self._disks:
-            self._tracking.close(keep=keep)
-            if not keep:
-                for disk in self._disks:
-                    self._ledger(disk.key).forget()
-            self._disks = ()
-            self._known = set()
+        if self._tracking is None or not self._is_tracking:
+            return
+        disks, self._disks, self._known = self._disks, (), set()
+        if not keep:
+            for disk in disks:
+                self._ledger(disk.key).forget()
+        self._is_tracking = False
+        self._tracking.close(keep=keep)
 
     def drain(self) -> None:
         """Take in every write that completed before this call. See `verification.writes.Writes`."""
@@ -150,12 +157,20 @@ class Follower:
     def doubt_all(self, keys: Iterable[str]) -> None:
         """The replicas of these disks differ where nobody was seen to write."""
         for key in keys:
-            self._doubts[key] = Plan(None, "REPLICA_DIFFERS", _VERIFIED)
+            self._doubt(key, Plan(None, "REPLICA_DIFFERS", _VERIFIED))
 
     def doubt(self, need: RescanNeeded) -> None:
         """What is known of a disk's replica does not do: the disk is read as a whole by the next pass."""
         code = need.code if isinstance(need, TrackerGap) else "REPLICA_DIFFERS"
-        self._doubts[need.key] = Plan(None, code, need.reason)
+        self._doubt(need.key, Plan(None, code, need.reason))
+
+    def _doubt(self, key: str, plan: Plan) -> None:
+        """Remember it beside the dirty sets, too: the next agent must know."""
+        self._doubts[key] = plan
+        try:
+            self._ledger(key).doubt()
+        except TrackingError as error:
+            self._note(str(error))
 
     def plan(self, base: DiskBase, size: int, order: str) -> Plan:
         """How to pass over a disk of `size` bytes whose replica stands at `base`; `order` names a rescan.

@@ -24,6 +24,7 @@ class OwnerHooks:
         self._hooks = hooks
         self._note = note
         self._pausing = pausing
+        self._has_paused = False
         self._begun: tuple[HookResult, ...] = ()
         self.failure = ""
 
@@ -31,15 +32,19 @@ class OwnerHooks:
         """Run those for `pre-freeze`."""
         if self._pausing is not None:
             self._pausing.pause()
+            self._has_paused = True
         self._begun = self._hooks.before_freeze()
         self._tell(self._begun)
 
     def after(self) -> None:
-        """Run those for `post-thaw` of what was begun."""
-        self._tell(self._hooks.after_thaw(self._begun))
-        self._begun = ()
-        if self._pausing is not None:
-            self._pausing.resume()
+        """Run those for `post-thaw` of what was begun, and let the other work go on."""
+        begun, self._begun = self._begun, ()
+        try:
+            self._tell(self._hooks.after_thaw(begun))
+        finally:
+            if self._pausing is not None and self._has_paused:
+                self._pausing.resume()
+            self._has_paused = False
 
     def _tell(self, results: Iterable[HookResult]) -> None:
         for result in results:

@@ -65,11 +65,28 @@ class Rounds:
         for blocks in self._undone.values():
             blocks.clear()
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether nothing that was taken is still to be done."""
+        return not any(self._undone.values())
+
     def left(self) -> int:
         """Bytes that a cut would have to read now: whole chunks. Raises TrackerGap."""
         self._drain()
-        tasks = [task for each in self.disks for task in self._work(each, self._written(each))]
+        tasks = [task for each in self.disks for task in self._waiting(each)]
         return sum(count * self.unit(task.key.disk) for task in tasks for _, count in task.runs or ())
+
+    def leaves(self) -> int:
+        """How many leaves would be kept after one more round."""
+        return sum(
+            len(each.disk.kept_leaves | {task.key.index for task in self._waiting(each)})
+            for each in self.disks
+        )
+
+    def keep_no_leaves(self) -> None:
+        """The round to come is the only one: leaves go out as they are done."""
+        for each in self.disks:
+            each.disk.is_one_round = True
 
     def is_written(self) -> bool:
         """Whether anything that counts was written since the last take. Raises TrackerGap."""
@@ -98,6 +115,12 @@ class Rounds:
 
     def _work(self, each: FollowedDisk, extents: Extents) -> list[LeafTask]:
         return tasks_of(each.disk.number, extents, each.disk.base.chunk_size)
+
+    def _waiting(self, each: FollowedDisk) -> list[LeafTask]:
+        """What the next take would give."""
+        blocks = self._dirty(each).written()
+        blocks.update(self._undone[each.key])
+        return self._work(each, each.capture.counting(blocks.extents()))
 
     def _dirty(self, each: FollowedDisk) -> DirtyMap:
         return self._tracking.dirty_of(each.key)

@@ -22,7 +22,8 @@ class DiskPass:
     """Collects the leaves of one disk. Leaves may be done again: the last result counts.
 
     Where the base's tree is known the pass may be of several rounds over parts of the disk: the leaves' ids
-    are kept here until all rounds are over, and only then sent.
+    are kept here until all rounds are over, and only then sent. With `is_one_round` they are not: a leaf must
+    not be done in part twice then, but for one whose put was lost.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class DiskPass:
         self.dirt: Dirt = dirt or Untracked()
         self.tally = Tally(reader.size)
         self.label = FUZZY
+        self.is_one_round = False
         tree = leaves.tree
         self._leaves = bytearray(tree.leaves if tree else self.leaf_count * ID_BYTES)
         self._changed: dict[int, bytes] = {}
@@ -65,9 +67,9 @@ class DiskPass:
         return [LeafTask(LeafKey(self.number, index)) for index in range(self.leaf_count)]
 
     @property
-    def kept_leaves(self) -> int:
-        """How many leaves are kept here."""
-        return len(self._ids)
+    def kept_leaves(self) -> frozenset[int]:
+        """The indexes of the leaves that are kept here."""
+        return frozenset(self._ids)
 
     def tasks_of(self, spans: Extents) -> list[LeafTask]:
         """The leaves that touch these byte ranges, each as a whole."""
@@ -90,7 +92,7 @@ class DiskPass:
                 self._changed[index] = value
             else:
                 self._changed.pop(index, None)
-            if self.leaves.tree is not None:
+            if self.leaves.tree is not None and not self.is_one_round:
                 self._fresh[index] = work
                 return None
         if not work.is_changed or value == ZERO_LEAF:

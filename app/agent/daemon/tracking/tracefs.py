@@ -183,12 +183,14 @@ class TraceTracker:
         self._lock_fd = fd
 
     def _let_go(self, forget: bool) -> None:
-        if self._session:
-            self._session.close(forget)
-            self._session = None
-        if self._lock_fd >= 0:
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        session, self._session = self._session, None
+        try:
+            if session:
+                session.close(forget)
+        finally:
+            if self._lock_fd >= 0:
+                os.close(self._lock_fd)
+                self._lock_fd = -1
 
 
 def default_buffer_kib(cpus: int) -> int:

@@ -1,0 +1,157 @@
+"""What a pass over writes may hold in memory, and what it may do while the source is frozen."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.agent.daemon.capture.activity import FUZZY, QUIET
+from app.agent.daemon.capture.extents import Extents
+from app.agent.daemon.disk.reader import DiskReader
+from app.agent.daemon.disk.standing import OnDisks
+from app.agent.daemon.following import delta
+from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
+from app.agent.daemon.following.delta import Delta
+from app.agent.daemon.following.rounds import FollowedDisk, Rounds
+from app.agent.daemon.link.endpoint import Endpoint
+from app.agent.daemon.link.link import Link
+from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
+from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.run import PassRunner
+from app.agent.daemon.service import Service
+from app.agent.daemon.stopping import Stop
+from app.agent.daemon.tracking.bits import BLOCK
+from app.agent.daemon.tracking.blocks import BlockSet
+from app.wire.chunks import CHUNK_SIZE
+from app.wire.messages import Disk, Open
+from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode
+from tests.daemon.fake_gateway import CREDENTIAL, FakeGateway
+from tests.daemon.fake_server import serve
+from tests.following.fake_tracking import FakeTracking
+
+LEAF = LEAF_IDS * CHUNK_SIZE
+LEAVES = 4
+SIZE = LEAVES * LEAF
+KEY = "disk"
+PLACES = tuple(index * LEAF + 5 * BLOCK for index in range(LEAVES))
+
+
+class Owner:
+    """Notes how often the source was to be frozen."""
+
+    def __init__(self) -> None:
+        self.cuts = 0
+
+    def before(self) -> None:
+        """A cut comes."""
+        self.cuts += 1
+
+    def after(self) -> None:
+        """It is over."""
+
+
+class Pass:
+    """A pass over a disk of four leaves whose head holds zeros, and the gateway that it goes to."""
+
+    def __init__(self, folder: Path, gateway: FakeGateway, link: Link) -> None:
+        self.gateway = gateway
+        self.path = folder / "disk.img"
+        with self.path.open("wb") as file:
+            file.truncate(SIZE)
+        self.tracking = FakeTracking(folder, SIZE, KEY)
+        session = Service(link).open(Open("instance", "", (Disk(KEY, str(self.path), SIZE, 512),)))
+        capture = FollowedCapture(self.tracking, KEY, Extents(), Extents(), ())
+        leaves = BaseLeaves(
+            lambda *_: b"", LEAVES, RootNode(SIZE, CHUNK_SIZE, ZERO_LEAF * LEAVES), LeafCache()
+        )
+        dirt = RoundDirt(self.tracking, KEY)
+        self.disk = DiskPass(0, DiskReader(self.path), session.opened.disks[0], capture, leaves, dirt)
+        self.rounds = Rounds(self.tracking, [FollowedDisk(self.disk, capture, dirt)])
+        self.runner = PassRunner(session, (self.disk,), Stop())
+        self.owner = Owner()
+
+    def write(self, *places: int) -> None:
+        """Write a block at each of these places; the tracker tells of it."""
+        with self.path.open("r+b") as file:
+            for at in places:
+                file.seek(at)
+                file.write(at.to_bytes(8, "big") + b"written")
+                self.tracking.dirty_of(KEY).mark(at, BLOCK)
+
+    def run(self, *extra: int) -> delta.Outcome:
+        """The whole pass; `extra` are places of blocks to be read besides."""
+        blocks = BlockSet()
+        for at in extra:
+            blocks.add(at, BLOCK)
+        nothing = OnDisks((), (), (), is_complete=True)
+        outcome = Delta(self.rounds, self.runner, None, lambda: nothing, self.owner).run({KEY: blocks}, [])
+        self.runner.settle()
+        return outcome
+
+    def require_all_there(self) -> None:
+        """Everything that was written is with the gateway, leaf and chunk."""
+        with self.path.open("rb") as file:
+            for index, name in enumerate(self.disk.root.leaf_hashes()):
+                file.seek(index * LEAF)
+                assert self.gateway.chunks[self.gateway.leaves[name][:32]] == file.read(CHUNK_SIZE)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Iterator[Pass]:
+    gateway = FakeGateway()
+    server = serve(gateway)
+    link = Link(Endpoint.parse(gateway.url), Stop(), CREDENTIAL)
+    made = Pass(tmp_path, gateway, link)
+    yield made
+    made.tracking.close(keep=False)
+    made.disk.reader.close()
+    link.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_first_round_of_more_leaves_than_are_kept_holds_none_of_them(
+    work: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After days of pause nearly every leaf was written to: kept, they were gigabytes of memory."""
+    monkeypatch.setattr(delta, "MOST_LEAVES", LEAVES - 1)
+    work.write(*PLACES)
+    work.gateway.faults.cut_puts = 1
+    outcome = work.run()
+    assert (outcome.cut.label, outcome.cut.is_complete, work.owner.cuts) == (FUZZY, False, 0)
+    assert work.disk.kept_leaves == frozenset()
+    work.require_all_there()
+
+
+def test_rounds_that_would_keep_too_many_leaves_end_without_a_cut(
+    work: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delta, "MOST_LEAVES", LEAVES - 1)
+    monkeypatch.setattr(delta, "MOST_LEFT", 0)
+    work.write(*PLACES[:2])
+    work.tracking.at_drain = [lambda: None, lambda: work.write(*PLACES[2:])]
+    outcome = work.run()
+    assert (outcome.cut.is_complete, outcome.rounds, work.owner.cuts) == (False, 1, 0)
+    left = work.tracking.dirty_of(KEY).written()
+    assert list(left.extents()) == [(at, at + BLOCK) for at in PLACES[2:]]
+
+
+def test_what_waits_for_the_cut_has_room_in_it(work: Pass) -> None:
+    work.write(*PLACES)
+    work.rounds.take_all({})
+    assert work.rounds.left() == LEAVES * CHUNK_SIZE
+    work.rounds.delivered()
+    assert work.rounds.left() == 0
+
+
+def test_little_that_was_written_waits_for_the_cut(work: Pass) -> None:
+    work.write(*PLACES)
+    outcome = work.run()
+    assert (outcome.rounds, outcome.read_bytes, outcome.cut.label) == (0, LEAVES * CHUNK_SIZE, QUIET)
+    work.require_all_there()
+
+
+def test_a_bad_sector_is_tried_again_before_the_source_is_frozen(work: Pass) -> None:
+    """A disk takes seconds for one: the host would stand still for them at each checkpoint."""
+    outcome = work.run(PLACES[1])
+    assert (outcome.rounds, outcome.read_bytes, outcome.cut.label) == (1, 0, QUIET)
