@@ -15,6 +15,7 @@ import pytest
 from app.agent.daemon.capture.activity import FROZEN, FUZZY, QUIET
 from tests.e2e.deployment import Deployment, until
 from tests.following.live_host import (
+    FROZEN_TRIES,
     MIB,
     entered,
     inside,
@@ -68,6 +69,28 @@ def number_on(image: Path, kind: str, place: Path) -> int:
     """What `writers.across` wrote to a disk."""
     with healthy(image, kind, place / "export") as root:
         return int.from_bytes((root / "number").read_bytes()[:8], "little")
+
+
+def test_a_file_that_cannot_be_followed_is_read_whole_beside_a_disk_that_is(
+    service: Deployment, place: Path, images: Path
+) -> None:
+    path = images / "file.img"
+    path.write_bytes(b"x" * 8 * MIB)
+    with loop_disk(images / "disk.img", 320 * MIB) as disk:
+        disk.format("ext4")
+        both = [disk, LoopDisk(path, path)]
+        with (
+            namespace_of_mounts([(disk, place / "mnt")]) as process,
+            writing(process, "files", place / "mnt"),
+            live_host(place, service, both, images) as host,
+        ):
+            host.sync()
+            with path.open("r+b") as file:
+                file.write(b"changed")
+            tries = (host.sync() for _ in range(FROZEN_TRIES))
+            result = next(result for result in tries if result.label == QUIET)
+            assert [each.label for each in result.disks] == [FROZEN, QUIET]
+            assert differences(service, host, images) == {}
 
 
 def test_a_partitioned_disk_with_swap_and_a_raw_user(service: Deployment, place: Path, images: Path) -> None:

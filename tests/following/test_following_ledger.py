@@ -123,15 +123,20 @@ def test_what_is_not_known_is_read_as_a_whole_for_a_reason(
     assert (plan.entry, plan.code) == (None, code)
     assert tracking.identity_of(KEY) == "boot/instance/2"
     assert not tracking.dirty_of(KEY).written()
-    assert follower.plan(base(OLD), SIZE, "").code == "AGENT_RESTARTED"
+    assert follower.plan(base(OLD), SIZE, "").entry is None
 
 
-def test_a_gap_is_told_unless_the_disk_changed_its_size(follower: Follower, tracking: FakeTracking) -> None:
-    tracking.gaps[KEY] = "events were lost"
-    assert follower.plan(base(OLD), SIZE + BLOCK, "").code == "DISK_LAYOUT_CHANGED"
+def test_a_gap_is_told(follower: Follower, tracking: FakeTracking) -> None:
     tracking.gaps[KEY] = "events were lost"
     plan = follower.plan(base(OLD), SIZE, "")
     assert (plan.entry, plan.code, plan.detail) == (None, "TRACKER_GAP", "events were lost")
+
+
+def test_of_a_disk_that_changed_its_size_that_is_told_and_not_the_gap(
+    follower: Follower, tracking: FakeTracking
+) -> None:
+    tracking.gaps[KEY] = "it is tracked since just now"
+    assert follower.plan(base(OLD), SIZE + BLOCK, "").code == "DISK_LAYOUT_CHANGED"
 
 
 @pytest.mark.parametrize(
@@ -141,11 +146,18 @@ def test_a_gap_is_told_unless_the_disk_changed_its_size(follower: Follower, trac
         (RescanNeeded(KEY, Path("/dev/x"), "why"), "REPLICA_DIFFERS"),
     ],
 )
-def test_a_doubt_is_told_once(need: RescanNeeded, code: str, follower: Follower) -> None:
+def test_a_doubt_leads_to_a_rescan(need: RescanNeeded, code: str, follower: Follower) -> None:
     follower.doubt(need)
     plan = follower.plan(base(OLD), SIZE, "")
     assert (plan.entry, plan.code, plan.detail) == (None, code, "why")
-    assert follower.plan(base(OLD), SIZE, "").code != code
+    assert not follower.has_doubts
+
+
+def test_a_rescan_that_was_cut_off_keeps_its_reason(follower: Follower, tracking: FakeTracking) -> None:
+    tracking.gaps[KEY] = "events were lost"
+    first = follower.plan(base(OLD), SIZE, "")
+    assert follower.plan(base(OLD), SIZE, "") == first
+    assert follower.plan(base(OLD), SIZE, "rescan-1").code == "RESCAN_ORDERED"
 
 
 def test_what_was_taken_is_kept_until_its_commit_is_known(

@@ -3,9 +3,8 @@
     python -m tests.torture.following --minutes N --seed S
 
 Hosts come one after the other, each with another filesystem. Every other one is synchronised at random
-moments by an agent in this process, now and then with an ordered rescan; of the rest the agent is killed at
-random moments of its passes. At the end of each the filesystem and the databases of the last checkpoint are
-tried.
+moments by an agent in this process, now and then with an ordered rescan, and in the end its filesystem and
+databases are tried; of the rest the agent is killed at random moments of its passes.
 Needs root and the Debian packages of the tests. Ends with a report; exit 1 when anything was violated, and
 what was left is kept and named.
 """

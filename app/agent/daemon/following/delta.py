@@ -28,6 +28,8 @@ from app.wire.chunks import MIB
 
 MAX_ROUNDS: Final = 12
 MAX_CUTS: Final = 4
+RAW_CUTS: Final = 2
+"""Where somebody writes past all filesystems: holding these still again and again would not help."""
 MOST_LEAVES: Final = 1024
 """Leaves kept in memory by a pass: 32 MiB, thrice that while they are done. A pass that touches more is
 committed without a cut first."""
@@ -77,6 +79,7 @@ class Delta:
         self._look = look
         self._hooks = hooks
         self._budget = budget
+        self._most_cuts = MAX_CUTS
         self._done = 0
         self._was_too_large = False
 
@@ -138,7 +141,7 @@ class Delta:
     def _cut(self) -> Outcome:
         for number in range(1, MAX_CUTS + 1):
             tried, read = self._one_cut()
-            if tried.is_complete and (tried.label != FUZZY or number == MAX_CUTS):
+            if tried.is_complete and (tried.label != FUZZY or number >= self._most_cuts):
                 return Outcome(tried, self._done, read, tried.failure)
             if not tried.is_complete:
                 self._was_too_large = True
@@ -150,6 +153,7 @@ class Delta:
     def _one_cut(self) -> tuple[Cut, int]:
         standing = self._look()
         self._rounds.note_swap(standing)
+        self._most_cuts = RAW_CUTS if standing.raw else MAX_CUTS
         with Arena(self._arena_bytes()) as arena:
             try:
                 self._hooks.before()

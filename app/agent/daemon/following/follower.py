@@ -56,6 +56,8 @@ class Follower:
         self._is_tracking = False
         self._choices: dict[TrackedDisk, TrackingChoice] = {}
         self._doubts: dict[str, Plan] = {}
+        self._unfinished: dict[str, Plan] = {}
+        """Why disks are read as a whole that were not committed since."""
         self.retry_seconds = retry_seconds
         self._tried: dict[str, float] = {}
         self._known: set[str] = set()
@@ -185,6 +187,7 @@ class Follower:
             self._ledger(base.key).forget()
             self.tracking.restart(base.key)
             self._doubts.pop(base.key, None)
+            self._unfinished[base.key] = plan
             self._tried[base.key] = time.monotonic()
         return plan
 
@@ -211,7 +214,8 @@ class Follower:
         if base.root and gap:
             return Plan(None, "TRACKER_GAP", gap)
         if entry is None or entry.tracker != self.tracking.identity_of(base.key):
-            return Plan(None, "AGENT_RESTARTED" if base.root else FIRST, _UNKNOWN if base.root else "")
+            restarted = Plan(None, "AGENT_RESTARTED", _UNKNOWN) if base.root else Plan(None)
+            return self._unfinished.get(base.key, restarted)
         return Plan(entry)
 
     def ask(self, disks: Sequence[DiskPass]) -> None:
@@ -227,6 +231,7 @@ class Follower:
             if isinstance(disk.capture, FollowedCapture):
                 self._ledger(disk.base.key).promote()
                 self._known.add(disk.base.key)
+                self._unfinished.pop(disk.base.key, None)
                 self.tracking.dirty_of(disk.base.key).drop_frozen()
 
     def _entry(self, disk: DiskPass, capture: FollowedCapture) -> Entry:
