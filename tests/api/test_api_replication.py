@@ -62,7 +62,7 @@ async def test_how_replication_stands(agent: AgentDouble, admin: Api, clock: Man
     assert (found["activity"], found["detail"], found["eta"]) == ("catching-up", "two rounds", "PT1.5S")
     assert found["since"] == found["reportedAt"] == since.isoformat().replace("+00:00", "Z")
     assert (found["lag"], found["clockSkewMs"]) == ("PT13S", 3000), "the source is three seconds ahead"
-    assert (found["checkpointInterval"], found["wireRate"]) == ("PT1H", None)
+    assert (found["checkpointInterval"], found["wireRate"]) == ("PT1M", None)
     assert found["rates"] == {
         "dirty": 5_000_000,
         "dirtyLong": 4_000_000,
