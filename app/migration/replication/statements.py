@@ -7,6 +7,6 @@ from app.kit.database import UnitOfWork
 
 
 def insert_ignoring(uow: UnitOfWork, table: type[DeclarativeBase]) -> Insert:
-    """An insert that leaves rows alone whose key exists already; past the mapper, for thousands of rows."""
+    """An insert that leaves rows alone whose key exists already."""
     sqlite = uow.session.get_bind().dialect.name == "sqlite"
-    return insert(table.__table__).prefix_with("OR IGNORE" if sqlite else "IGNORE")
+    return insert(table).prefix_with("OR IGNORE" if sqlite else "IGNORE")
