@@ -111,6 +111,29 @@ def test_no_used_block_is_called_free(kind: str, tmp_path: Path) -> None:
 
 @root_only
 @pytest.mark.parametrize("kind", MAKERS)
+def test_a_file_that_was_deleted_just_now_is_whole_in_a_copy_or_gone(kind: str, tmp_path: Path) -> None:
+    """XFS calls its space free long before the log on the disk says that it is deleted."""
+    path, copy = sparse(tmp_path / "disk", SIZE), sparse(tmp_path / "copy", SIZE)
+    content = random.Random(3).randbytes(8 * MIB)
+    run(*MAKERS[kind], path)
+    with loop(path) as device, mounted_alone(device, tmp_path / "mnt") as root:
+        (root / "file").write_bytes(content)
+        run("sync", "-f", root)
+        freeze(root)
+        thaw(root)
+        (root / "file").unlink()
+        found = free_now(device, place_of(kind))
+        with path.open("rb") as source, copy.open("r+b") as out:
+            for start, end in found.free.gaps(0, SIZE):
+                source.seek(start)
+                out.seek(start)
+                out.write(source.read(end - start))
+    with loop(copy) as device, mounted_alone(device, tmp_path / "copied") as root:
+        assert not (root / "file").exists() or (root / "file").read_bytes() == content
+
+
+@root_only
+@pytest.mark.parametrize("kind", MAKERS)
 def test_a_copy_without_the_free_ranges_has_every_file(kind: str, tmp_path: Path) -> None:
     path, copy = sparse(tmp_path / "disk", SIZE), sparse(tmp_path / "copy", SIZE)
     run(*MAKERS[kind], path)

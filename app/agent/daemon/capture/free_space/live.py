@@ -5,8 +5,9 @@
 
 Only records whose special owner is FREE are taken, never what lies between records: ext4 leaves used blocks
 out of its map. The map is true for a moment, and of the memory's filesystem, not the disk's: XFS calls free
-what the log on the disk does not know to be freed yet. So a copy that leaves these ranges out is right when
-all writes are tracked from before the map on, and once a freeze after the map has been copied too.
+what the log on the disk does not know to be freed yet. A copy that left that out would hold a deleted file
+whole, with zeros for its content. So the filesystem is written back once the map was taken. A copy that is
+read after that and leaves these ranges out is right when all writes are tracked from before the map on.
 """
 
 import fcntl
@@ -22,6 +23,7 @@ from app.agent.daemon.capture.free_space.reasons import NotTrusted
 from app.agent.daemon.disk.layout import FilesystemPlace
 from app.agent.daemon.disk.mounts import open_mount
 from app.agent.daemon.disk.standing import Standing
+from app.agent.daemon.freezer import kernel
 from app.wire.chunks import BLOCK
 
 _GETFSMAP: Final = 0xC0C0583B
@@ -42,7 +44,8 @@ _EXT_BIGALLOC: Final = 0x200
 def live_free(standing: Standing, place: FilesystemPlace) -> FreeMap:
     """The free ranges of the mounted filesystem that stands at `place` of its disk, as they are now.
 
-    Empty with a reason where they cannot be told. The caller sees to it that writes are tracked already.
+    Its disk knows all of them to be free when this returns. Empty with a reason where they cannot be told.
+    The caller sees to it that writes are tracked already.
     """
     try:
         free = _free_of(standing, place.size)
@@ -62,7 +65,11 @@ def _free_of(standing: Standing, size: int) -> Extents:
         _require_blocks(standing)
     fd = open_mount(standing.path, standing.mount_id)
     try:
-        return Extents.of(_free_records(fd, _encoded(standing.number), size))
+        free = Extents.of(_free_records(fd, _encoded(standing.number), size))
+        failure = kernel.sync(fd)
+        if failure:
+            raise NotTrusted(f"it cannot be written back: {os.strerror(failure)}")
+        return free
     finally:
         os.close(fd)
 
