@@ -234,6 +234,25 @@ def test_a_swap_file_is_found_byte_for_byte(kind: str, tmp_path: Path) -> None:
 
 
 @root_only
+def test_a_file_is_no_swap_because_another_namespace_has_swap_at_its_path(tmp_path: Path) -> None:
+    """It would be left out of every copy."""
+    with (
+        filesystem(tmp_path, "ext4", "one") as (one, root),
+        loop(image(tmp_path / "two", "ext4")) as two,
+        mounted_elsewhere(two, root) as process,
+    ):
+        path, enter = root / "swapfile", ("nsenter", f"--mount=/proc/{process.pid}/ns/mnt", "sh", "-c")
+        path.write_bytes(os.urandom(8 * MIB))
+        Path(f"/proc/{process.pid}/root{path}").write_bytes(bytes(8 * MIB))
+        run(*enter, f"chmod 0600 {path} && mkswap {path} && swapon -p 0 {path}")
+        try:
+            assert str(path) in parse_swaps(Path("/proc/swaps").read_text())
+            assert standing_on(one).swaps == ()
+        finally:
+            run(*enter, f"swapoff {path}")
+
+
+@root_only
 def test_devices_made_of_a_disk_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Device mapper is not in every kernel: the tree below is what LVM over two disks looks like in /sys."""
     with (

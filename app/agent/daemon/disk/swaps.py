@@ -4,6 +4,9 @@ The first page of a swap area holds its header (signature, UUID, label, bad page
 count as swap space, so that the replica's swap can be switched on. A swap file is found on its filesystem
 by FIEMAP (linux/fiemap.h): ext and XFS only, as others report addresses that are not the device's. The
 kernel keeps an active swap file where it is.
+
+/proc/swaps names the swap of all mount namespaces by the paths that each of them knows. What another one
+calls /swapfile may be any file here: only what bears a swap area's signature is taken for it.
 """
 
 import fcntl
@@ -27,6 +30,8 @@ _EXTENTS_AT_A_TIME: Final = 512
 _LAST: Final = 0x1
 _INEXACT: Final = 0x2 | 0x4 | 0x8 | 0x80 | 0x100 | 0x200
 _BLOCK: Final = 4096
+_SIGNATURES: Final = (b"SWAPSPACE2", b"SWAP-SPACE")
+"""At the end of the first page."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,21 @@ def _swap(path: str, carriers: Carriers, homes: Mapping[str, Home]) -> Swap | No
         return None  # of another namespace, or deleted: what it writes shows as writes to the disk
     try:
         status = os.fstat(fd)
+        if not _is_swap(fd):
+            return None
         if stat.S_ISBLK(status.st_mode):
             return _of_device(path, device_number(status.st_rdev), carriers)
         return _of_file(path, fd, homes.get(device_number(status.st_dev)))
+    except OSError:
+        return None  # where it lies cannot be told: what it writes shows as well
     finally:
         os.close(fd)
+
+
+def _is_swap(fd: int) -> bool:
+    """Whether a swap area begins here."""
+    length = len(_SIGNATURES[0])
+    return os.pread(fd, length, mmap.PAGESIZE - length) in _SIGNATURES
 
 
 def _of_device(path: str, number: str, carriers: Carriers) -> Swap | None:
