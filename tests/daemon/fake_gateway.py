@@ -176,12 +176,12 @@ class FakeGateway:
         return DiskBase(replica.id, key, root.chunk_size, root.hash.hex(), root.size)
 
     def base_leaves(self, disk_id: str, start: int, count: int) -> bytes:
-        """The ids of leaves of the base."""
+        """The ids of leaves of the base; zeros for a leaf that is lost."""
         (root,) = [replica.root for replica in self.replicas.values() if replica.id == disk_id]
         assert root is not None
         self.leaf_requests += 1
         names = [root.leaf(index) for index in range(start, start + count)]
-        return b"".join(bytes(LEAF_BYTES) if name == ZERO_LEAF else self.leaves[name] for name in names)
+        return b"".join(self.leaves.get(name, bytes(LEAF_BYTES)) for name in names)
 
     def have(self, ids: list[bytes]) -> bytes:
         """One byte an id."""

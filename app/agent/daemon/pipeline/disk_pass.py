@@ -88,7 +88,7 @@ class DiskPass:
         with self._lock:
             self._leaves[index * ID_BYTES : (index + 1) * ID_BYTES] = value
             self._take_damage(work)
-            if work.is_changed:
+            if work.is_changed or self._may_be_another(index, value):
                 self._changed[index] = value
             else:
                 self._changed.pop(index, None)
@@ -98,6 +98,12 @@ class DiskPass:
         if not work.is_changed or value == ZERO_LEAF:
             return None
         return ReadyLeaf(work.key, bytes(work.ids), work.patch(value))
+
+    def _may_be_another(self, index: int, value: bytes) -> bool:
+        """Whether the base's tree may have another leaf where its ids are these: the service answers zeros
+        for a leaf that it lost, and its tree goes on naming that leaf until a commit names another."""
+        tree = self.leaves.tree
+        return tree.leaf(index) != value if tree else value == ZERO_LEAF and bool(self.base.root)
 
     def settle(self, again: Iterable[LeafKey]) -> None:
         """The round is over: what it found stands, but for the leaves that are done again."""
