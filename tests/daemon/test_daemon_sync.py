@@ -1,5 +1,6 @@
 """Whole synchronisations against a gateway that speaks the real wire."""
 
+import dataclasses
 import os
 import random
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from app.agent.daemon.errors import AgentError, DiskError, Garbled, LinkError, R
 from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser
 from app.wire.chunks import CHUNK_SIZE, chunk_id
+from app.wire.tree import LEAF_IDS
 from tests.daemon.fake_gateway import FakeGateway
 
 MIB = 1024 * 1024
+LEAF = LEAF_IDS * CHUNK_SIZE
 Make = Callable[..., Synchroniser]
 Image = Callable[..., Path]
 
@@ -302,3 +305,30 @@ def test_a_disk_for_which_no_method_works_is_named_with_the_reasons(image: Image
         assert choose(reader, (Never(), Rescan())).name == "rescan"
         with pytest.raises(DiskError, match="never: not on a Monday"):
             choose(reader, (Never(),))
+
+
+def test_a_leaf_that_the_service_lost_and_that_is_zeros_now_keeps_no_pass_from_its_commit(
+    gateway: FakeGateway, synchroniser: Make, image: Image
+) -> None:
+    """Its ids come as zeros, so it seems not to have changed, while the service's tree names it still."""
+    path = image("disk.img", 2 * LEAF, (0, b"stays"), (LEAF, b"goes"))
+    synchroniser(path).run()
+    root = gateway.replicas[str(path)].root
+    assert root is not None
+    del gateway.leaves[root.leaf(1)]
+    image("disk.img", 2 * LEAF, (0, b"stays"))
+    synchroniser(path).run()
+    assert gateway.content(str(path)) == path.read_bytes()
+
+
+@pytest.mark.parametrize("chunk_size", [0, 1, 1 << 30])
+def test_chunks_of_a_size_that_no_disk_has_are_refused(
+    chunk_size: int, gateway: FakeGateway, synchroniser: Make, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service must not be able to fill the memory of the host."""
+    base_of = gateway._base
+    monkeypatch.setattr(
+        gateway, "_base", lambda *which: dataclasses.replace(base_of(*which), chunk_size=chunk_size)
+    )
+    with pytest.raises(LinkError, match=f"in chunks of {chunk_size} bytes"):
+        synchroniser(image("disk.img", MIB, (0, b"x"))).run()

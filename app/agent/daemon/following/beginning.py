@@ -26,6 +26,7 @@ from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.service import Session
 from app.agent.daemon.tracking.blocks import BlockSet
+from app.wire.chunks import is_chunk_size
 from app.wire.messages import DiskBase
 from app.wire.tree import leaf_count
 
@@ -102,12 +103,16 @@ class Beginning:
         return found
 
     def _base(self, disk: SourceDisk) -> DiskBase:
-        try:
-            return self._bases[disk.disk.key]
-        except KeyError as error:
+        base = self._bases.get(disk.disk.key)
+        if base is None:
             raise LinkError(
                 f"the service opened a session without the disk {disk.disk.path}", code="BAD_ANSWER"
-            ) from error
+            )
+        if not is_chunk_size(base.chunk_size):  # memory is taken by it
+            raise LinkError(
+                f"the service wants {disk.disk.path} in chunks of {base.chunk_size} bytes", code="BAD_ANSWER"
+            )
+        return base
 
     def _leaves(self, disk: SourceDisk, base: DiskBase, entry: Entry | None = None) -> BaseLeaves:
         count = leaf_count(disk.reader.size, base.chunk_size) if base.root else 0
