@@ -74,8 +74,9 @@ class Halt(Stop):
 
     def clear(self) -> None:
         """Passes may run again, unless the agent stops."""
-        if not self._stop.is_set:
-            self._event.clear()
+        self._event.clear()
+        if self._stop.is_set:  # asked after: it may be set in between
+            self._event.set()
 
     def heed_stop(self) -> None:
         """Raise Stopped if the agent itself was told to stop; a pause passes."""
