@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from app.agent.daemon.capture.method import Probe
-from app.agent.daemon.tracking import trial
+from app.agent.daemon.tracking import disks, trial
 from app.agent.daemon.tracking.choice import NoTracking, TrackingMethod, choose_tracking
-from app.agent.daemon.tracking.disks import TrackedDisk, event_numbers, has_queues, kernel_number
+from app.agent.daemon.tracking.disks import (
+    TrackedDisk,
+    event_numbers,
+    has_queues,
+    kernel_number,
+    sequence_of,
+)
 from app.agent.daemon.tracking.instance import TRACEFS
 from app.agent.daemon.tracking.tracefs import TraceTracker, default_buffer_kib
 from app.agent.daemon.tracking.trial import probe_disk, probe_machine
@@ -33,6 +39,24 @@ def test_the_first_method_that_works_is_chosen_and_says_why() -> None:
     assert (choice.method.name, choice.method.tracks) == ("rescan", False)
     assert str(choice) == ("rescan: /dev/none is read whole at each pass; not broken, because it is broken")
     assert (choice.name, choice.why) == ("", "it is broken")
+
+
+def test_a_disk_that_comes_back_is_another_one_to_kernels_that_count_no_disks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume that was attached elsewhere meanwhile has the same serial and size, and other bytes."""
+    monkeypatch.setattr(disks, "_SYS", tmp_path)
+    folder, number = tmp_path / "8:16", os.makedev(8, 16)
+    folder.mkdir()
+    before = sequence_of(number)
+    assert before
+    assert sequence_of(number) == before
+    folder.rename(tmp_path / "detached")
+    assert sequence_of(number) == ""
+    folder.mkdir()
+    assert sequence_of(number) not in (before, "")
+    (folder / "diskseq").write_text("7\n")
+    assert sequence_of(number) == "7"
 
 
 def test_who_is_not_root_cannot_track(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,9 +55,20 @@ def name_of(number: int) -> str:
 
 
 def sequence_of(number: int) -> str:
-    """The kernel's count of disks when this one came (since Linux 5.15): another disk has another one."""
+    """The kernel's count of disks when this one came: another disk, and one that came back, have another one.
+
+    Before Linux 5.15, which counts none, it is the number of the disk's folder in /sys, which is made anew.
+    """
+    directory = _directory(number)
     try:
-        return (_directory(number) / "diskseq").read_text().strip()
+        return (directory / "diskseq").read_text().strip()
+    except OSError:
+        return _made(directory)
+
+
+def _made(directory: Path) -> str:
+    try:
+        return f"sysfs {directory.stat().st_ino}"
     except OSError:
         return ""
 
