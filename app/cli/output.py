@@ -91,7 +91,17 @@ def size(value: Cell) -> str:
     return f"{value} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
+def harmless(text: str) -> str:
+    """A text that may come from a source host, as one line that does nothing to the reader's terminal: what
+    cannot be printed (control codes, line ends, changes of direction) is escaped."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 def _text(column: Column[R], item: R) -> str:
+    return harmless(_words(column, item))
+
+
+def _words(column: Column[R], item: R) -> str:
     value = column.read(item)
     if value is None:
         return "-"

@@ -10,7 +10,7 @@ import yaml
 
 from app.cli.connection import connected
 from app.cli.exits import CommandFailed, Exit
-from app.cli.output import Format, Out, size
+from app.cli.output import Format, Out, harmless, size
 from app.cli.servers import ServerRef
 from app.client import servers
 from app.client.transport import Client
@@ -66,7 +66,7 @@ def _awaited(client: Client, server: str, asked: Preflight, seconds: float) -> P
 def _show(found: Preflight, form: Format) -> None:
     if form in (Format.TABLE, Format.WIDE):
         for line in _lines(found):
-            typer.echo(line)
+            typer.echo(harmless(line))
     elif form in (Format.JSON, Format.YAML):
         value = found.model_dump(mode="json", by_alias=True)
         text = json.dumps(value, indent=2) if form is Format.JSON else yaml.safe_dump(value, sort_keys=False)

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from app.cli.exits import CommandFailed, Exit
-from app.cli.output import Format, size
+from app.cli.output import Format, harmless, size
 from app.contract.resources.checkpoint import Checkpoint, CheckpointDisk, DiskVerdict, VerifyResult
 from app.store.volume import volume_root
 
@@ -57,7 +57,7 @@ def show(result: VerifyResult, checkpoint: Checkpoint, here: ReadHere | None, fo
 
 def _explain(verdict: DiskVerdict, checkpoint: Checkpoint, here: ReadHere | None) -> None:
     taken = f"{verdict.source_time:%Y-%m-%d %H:%M:%SZ}, {verdict.label}"
-    typer.echo(f"{verdict.path} ({size(verdict.size_bytes)}), checkpoint {checkpoint.number}")
+    typer.echo(f"{harmless(verdict.path)} ({size(verdict.size_bytes)}), checkpoint {checkpoint.number}")
     typer.echo(f"  source      {verdict.checkpoint_root}  computed by the agent from the disk ({taken})")
     typer.echo(f"  checkpoint  {verdict.checkpoint_root}  recomputed by the service at commit, and committed")
     typer.echo(

@@ -7,7 +7,7 @@ import typer
 
 from app.cli.connection import connected
 from app.cli.exits import CommandFailed
-from app.cli.output import Column, Format, Out, View, show_one, size
+from app.cli.output import Column, Format, Out, View, harmless, show_one, size
 from app.cli.progress import bytes_bar
 from app.cli.replicas import verify_ as verify_stored
 from app.cli.servers import ServerRef
@@ -76,7 +76,9 @@ def _show(verification: Verification, output: Format) -> None:
 
 
 def _explain(disk: VerifiedDisk) -> None:
-    typer.echo(f"{disk.key} ({size(disk.size_bytes)}), {disk.seconds:.1f} s: {_SENTENCES[disk.verdict]}")
+    typer.echo(
+        f"{harmless(disk.key)} ({size(disk.size_bytes)}), {disk.seconds:.1f} s: {_SENTENCES[disk.verdict]}"
+    )
     typer.echo(
         f"  read {size(disk.read_bytes)}, compared {size(disk.compared_bytes)}, "
         f"free {size(disk.omitted_bytes)}, written since {size(disk.excused_bytes)}"
@@ -92,7 +94,7 @@ def _explain(disk: VerifiedDisk) -> None:
     for each in disk.unexplained[:SHOWN_RANGES]:
         typer.echo(f"    {each.length} bytes from {each.offset}")
     if disk.note:
-        typer.echo(f"  {disk.note}")
+        typer.echo(f"  {harmless(disk.note)}")
 
 
 _SENTENCES: Final = {
