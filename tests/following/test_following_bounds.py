@@ -9,7 +9,7 @@ from app.agent.daemon.capture.activity import FUZZY, QUIET
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.disk.standing import OnDisks
-from app.agent.daemon.following import delta
+from app.agent.daemon.following import beginning, delta
 from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
 from app.agent.daemon.following.delta import Delta
 from app.agent.daemon.following.rounds import FollowedDisk, Rounds
@@ -155,3 +155,17 @@ def test_a_bad_sector_is_tried_again_before_the_source_is_frozen(work: Pass) -> 
     """A disk takes seconds for one: the host would stand still for them at each checkpoint."""
     outcome = work.run(PLACES[1])
     assert (outcome.rounds, outcome.read_bytes, outcome.cut.label) == (1, 0, QUIET)
+
+
+def test_free_space_that_writes_cut_into_too_many_ranges_is_read(
+    work: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each commit carries all ranges: in the end it was larger than the service takes."""
+    monkeypatch.setattr(beginning, "MOST_OMITTED", 2)
+    few = Extents.of([(LEAF, LEAF + 9 * BLOCK), (2 * LEAF, 2 * LEAF + BLOCK)])
+    assert not len(beginning.worn(few))
+    work.disk.capture.omitted = Extents.of([*few, (3 * LEAF, 3 * LEAF + BLOCK)])
+    scraps = beginning.worn(work.disk.capture.omitted)
+    assert list(scraps) == [(index * LEAF, index * LEAF + BLOCK) for index in (2, 3)]
+    work.run(*(start for start, _ in scraps))
+    assert list(work.disk.capture.omitted) == [(LEAF, LEAF + 9 * BLOCK)]

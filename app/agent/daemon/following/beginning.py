@@ -31,6 +31,8 @@ from app.wire.messages import DiskBase
 from app.wire.tree import leaf_count
 
 TRACKED: Final = "tracefs"
+MOST_OMITTED: Final = 200_000
+"""Omitted ranges of a followed disk: each commit carries them all, 5 MB, and each checkpoint keeps them."""
 
 
 @dataclass
@@ -146,7 +148,16 @@ class Beginning:
         found.partial.append(FollowedDisk(part, capture, dirt))
         is_due = len(damaged) and self._follower.is_retry_due(base.key)
         again = damaged if is_due else Extents()
-        found.extra[base.key] = _blocks(gone, came, again, self._resending.places(self._session, part))
+        resent = self._resending.places(self._session, part)
+        found.extra[base.key] = _blocks(gone, came, again, worn(omitted), resent)
+
+
+def worn(omitted: Extents) -> Extents:
+    """The omitted ranges that are to be read from now on: the shortest, where writes cut free space into too
+    many."""
+    if len(omitted) <= MOST_OMITTED:
+        return Extents()
+    return omitted.without(omitted.largest(MOST_OMITTED // 2))
 
 
 def _blocks(*found: Extents) -> BlockSet:
