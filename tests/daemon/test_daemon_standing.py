@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.agent.daemon.disk import family
 from app.agent.daemon.disk.carriers import Carriers, Span
 from app.agent.daemon.disk.mounts import open_mount, parse_mountinfo
 from app.agent.daemon.disk.swaps import parse_swaps
@@ -54,6 +55,21 @@ def test_a_disk_that_is_a_file_is_followed_to_the_loop_device_on_it(tmp_path: Pa
 
 
 @root_only
+def test_a_loop_device_that_is_detached_while_it_is_looked_at_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder `loop` in /sys goes entry by entry: here the name of the file is there still."""
+    going = tmp_path / "sys/block/loop9999"
+    (going / "loop").mkdir(parents=True)
+    (going / "dev").write_text("7:9999\n")
+    (going / "loop/backing_file").write_text("/nowhere/disk.img\n")
+    disk = sparse(tmp_path / "disk", 4096)
+    monkeypatch.setattr(family, "_SYS", tmp_path / "sys")
+    assert family.members_of(disk.stat()) == []
+    monkeypatch.setattr(family, "_told_by_path", lambda backing: backing.unlink())
+    assert family.file_loops() == []
+
+
 def test_what_stands_on_other_disks_is_left_out(tmp_path: Path) -> None:
     with filesystem(tmp_path, "ext4", "one") as (one, _), filesystem(tmp_path, "ext4", "two") as (two, _):
         (standing,) = standing_on(one).filesystems

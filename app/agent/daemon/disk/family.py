@@ -5,6 +5,7 @@ a filesystem found on the disk. Loop devices are matched by the identity of what
 STATUS64), or by path where this user may not open them; when in doubt one counts as a member.
 """
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -72,7 +73,8 @@ def file_loops() -> list[FileLoop]:
         name = backing.parent.parent.name
         device, inode, own = _told_by_device(name) or _told_by_path(backing) or (0, 0, 0)
         if own == 0:
-            loops.append(FileLoop(name, device, inode, backing.read_text().rstrip("\n")))
+            with contextlib.suppress(FileNotFoundError):  # it was detached meanwhile: nothing lies on it
+                loops.append(FileLoop(name, device, inode, backing.read_text().rstrip("\n")))
     return loops
 
 
@@ -131,7 +133,11 @@ def _with_loops(member: Member, directory: Path, seen: set[str]) -> Iterator[Mem
 
 
 def _of_loop(loop: Path, shift: int, seen: set[str]) -> list[Member]:
-    return _of_block(loop, shift + _number(loop / "loop/offset"), seen)
+    try:
+        offset = _number(loop / "loop/offset")
+    except FileNotFoundError:
+        return []  # it was detached meanwhile: it stands on nothing any more
+    return _of_block(loop, shift + offset, seen)
 
 
 def _member(directory: Path, shift: int) -> Member:
