@@ -208,6 +208,28 @@ def test_a_partition_is_a_place_on_its_disk(tmp_path: Path) -> None:
 
 
 @root_only
+def test_a_partition_of_a_disk_that_is_mounted_as_a_whole_is_in_no_use(tmp_path: Path) -> None:
+    with filesystem_with_partition(tmp_path) as (device, partition):
+        with pytest.raises(OSError, match="busy"):
+            os.close(os.open(partition, os.O_RDONLY | os.O_EXCL))
+        found = standing_on(device)
+        assert [each.kind for each in found.filesystems] == ["ext4"]
+        assert found.raw == ()
+
+
+@contextlib.contextmanager
+def filesystem_with_partition(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """A mounted filesystem on a whole device, of which the kernel has a partition as well, left by others."""
+    with loop(image(folder / "disk", "ext4")) as device:
+        run("addpart", device, "1", "2048", "4096")
+        try:
+            with mounted(device, folder / "mnt"):
+                yield device, Path(f"{device}p1")
+        finally:
+            run("delpart", device, "1")
+
+
+@root_only
 def test_swap_is_found_and_its_header_is_kept(tmp_path: Path) -> None:
     with loop(sparse(tmp_path / "disk", 16 * MIB)) as device:
         run("mkswap", device)

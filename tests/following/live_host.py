@@ -7,6 +7,7 @@ sharing their blocks (FICLONE), which takes milliseconds.
 import contextlib
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -180,6 +181,7 @@ def live_host(
         finally:
             synchroniser.close(keep=False)
             link.close()
+            shutil.rmtree(state.run_dir)
 
 
 @contextlib.contextmanager

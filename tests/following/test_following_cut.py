@@ -132,6 +132,25 @@ def test_where_somebody_could_have_written_the_label_is_quiet_at_best(
     assert tried(rounds, freezer, standing).label == FUZZY
 
 
+@pytest.mark.parametrize(
+    ("freezer", "standing", "doubt"),
+    [
+        (ScriptedFreezer(), MOUNTED, ""),
+        (ScriptedFreezer(), replace(MOUNTED, raw=(RAW,)), RAW.reason),
+        (ScriptedFreezer(), replace(MOUNTED, is_complete=False), "mounts of some process cannot be seen"),
+        (ScriptedFreezer(timer_fired=True), MOUNTED, "thawed early"),
+        (ScriptedFreezer(Fate.SYNCED), MOUNTED, "ext4 at /x knows no freezing"),
+    ],
+)
+def test_why_a_freeze_does_not_make_it_frozen_is_told(
+    freezer: ScriptedFreezer, standing: OnDisks, doubt: str, rounds: Rounds, tracking: FakeTracking
+) -> None:
+    tracking.writing = True
+    told = tried(rounds, freezer, standing).doubt
+    assert doubt in told
+    assert bool(doubt) == bool(told)
+
+
 def test_what_cannot_be_frozen_stood_still_if_nothing_was_written(
     rounds: Rounds, tracking: FakeTracking
 ) -> None:

@@ -154,7 +154,12 @@ def partitioned(backing: Path) -> Iterator[tuple[LoopDisk, LoopDisk, Path, Path]
             run("mkswap", parts[1])
             yield disk, root, parts[1], parts[2]
         finally:
-            run("partx", "-d", disk.device)
+            until(lambda: not has_partitions(disk.device), 60, "the partitions are unmounted and gone")
+
+
+def has_partitions(device: Path) -> bool:
+    """Whether partitions are left that cannot be removed yet: a namespace that ended unmounts late."""
+    return subprocess.run(["partx", "-d", device], capture_output=True).returncode != 0
 
 
 @contextlib.contextmanager

@@ -16,15 +16,15 @@ from tests.services.loop_disks import loop_disk
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.service]
 
 CHECKPOINTS = 3
-SECONDS_BETWEEN = 5.0
+SECONDS_BETWEEN = 4.0
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
 def test_a_writing_host_is_replicated_to_what_it_was_at_each_freeze(
     kind: str, service: Deployment, place: Path, images: Path, fresh_data: Path
 ) -> None:
     told: list[tuple[int, dict[str, int]]] = []
-    with loop_disk(images / "disk.img", 1024 * MIB) as disk:
+    with loop_disk(images / "disk.img", 768 * MIB) as disk:
         disk.format(kind)
         with (
             namespace_of_mounts([(disk, place / "mnt")]) as process,

@@ -29,7 +29,7 @@ def files(folder: Path) -> None:
         if number % 7 == 0:
             (folder / f"file-{source.randrange(200)}").unlink(missing_ok=True)
         number += 1
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def mapped(folder: Path) -> None:

@@ -203,10 +203,20 @@ def _opens(path: Path, mount_id: int) -> bool:
 
 
 def _in_raw_use(carriers: Carriers, known: set[str]) -> list[RawUse]:
-    """The carriers that nobody known uses and that the kernel gives to nobody else."""
+    """The carriers that nobody known uses and that the kernel gives to nobody else.
+
+    Of a disk that is in use as a whole the kernel gives no partition to anybody, nor to us: nobody uses one.
+    """
     used = known | {carrier.number for carrier in carriers if carrier.member.has_holders}
     parents = {whole_disk(_device(number)).name for number in used if carriers.get(number)}
-    unknown = (item for item in carriers if item.number not in used and item.name not in parents)
+    wholes = {item.name for item in carriers if item.number in used}
+    unknown = (
+        item
+        for item in carriers
+        if item.number not in used
+        and item.name not in parents
+        and whole_disk(_device(item.number)).name not in wholes
+    )
     return [
         RawUse(item.name, item.disks, item.span, reason)
         for item in unknown

@@ -31,7 +31,7 @@ class Cut:
     """What came of a try. `readings` hold what was left; `is_complete` is False where it did not fit into the
     memory or the budget: then it is still to be read. `was_writing` says that a write was under way at its
     end. `source_time` is the moment that was cut at, `seconds` how long the source was frozen, `failure` why
-    it could not be."""
+    it could not be, `doubt` why somebody could write all the same."""
 
     label: str = FUZZY
     is_complete: bool = False
@@ -40,6 +40,7 @@ class Cut:
     seconds: float = 0.0
     source_time: datetime | None = None
     failure: str = ""
+    doubt: str = ""
 
     @property
     def read_bytes(self) -> int:
@@ -61,8 +62,10 @@ def cut(rounds: Rounds, arena: Arena, freezer: Freezer | None, standing: OnDisks
         finally:
             thawed = freezer.thaw() if freezer and frozen else None
     done.seconds = thawed.seconds if thawed else 0.0
-    if done.is_complete:
-        done.label = _label(done, frozen, thawed, standing)
+    if frozen and thawed:
+        done.doubt = _doubt(done, frozen, thawed, standing)
+    if done.label == QUIET:
+        done.label = _label(done, frozen)
     return done
 
 
@@ -95,19 +98,28 @@ def _read(rounds: Rounds, arena: Arena, done: Cut, deadline: float) -> None:
     done.label = FUZZY if rounds.is_written() else QUIET
 
 
-def _label(done: Cut, frozen: Frozen | None, thawed: Thawed | None, standing: OnDisks) -> str:
-    """`frozen` where nobody could write from the freeze to the thaw; else by whether somebody did.
+def _label(done: Cut, frozen: Frozen | None) -> str:
+    """The label where no write was seen: `frozen` if nobody could write from the freeze to the thaw."""
+    if frozen and not done.doubt:
+        return FROZEN
+    return FUZZY if done.was_writing else QUIET
+
+
+def _doubt(done: Cut, frozen: Frozen, thawed: Thawed, standing: OnDisks) -> str:
+    """Why somebody could write from the freeze to the thaw; nothing if nobody could.
 
     A filesystem that knows no freezing, such as FAT, was written back: where nothing was written to the disks
     meanwhile, and no write is under way, it stood still as well.
     """
-    if done.label == FUZZY:
-        return FUZZY
-    was_held = frozen is not None and thawed is not None and thawed.was_held
-    is_known = standing.is_complete and not standing.raw
-    if frozen is not None and was_held and is_known and not (frozen.unfrozen and done.was_writing):
-        return FROZEN
-    return FUZZY if done.was_writing else QUIET
+    if standing.raw:
+        return "; ".join(each.reason for each in standing.raw)
+    if not standing.is_complete:
+        return "the mounts of some process cannot be seen"
+    if frozen.unfrozen and done.was_writing:
+        return "; ".join(f"{each.kind} at {each.target} knows no freezing" for each in frozen.unfrozen)
+    if thawed.freezer_died or thawed.timer_fired:
+        return "the source was thawed early"
+    return "" if thawed.was_held else "; ".join(map(str, thawed.outcomes))
 
 
 @contextmanager

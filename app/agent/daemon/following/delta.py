@@ -142,7 +142,7 @@ class Delta:
         for number in range(1, MAX_CUTS + 1):
             tried, read = self._one_cut()
             if tried.is_complete and (tried.label != FUZZY or number >= self._most_cuts):
-                return Outcome(tried, self._done, read, tried.failure)
+                return Outcome(tried, self._done, read, tried.failure or tried.doubt)
             if not tried.is_complete:
                 self._was_too_large = True
                 self._round(self._rounds.take())
