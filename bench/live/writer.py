@@ -27,6 +27,7 @@ BLOCK: Final = 4096
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 TICK_SECONDS: Final = 0.02
+BUSY_SECONDS: Final = 60.0
 LONGEST_DEBT_SECONDS: Final = 1.0
 """What a disk is too slow for is not made up for later."""
 
@@ -236,6 +237,15 @@ def serve(folder: Path) -> None:
         churn.close()
 
 
+def unmount(folder: Path) -> None:
+    """Unmount; an agent that writes the filesystem back holds it for a moment. Raises CalledProcessError."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL).returncode != 0:
+        if time.monotonic() > deadline:
+            subprocess.run(["umount", str(folder)], check=True)
+        time.sleep(TICK_SECONDS)
+
+
 def main() -> None:
     """Mount, serve, unmount."""
     device, folder = sys.argv[1], Path(sys.argv[2])
@@ -244,7 +254,7 @@ def main() -> None:
     try:
         serve(folder)
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        unmount(folder)
 
 
 if __name__ == "__main__":
