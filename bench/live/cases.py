@@ -84,15 +84,11 @@ class Product:
         self._verify(replica, "delta")
 
     def _delta(self, replica: Replica, share: float, changed: int) -> Delta:
-        """From the order to the commit."""
-        took: list[float] = []
-
-        def step() -> None:
-            ordered = datetime.now(UTC)
-            took.append((replica.checkpoint_now().created_at - ordered).total_seconds())
-
-        measured = self.scene.measure(step)
-        return Delta(OURS, share, changed, replace(measured, wall=took[0]))
+        made: list[Checkpoint] = []
+        ordered = datetime.now(UTC)
+        measured = self.scene.measure(lambda: made.append(replica.checkpoint_now()))
+        after = (made[0].created_at - ordered).total_seconds()
+        return Delta(OURS, share, changed, after, replace(measured, wall=replica.pass_seconds(made[0])))
 
     def _steady(self, replica: Replica, churn: int) -> Steady:
         replica.set_interval(INTERVAL)

@@ -1,5 +1,6 @@
 """The product at work: a service process, agents that follow disks, and an operator at the REST API."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -85,6 +86,16 @@ class Replica:
         ordered = datetime.now(UTC)
         self.sync()
         return self.await_checkpoint(lambda found: found.source_time >= ordered)
+
+    def pass_seconds(self, checkpoint: Checkpoint) -> float:
+        """How long the agent's pass took that made it, as it says itself. Raises ProcessFailed."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            for line in reversed(self.agent.log.read_text().splitlines(keepends=True)):
+                if line.endswith("\n") and f'"{checkpoint.id}"' in line:
+                    return float(json.loads(line)["seconds"])
+            time.sleep(LOOK_SECONDS)
+        raise ProcessFailed(f"the agent does not say how long checkpoint {checkpoint.number} took")
 
     def checkpoints(self, since: datetime) -> list[Checkpoint]:
         """Those that were committed since then, the oldest first, and the one before them."""

@@ -16,7 +16,7 @@ STEADY: Final = (
     "peer", "written MB/s", "lag s p50", "max", "copies", "freeze ms p50", "max", "core source", "target",
     "wire MB", "per written", "per delivered", "RSS source", "RSS target", "labels",
 )  # fmt: skip
-DELTA: Final = ("peer", "wall s", "× ours", "CPU s", "wire MB", "per changed")
+DELTA: Final = ("peer", "wall s", "× ours", "CPU s", "wire MB", "per changed", "after order s")
 
 
 def live_tables(results: Sequence[LiveResult]) -> str:
@@ -110,6 +110,7 @@ def _delta_line(found: list[Delta], ours: list[float]) -> Line:
         f"{median(each.measured.cpu for each in found):.2f}",
         f"{median(each.measured.wire for each in found) / MB:.1f}",
         f"{median(each.measured.wire / each.changed for each in found):.2f}",
+        _known([each.ordered for each in found if each.ordered], lambda waits: f"{median(waits):.2f}"),
     )
 
 

@@ -27,11 +27,16 @@ class Steady:
 
 @dataclass(frozen=True)
 class Delta:
-    """A peer brings one delta over: `changed` bytes, a `share` of the data, in single blocks all over it."""
+    """A peer brings one delta over: `changed` bytes, a `share` of the data, in single blocks all over it.
+
+    `ordered` are the seconds from the order to the commit: the agent hears of one within two seconds. That is
+    no part of `measured.wall`, the pass alone, with which programs compare that are started by hand.
+    """
 
     peer: str
     share: float
     changed: int
+    ordered: float | None
     measured: Measured
 
 

@@ -37,7 +37,7 @@ def _deltas(kind: PeerKind, peer: Peer, scene: Scene) -> Iterator[Delta]:
             for run in range(1, scene.plan.runs + 1):
                 changed = host.scatter(run, int(scene.image.used * share))
                 measured = scene.measure(lambda: peer.run(Case.CHANGED))
-                yield Delta(kind.name, share, changed, measured)
+                yield Delta(kind.name, share, changed, None, measured)
 
 
 def _steady(kind: PeerKind, peer: Peer, scene: Scene, churn: int) -> Steady:

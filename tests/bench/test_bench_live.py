@@ -35,15 +35,17 @@ def test_ranges_that_touch_cover_a_block_across_them() -> None:
 
 
 def _delta(peer: str, wall: float) -> Delta:
-    return Delta(peer, 0.01, 10 * MB, Measured(wall, 1.0, 1.0, 30 * MB, 0, 0))
+    return Delta(
+        peer, 0.01, 10 * MB, wall + 1 if peer == "go2cloud" else None, Measured(wall, 1.0, 1.0, 30 * MB, 0, 0)
+    )
 
 
 def test_a_delta_is_told_as_medians_and_as_a_multiple_of_ours() -> None:
     runs = [_delta("go2cloud", 1.0), _delta("go2cloud", 9.0), _delta("go2cloud", 2.0), _delta("rsync", 20.0)]
     title, _, ours, theirs = live_tables(runs).splitlines()
     assert title.startswith("delta of 1.0%")
-    assert ours.split() == ["go2cloud", "2.00", "1.0", "2.00", "30.0", "3.00"]
-    assert theirs.split() == ["rsync", "20.00", "10.0", "2.00", "30.0", "3.00"]
+    assert ours.split() == ["go2cloud", "2.00", "1.0", "2.00", "30.0", "3.00", "3.00"]
+    assert theirs.split() == ["rsync", "20.00", "10.0", "2.00", "30.0", "3.00", "—"]
 
 
 def test_a_steady_state_in_which_no_copy_was_made_is_no_division_by_zero() -> None:
