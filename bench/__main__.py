@@ -14,13 +14,17 @@ from typing import TypeVar
 from bench.episode import Result, Setting, play
 from bench.floor import Floor, measure_floor
 from bench.images import Image, cached, working_copy
+from bench.live.report import live_tables
+from bench.live.run import measure_live
 from bench.network import network
 from bench.peers.registry import PEERS, missing_packages
-from bench.plan import Case, Data, Link, Plan, parse_size, size_text
+from bench.plan import MB, Case, Data, Link, LiveCase, LivePlan, Plan, parse_size, size_text
 from bench.report import document, rows_of, tables
 
 NICE = 10
 """The agent lowers its own priority by as much: so nobody is ahead, and nobody is disturbed."""
+
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 W = TypeVar("W", bound=StrEnum)
 
@@ -38,12 +42,13 @@ def main() -> int:
     if missing:
         return _refuse(f"packages are missing: apt-get install {' '.join(missing)}")
     os.nice(max(0, NICE - os.nice(0)))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPS:
         signal.signal(number, _stopped)
-    results, floors = _measure(plan)
-    print(tables(rows_of(results), plan.cases, floors))
+    results, floors = _measure(plan) if plan.cases else ([], {})
+    live = measure_live(_live_plan(options, plan), _tell) if _live_cases(options) else []
+    print("\n\n".join(filter(None, [tables(rows_of(results), plan.cases, floors), live_tables(live)])))
     if plan.output:
-        plan.output.write_text(document(plan, results, floors))
+        plan.output.write_text(document(plan, results, floors, live))
     return 0
 
 
@@ -51,17 +56,33 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure replication against peers.")
     parser.add_argument("--size", default="1GiB", help="of the disk (default: 1GiB)")
     parser.add_argument("--runs", type=int, default=3, help="of which the medians are shown (default: 3)")
-    parser.add_argument("--cases", type=_words(Case), default=tuple(Case), help=_known(Case))
+    parser.add_argument("--cases", type=_cases, default=(*Case, *LiveCase), help=_known(Case, LiveCase))
     parser.add_argument("--links", type=_words(Link), default=tuple(Link), help=_known(Link))
     parser.add_argument("--data", type=_words(Data), default=(Data.REALISTIC,), help=_known(Data))
     parser.add_argument("--peers", type=_peers, default=tuple(PEERS), help=",".join(PEERS))
     parser.add_argument("--packages", action="store_true", help="only list the packages that are missing")
+    parser.add_argument("--churn", type=_churns, default=_churns("1,5,20"), help="MB/s that a host writes")
+    parser.add_argument("--seconds", type=int, default=30, help="of each steady state (default: 30)")
+    parser.add_argument("--cut", type=int, default=60, help="seconds without a line (default: 60)")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write everything as JSON")
     return parser
 
 
-def _known(words: type[StrEnum]) -> str:
-    return ",".join(word.value for word in words)
+def _known(*kinds: type[StrEnum]) -> str:
+    return ",".join(word.value for words in kinds for word in words)
+
+
+def _cases(text: str) -> tuple[Case | LiveCase, ...]:
+    live = [word.value for word in LiveCase]
+    return tuple(LiveCase(part) if part in live else Case(part) for part in text.split(","))
+
+
+def _churns(text: str) -> tuple[int, ...]:
+    return tuple(int(float(part) * MB) for part in text.split(","))
+
+
+def _live_cases(options: argparse.Namespace) -> tuple[LiveCase, ...]:
+    return tuple(case for case in options.cases if isinstance(case, LiveCase))
 
 
 def _words(words: type[W]) -> Callable[[str], tuple[W, ...]]:
@@ -86,7 +107,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
         size=parse_size(options.size),
         runs=options.runs,
-        cases=options.cases,
+        cases=tuple(case for case in options.cases if isinstance(case, Case)),
         links=options.links,
         data=options.data,
         peers=options.peers,
@@ -95,8 +116,24 @@ def _plan(options: argparse.Namespace) -> Plan:
     )
 
 
+def _live_plan(options: argparse.Namespace, plan: Plan) -> LivePlan:
+    return LivePlan(
+        size=plan.size,
+        runs=plan.runs,
+        cases=_live_cases(options),
+        link=plan.links[0],
+        peers=plan.peers,
+        cache=plan.cache,
+        churns=options.churn,
+        seconds=options.seconds,
+        cut=options.cut,
+    )
+
+
 def _stopped(number: int, _frame: FrameType | None) -> None:
-    """Unwind, so that processes are ended and namespaces removed."""
+    """Unwind, so that processes are ended and namespaces removed, whatever comes meanwhile."""
+    for each in _STOPS:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -43,7 +43,7 @@ def _ranges(image: Path, pattern: str) -> Ranges:
     unit = int(found.group(1))
     lists = re.findall(pattern, done.stdout, re.MULTILINE)
     pairs = [pair for item in lists for pair in _pairs(item)]
-    return _joined([(first * unit, (last + 1) * unit) for first, last in pairs])
+    return joined([(first * unit, (last + 1) * unit) for first, last in pairs])
 
 
 def _pairs(line: str) -> list[tuple[int, int]]:
@@ -51,7 +51,8 @@ def _pairs(line: str) -> list[tuple[int, int]]:
     return [(int(first), int(last or first)) for first, _, last in parts]
 
 
-def _joined(pairs: list[tuple[int, int]]) -> Ranges:
+def joined(pairs: list[tuple[int, int]]) -> Ranges:
+    """These ranges, sorted, those that touch or overlap as one."""
     starts: list[int] = []
     ends: list[int] = []
     for start, end in sorted(pairs):

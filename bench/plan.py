@@ -8,6 +8,7 @@ from typing import Final
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
+MB: Final = 1_000_000
 BLOCK: Final = 4 * KIB
 
 _UNITS: Final = {"KIB": KIB, "MIB": MIB, "GIB": GIB, "K": KIB, "M": MIB, "G": GIB, "B": 1, "": 1}
@@ -24,6 +25,23 @@ class Case(StrEnum):
     """Copy again what has not changed."""
     CHANGED = "changed"
     """Copy again after 1 % of the data changed, in scattered blocks of 4 KiB."""
+
+
+class LiveCase(StrEnum):
+    """What is measured of a host that goes on running, in this order."""
+
+    PREFLIGHT = "preflight"
+    """Examine host and network on demand."""
+    IDLE = "idle"
+    """Follow a mounted filesystem that nobody writes to."""
+    DELTA = "delta"
+    """Bring over what changed in scattered blocks of files of a mounted filesystem."""
+    STEADY = "steady"
+    """Follow a host that writes all the time."""
+    CATCHUP = "catchup"
+    """Be up to date again after the line was cut."""
+    SECOND = "second"
+    """Copy a second, similar server."""
 
 
 class Link(StrEnum):
@@ -61,6 +79,21 @@ class Plan:
     peers: tuple[str, ...]
     cache: Path
     output: Path | None
+
+
+@dataclass(frozen=True)
+class LivePlan:
+    """The part of a call that is about a running host; `churns` in bytes a second, `cut` in seconds."""
+
+    size: int
+    runs: int
+    cases: tuple[LiveCase, ...]
+    link: Link
+    peers: tuple[str, ...]
+    cache: Path
+    churns: tuple[int, ...]
+    seconds: int
+    cut: int
 
 
 def parse_size(text: str) -> int:

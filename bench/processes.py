@@ -44,6 +44,10 @@ class Process:
         """CPU seconds so far, its children included."""
         return self.spent if self.spent is not None else _tree_cpu(self.popen.pid)
 
+    def wakeups(self) -> int:
+        """How often its threads went to sleep so far, and were woken."""
+        return sum(_wakeups(member) for member in _tree(self.popen.pid))
+
     def look(self) -> None:
         """Note the peak memory."""
         if self.spent is None:
@@ -233,3 +237,12 @@ def _peak(pid: int) -> int:
         return 0
     lines = (line.split() for line in status.splitlines() if line.startswith("VmHWM:"))
     return sum(int(words[1]) * 1024 for words in lines)
+
+
+def _wakeups(pid: int) -> int:
+    try:
+        found = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except OSError:
+        return 0
+    lines = (line.split() for status in found for line in status.splitlines())
+    return sum(int(words[1]) for words in lines if words[0] == "voluntary_ctxt_switches:")

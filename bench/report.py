@@ -3,13 +3,14 @@
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
 
 from bench.episode import Result
 from bench.floor import Floor
+from bench.live.results import LiveResult
 from bench.peers.registry import OURS
 from bench.plan import GIB, LINE_BITS, MIB, Case, Data, Link, Plan, size_text
 
@@ -128,7 +129,7 @@ def _floor_text(data: Data, floor: Floor, rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def document(plan: Plan, results: list[Result], floors: dict[Data, Floor]) -> str:
+def document(plan: Plan, results: list[Result], floors: dict[Data, Floor], live: Sequence[LiveResult]) -> str:
     """Everything as JSON: where and when, each single measurement, the floors."""
     found = {
         "time": datetime.now(UTC).isoformat(),
@@ -138,6 +139,7 @@ def document(plan: Plan, results: list[Result], floors: dict[Data, Floor]) -> st
         "runs": plan.runs,
         "results": [asdict(result) for result in results],
         "medians": [asdict(row) for row in rows_of(results)],
+        "live": [{"case": type(result).__name__} | asdict(result) for result in live],
         "floors": {data.value: floor.stages for data, floor in floors.items()},
     }
     return json.dumps(found, indent=1) + "\n"

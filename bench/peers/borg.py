@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from bench.network import TARGET, End
 from bench.peers.peer import EVERY, PORT, PeerKind, Stage
 from bench.plan import Case
 from bench.processes import Process
+
+_CHANGED: Final = "file changed while we backed it up"
+_LONGEST_SECONDS: Final = 3600.0
 
 
 @dataclass
@@ -44,7 +48,10 @@ class Borg:
         url = f"ssh://target{self.repository}::{archive}"
         options = ["--files-cache=disabled", "--compression=zstd,1"]
         command = ["borg", "create", *options, url, str(self.stage.image.path)]
-        self.stage.processes.run(End.SOURCE, command, self.environment(End.SOURCE))
+        process = self.stage.processes.start(End.SOURCE, command, environment=self.environment(End.SOURCE))
+        process.wait(_LONGEST_SECONDS)
+        if _CHANGED not in process.log.read_text():  # its only warning about a disk of a running host
+            process.require_good()
         self.archives.append(archive)
 
     def result(self) -> Path:
