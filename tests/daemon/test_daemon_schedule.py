@@ -120,3 +120,13 @@ def test_an_error_has_a_reason(error: AgentError, reason: str) -> None:
 
 def test_every_reason_is_one_that_the_contract_knows() -> None:
     assert {*BY_CODE.values(), *(reason for _, reason in BY_KIND), "NO_PROGRESS"} <= set(ReplicationReason)
+
+
+def test_whole_disks_are_read_for_a_twentieth_of_the_time(schedule: Schedule, time: Time) -> None:
+    schedule.begins("")
+    time.now += 500  # a slow link
+    schedule.succeeded(whole_seconds=30)
+    assert schedule.due_in(60) == 100, "600 s after the beginning, whatever the pass took"
+    schedule.begins("")
+    schedule.succeeded()
+    assert schedule.due_in(60) == 60

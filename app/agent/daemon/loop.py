@@ -186,7 +186,7 @@ class Daemon:
             self._board.activity("failing", reason_of(error), f"{error.code}: {error}")
             self._schedule.failed(is_link=isinstance(error, LinkError))
         else:
-            self._schedule.succeeded(is_whole=result.is_whole)
+            self._schedule.succeeded(result.whole_seconds)
 
     def _sync(self, polled: Polled) -> SyncResult:
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
 """When the next pass is due: at the interval, or after a failure by back-off.
 
-Passes that read whole disks, because nothing tells what was written, take at most one WHOLE_SHARE of the
-time.
+Disks that are read as a whole each time, because nothing tells what was written, are read for at most one
+WHOLE_SHARE of the time. What a pass waits for the link does not count.
 
 A fault of the link ends of itself, and is tried again soon; after others a pass, which reads whole disks, is
 tried ever less.
@@ -60,10 +60,9 @@ class Schedule:
         self._began = self._monotonic()
         self._rescan = rescan
 
-    def succeeded(self, *, is_whole: bool = False) -> None:
-        """It was committed; `is_whole`: the next one will read whole disks again."""
-        took = 0.0 if self._began is None else self._monotonic() - self._began
-        self._least = took * WHOLE_SHARE if is_whole else 0.0
+    def succeeded(self, whole_seconds: float = 0.0) -> None:
+        """It was committed; `whole_seconds` of it were reading that the next one must do again."""
+        self._least = whole_seconds * WHOLE_SHARE
         self._retry_at, self._failures = None, 0
         self._rescanned = self._rescan
 

@@ -75,8 +75,8 @@ class SyncResult:
     reason: str = ""
     detail: str = ""
     is_catching_up: bool = False
-    is_whole: bool = False
-    """Whether a disk was read as a whole that will be again: its writes are not followed."""
+    whole_seconds: float = 0.0
+    """How long disks were read whose writes are not followed: the next pass reads them as a whole again."""
 
     @property
     def counters(self) -> Counters:
@@ -349,7 +349,9 @@ def _result(
         frozen_seconds=outcome.cut.seconds,
         rounds=outcome.rounds,
         detail=outcome.detail,
-        is_whole=any(not isinstance(disk.capture, FollowedCapture) for disk in passes.every),
+        whole_seconds=sum(
+            disk.reader.busy_seconds for disk in passes.every if not isinstance(disk.capture, FollowedCapture)
+        ),
         is_catching_up=label == FUZZY and (passes.has_followed_whole or is_unfinished),
     )
 

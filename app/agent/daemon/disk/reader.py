@@ -12,6 +12,8 @@ import mmap
 import os
 import stat
 import struct
+import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -27,11 +29,15 @@ _GONE: Final = (errno.ENXIO, errno.ENODEV)
 class DiskReader:
     """An open source disk: a block device or a regular file. Safe to use from several threads.
 
+    `busy_seconds` is how long reads took so far, the sum over the threads.
+
     Raises DiskError with code DISK_NOT_FOUND or DISK_NOT_READABLE when it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.busy_seconds = 0.0
+        self._counting = threading.Lock()
         self._fd, self.direct = _open(path)
         self._identity = _identity(os.fstat(self._fd))
         self.is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
@@ -101,6 +107,7 @@ class DiskReader:
         return wanted
 
     def _read_once(self, offset: int, view: memoryview) -> int:
+        began = time.monotonic()
         try:
             return os.preadv(self._fd, [view], offset)
         except OSError as error:
@@ -109,6 +116,9 @@ class DiskReader:
             if error.errno == errno.EINVAL and offset + view.nbytes > self.current_size():
                 raise self.shrunk(self.current_size()) from error
             raise
+        finally:
+            with self._counting:
+                self.busy_seconds += time.monotonic() - began
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Bytes at any offset, for metadata: fewer where the disk ends. Raises OSError, DiskError."""
