@@ -167,16 +167,19 @@ def cut_at_commit(on: DatabaseRig, moment: Moment, text: bytes, chunks: int) -> 
 
 
 def deadlock(on: DatabaseRig, chunks: int, rounds: int) -> int:
-    """Replications while a rival takes the same locks in the other order; how often the service gave way."""
-    rig = on.rig
+    """Replications while a rival takes the same locks in the other order, until the service gave way or the
+    rounds are over; how often it gave way."""
+    rig, lost = on.rig, 0
     with _rival(on) as rival:
-        for _ in range(rounds):
+        while rounds and not lost:
+            rounds -= 1
             rig.change(chunks, blocks=4)
             agent = rig.start_agent("--once")
             assert agent.wait() == 0, agent.tail()
             rig.assert_replicated(0)
             on.assert_one_history()
-    return int(on.ask("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1]) - rival.victim
+            lost = int(on.ask("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1]) - rival.victim
+    return lost
 
 
 @dataclass

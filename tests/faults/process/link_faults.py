@@ -46,16 +46,27 @@ class LinkRig:
     proxy: StreamProxy
 
     def suffer(self, plague: Plague, seconds: float, chunks: int) -> Recovery:
-        """One round. Fails when the replica is not the source in time, or too much was sent again."""
+        """One round: the disk changes and is replicated until the plague struck several times, or time is up.
+
+        Fails when the replica is not the source in time, or too much was sent again.
+        """
         before = self.proxy.strikes
         self.proxy.inflict(plague)
-        self.rig.change(chunks, blocks=4)
-        wanted = root_of(self.rig.disk)
+        wanted = self._work(chunks)
         limit = time.monotonic() + seconds
         while time.monotonic() < limit and not self._is_over(plague, before, wanted):
+            if self.is_in_sync(wanted):
+                wanted = self._work(chunks)
             time.sleep(0.2)
         self.proxy.heal()
         return self._recover(plague.harm, before, wanted)
+
+    def _work(self, chunks: int) -> bytes:
+        """Change the disk and order a checkpoint, past the proxy; the root that it must have."""
+        self.rig.change(chunks, blocks=4)
+        with self.rig.deployment.client() as client:
+            client.send(servers.sync(self.rig.server))
+        return root_of(self.rig.disk)
 
     def _is_over(self, plague: Plague, before: int, wanted: bytes) -> bool:
         """A harm that loses nothing is endured to the end; of others several strikes are enough."""

@@ -34,7 +34,7 @@ def test_a_connection_cut_at_the_commit(on: DatabaseRig, text: bytes, moment: Mo
 
 
 def test_a_deadlock_is_repeated(on: DatabaseRig) -> None:
-    lost = database_faults.deadlock(on, chunks=8, rounds=2)
+    lost = database_faults.deadlock(on, chunks=8, rounds=20)
     assert lost, "the service was in no deadlock: nothing was tested"
 
 

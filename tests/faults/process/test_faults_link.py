@@ -33,5 +33,5 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LinkRig]:
 
 @pytest.mark.parametrize("plague", PLAGUES, ids=lambda plague: str(plague.harm))
 def test_a_link_that_heals_is_used_again(linked: LinkRig, plague: Plague) -> None:
-    recovery: Recovery = linked.suffer(plague, seconds=8, chunks=32)
+    recovery: Recovery = linked.suffer(plague, seconds=30, chunks=32)
     assert recovery.strikes or plague.harm in LOSSLESS, "the proxy did no harm: nothing was tested"

@@ -6,7 +6,8 @@ that work goes on within seconds when a network or a service is back. All reques
 repeated safely; a lost put is the pipeline's business.
 
 A connection on which nothing moves is given up after STALL_SECONDS: it may be half open, with nobody at its
-other end. Should the service be slow and not gone, the next attempt is three times as patient.
+other end. Should the service be slow and not gone, attempts after PATIENT_AFTER of them are three times as
+patient: not earlier, since a network that has just healed may have left one such connection more.
 """
 
 import http.client
@@ -29,6 +30,7 @@ BYTES: Final = "application/octet-stream"
 MAX_ANSWER: Final = 16 * 1024 * 1024
 STALL_SECONDS: Final = 20.0
 PATIENCE: Final = 3.0
+PATIENT_AFTER: Final = 3
 ATTEMPTS: Final = 16
 """With their pauses they outlast a service that is away for half a minute."""
 _FIRST_PAUSE: Final = 0.5
@@ -81,6 +83,7 @@ class Link:
     def send(self, request: Request, attempts: int | None = None) -> bytes:
         """The body of the answer. Raises LinkError, Refusal, Denied, Stopped."""
         most = attempts or self._attempts
+        stalls = 0
         for attempt in range(1, most + 1):
             try:
                 return self._send_fresh_if_stale(request)
@@ -90,7 +93,8 @@ class Link:
                 self._stop.check()
                 if attempt == most:
                     raise
-                if isinstance(error.__cause__, TimeoutError):
+                stalls += isinstance(error.__cause__, TimeoutError)
+                if stalls == PATIENT_AFTER:
                     request = more_patient(request)
                 self.pause(attempt, error.after if isinstance(error, ServiceBusy) else 0)
         raise AssertionError("unreachable")
@@ -180,5 +184,5 @@ class Link:
 
 
 def more_patient(request: Request) -> Request:
-    """The request for the attempt after one that timed out."""
+    """The request for attempts after several that timed out."""
     return replace(request, timeout=max(request.timeout, STALL_SECONDS * PATIENCE))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
-from app.agent.daemon.link.link import PATIENCE, STALL_SECONDS
+from app.agent.daemon.link.link import PATIENCE, PATIENT_AFTER, STALL_SECONDS
 from app.agent.daemon.pipeline.channel import Aborted, Channel
 from app.agent.daemon.pipeline.leaves import LeafKey
 from app.agent.daemon.pipeline.outgoing import Outgoing
@@ -54,7 +54,7 @@ class Sender:
         self._told = told
         self._limit = max(MIB, min(PUT_BYTES, session.limits.put_bytes // 2))
         self._most = self._limit
-        self._patience = STALL_SECONDS
+        self._stalls = 0
         self._filling: _Request | None = None
         self._closing: tuple[_Request, Future[PutResult]] | None = None
         self._waiter = ThreadPoolExecutor(1, "await-put")
@@ -133,7 +133,7 @@ class Sender:
         self.stored_bytes += result.stored_bytes
         self.delivered += result.stored
         self.lost = 0
-        self._patience = STALL_SECONDS
+        self._stalls = 0
         self._most = min(self._limit, self._most * 2)
         if result.refused:
             self._session.take_refused(result.refused)
@@ -157,8 +157,12 @@ class Sender:
         self.lost += 1
         self._drop()
         self._most = min(self._most, max(SMALL_PUT_BYTES, self._most // 4))
-        if isinstance(error.__cause__, TimeoutError):
-            self._patience = STALL_SECONDS * PATIENCE
+        self._stalls += isinstance(error.__cause__, TimeoutError)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds; see `app.agent.daemon.link.link`."""
+        return STALL_SECONDS * (PATIENCE if self._stalls >= PATIENT_AFTER else 1)
 
     def _drop(self) -> None:
         """Give up what has no answer yet; its leaves are done again."""
