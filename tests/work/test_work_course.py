@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from app.work.context import Context
 from app.work.errors import JobNotAllowed, JobStands, JobSuperseded, StepFailed
 from app.work.kinds import JobKind, OnFailure, Step
 from app.work.pauses import MOST
-from tests.work.engine import Engine
+from tests.work.engine import Engine, eventually
 from tests.work.ledger import Ledger
 
 S = WorkState
@@ -42,6 +43,10 @@ def kind(ledger: Ledger, *names: str, **members: object) -> JobKind:
 
     steps = (Step(name, Place.CONTROL, run, undo, **members) for name in names)  # type: ignore[arg-type]
     return JobKind("plain", tuple(steps))
+
+
+def _has_tried(tries: list[int], times: int) -> bool:
+    return len(tries) == times
 
 
 async def test_steps_run_in_their_order_and_know_the_input_and_earlier_results(engine: Engine) -> None:
@@ -105,10 +110,9 @@ async def test_a_step_that_fails_is_tried_again_and_the_job_fails_when_it_goes_o
     job = await engine.order("failing")
     engine.start()
     for number in (1, 2):
-        waits = await engine.until(
-            job, lambda row, so_far=number: len(tries) == so_far and bool(row.not_before) and not row.holder
-        )
-        assert waits.state == S.RUNNING
+        await eventually(partial(_has_tried, tries, number))
+        row = await engine.until(job, lambda row: row.not_before is not None and not row.holder)
+        assert row.state == S.RUNNING
         clock.advance(MOST)
     row = await engine.ended(job, S.FAILED)
     assert (row.code, row.detail, row.remedy) == ("TARGET_AWAY", "the target is away", "start it")
