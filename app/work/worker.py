@@ -73,6 +73,8 @@ class Worker:
             while not self._is_draining:
                 await self._look()
                 await self._wait()
+            while self._tasks:
+                await asyncio.wait(tuple(self._tasks.values()))
         finally:
             listening.cancel()
             await asyncio.wait({listening, *self._killed()})
