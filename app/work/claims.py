@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 from sqlalchemy.orm import aliased
 
 from app.contract.words import Place
@@ -54,12 +54,6 @@ async def held(uow: UnitOfWork, kinds: Kinds, seat: Seat) -> list[Candidate]:
     """Jobs that some worker has; those of dead ones are to be taken over."""
     query = _here(kinds, seat).where(JobRow.holder != "")
     return await _read(uow, kinds, query.order_by(JobRow.id))
-
-
-async def count_ready(uow: UnitOfWork, seat: Seat) -> int:
-    """How many jobs wait for a worker of this place and nothing else."""
-    waits = (JobRow.state.in_(STANDING), JobRow.place == seat.place, JobRow.holder == "")
-    return await uow.session.scalar(select(func.count()).where(*waits, _is_ready(uow.now))) or 0
 
 
 def _here(kinds: Kinds, seat: Seat) -> _Query:

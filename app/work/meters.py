@@ -23,7 +23,7 @@ STEP_SECONDS = Histogram(
 RUNNING = Gauge("go2cloud_job_steps_running", "Steps that run in this process, by place.", ["place"])
 WAITING = Gauge(
     "go2cloud_jobs_waiting",
-    "Jobs that a worker could take up now, by place; take the max over processes.",
+    "Jobs that wait for a worker and nothing else, by place, up to 50; take the max over processes.",
     ["place"],
 )
 TAKEN_OVER = Counter("go2cloud_jobs_taken_over_total", "Jobs taken over from a worker that fell silent.")

@@ -75,9 +75,3 @@ async def full_limits(uow: UnitOfWork, rows: Sequence[JobRow]) -> dict[str, JobL
     taken = {key: count for key, count in await uow.session.execute(counted)}  # noqa: C416  (typed rows)
     full = [limit for limit in limits if taken.get(limit.key, 0) >= limit.most]
     return {limit.job_id: limit for limit in sorted(full, key=lambda limit: limit.key, reverse=True)}
-
-
-async def count_children(uow: UnitOfWork, parent_id: str) -> dict[str, int]:
-    """How many children a job has in each state."""
-    query = select(JobRow.state, func.count()).where(JobRow.parent_id == parent_id).group_by(JobRow.state)
-    return {state: count for state, count in await uow.session.execute(query)}  # noqa: C416  (typed rows)
