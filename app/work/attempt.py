@@ -48,15 +48,15 @@ class Lease:
 class Attempt:
     """Runs a step, or its undo, once."""
 
-    def __init__(self, database: Database, kinds: Kinds, work: Work, lease: Lease) -> None:
-        """Nothing runs yet; the lease counts from now."""
+    def __init__(self, database: Database, kinds: Kinds, work: Work, lease: Lease, since: float) -> None:
+        """Nothing runs yet; the lease counts from the ticks `since`, before the claim was written."""
         self.work = work
         self.signals = Signals()
         self._database = database
         self._kinds = kinds
         self._lease = lease
         self._poked = asyncio.Event()
-        self._beat_at = lease.ticks()
+        self._beat_at = since
         self._told_at: float | None = None
         self._is_over = False
         self._task: asyncio.Task[Outcome] | None = None
@@ -72,6 +72,8 @@ class Attempt:
 
     async def run(self, step: Step, context: Context) -> Outcome | None:
         """The outcome; None when the lease was lost and nothing may be written."""
+        if self._left <= 0:
+            return None
         self._task = asyncio.create_task(self._perform(step, context), name=f"step {self.work.key}")
         heart = asyncio.create_task(self._beat(), name=f"heart {self.work.key}")
         try:

@@ -99,10 +99,10 @@ class Worker:
 
     async def _listen(self) -> None:
         async for item in self._jobs.bus.subscribe():
-            if isinstance(item, Delivery) and item.event.type == JOB_EVENT:
-                attempt = self._attempts.get(item.event.subject or "")
-                if attempt is not None:
-                    attempt.poke()
+            if isinstance(item, Delivery) and item.event.type != JOB_EVENT:
+                continue
+            if isinstance(item, Delivery) and (attempt := self._attempts.get(item.event.subject or "")):
+                attempt.poke()
             self._news.set()
 
     async def _wait(self) -> None:
@@ -142,6 +142,7 @@ class Worker:
                 await self._take(candidate)
 
     async def _take(self, candidate: Candidate) -> None:
+        since = self._bench.lease.ticks()
         try:
             work = await self._database.run(
                 lambda uow: claims.claim(uow, self._jobs.course, candidate, self._seat)
@@ -152,11 +153,11 @@ class Worker:
             meters.TAKEN_OVER.inc()
             _log.warning("job.taken_over", job=candidate.sign.job_id, fence=candidate.sign.fence + 1)
         if work is not None:
-            self._start(work)
+            self._start(work, since)
 
-    def _start(self, work: Work) -> None:
+    def _start(self, work: Work, since: float) -> None:
         job_id = work.claim.job_id
-        task = asyncio.create_task(self._pursue(work), name=f"job {job_id}")
+        task = asyncio.create_task(self._pursue(work, since), name=f"job {job_id}")
         self._tasks[job_id] = task
         meters.RUNNING.labels(self._bench.place).inc()
         task.add_done_callback(lambda done: self._over(job_id, done))
@@ -168,22 +169,26 @@ class Worker:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("job.worker_broke", job=job_id, exc_info=error)
 
-    async def _pursue(self, first: Work) -> None:
-        """Run the job's steps one after the other, as long as they are here and the lease is ours."""
+    async def _pursue(self, first: Work, since: float) -> None:
+        """Run the job's steps one after the other, as long as they are here and the lease is ours.
+
+        `since` are the ticks from which the lease counts.
+        """
         work: Work | None = first
         try:
             while work is not None:
-                work = await self._one(work)
+                work, since = await self._one(work, since)
         except (Fenced, *TROUBLE) as error:
             _log.warning("job.let_go", job=first.claim.job_id, error=str(error))
 
-    async def _one(self, work: Work) -> Work | None:
-        """Run one step and write its outcome down; the next one."""
-        attempt = Attempt(self._database, self._jobs.kinds, work, self._bench.lease)
+    async def _one(self, work: Work, since: float) -> tuple[Work | None, float]:
+        """Run one step and write its outcome down; the next one, and from when its lease counts."""
+        attempt = Attempt(self._database, self._jobs.kinds, work, self._bench.lease, since)
         self._attempts[work.claim.job_id] = attempt
         try:
             outcome = await self._attempt(attempt, work)
-            return None if outcome is None else await self._settle(attempt, work, outcome)
+            since = self._bench.lease.ticks()
+            return None if outcome is None else await self._settle(attempt, work, outcome), since
         finally:
             del self._attempts[work.claim.job_id]
 
