@@ -102,10 +102,13 @@ async def test_what_is_to_be_told_is_told_after_the_commit_and_only_then(bank: D
         await unit.changed(update(Account).where(Account.name == "a").values(balance=7))
         assert told == []
     assert told == [7]
+
+    async def fail(unit: UnitOfWork) -> None:
+        unit.afterwards.append(tell)
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        async with bank.begin() as unit:
-            unit.afterwards.append(tell)
-            raise ZeroDivisionError
+        await bank.run(fail)
     assert told == [7]
 
 
