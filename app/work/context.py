@@ -1,9 +1,10 @@
 """What a step has in hand while it runs."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -23,6 +24,8 @@ from app.work.values import from_json
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+_HALTED: ContextVar[threading.Event] = ContextVar("halted", default=threading.Event())  # noqa: B039  (never set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +95,27 @@ class Context:
     def check_cancelled(self) -> None:
         """Raises StepCancelled when the step is to stop: cancelled, out of time, drained, lease lost.
 
-        Long work calls it every second or so, from any thread.
+        Long work calls it every second or so; in a thread of `thread`, also when only that is to stop.
         """
         self._signals.check()
+        if _HALTED.get().is_set():
+            raise StepCancelled("the thread is to stop")
 
     async def thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what blocks in a thread, and never leave it behind.
 
-        When the step is to stop, `check_cancelled` raises in the thread, and this waits until the thread has
+        When this is cancelled, `check_cancelled` raises in the thread, and this waits until the thread has
         ended: nothing of a step still runs when its undo begins.
         """
-        loop = asyncio.get_running_loop()
-        call = partial(copy_context().run, partial(function, *args, **kwargs))
-        running = loop.run_in_executor(self._shop.threads, call)
+        halted = threading.Event()
+        context = copy_context()
+        context.run(_HALTED.set, halted)
+        call = partial(context.run, partial(function, *args, **kwargs))
+        running = asyncio.get_running_loop().run_in_executor(self._shop.threads, call)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            self._signals.stop("the step is to stop")
+            halted.set()
             await _ended(running)
             raise
 
@@ -142,6 +149,7 @@ class Context:
         async def spawned(uow: UnitOfWork) -> str:
             row = await journal.hold(uow, self._work.claim)
             if row.cancel_asked_at is not None and row.unwinding is None:
+                self._signals.is_cancelled = True
                 raise StepCancelled("the job is cancelled")
             return await children.spawn(uow, self._shop.jobs, self._work, kind, order, name)
 

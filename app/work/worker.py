@@ -58,7 +58,7 @@ class Worker:
         self._bench = bench
         self._seat = Seat(bench.place, bench.node, new_id("wrk"))
         self._watch = Watch(bench.lease.seconds, bench.lease.ticks)
-        self._threads = ThreadPoolExecutor(bench.seats, thread_name_prefix=f"step-{bench.place}")
+        self._threads = ThreadPoolExecutor(2 * bench.seats, thread_name_prefix=f"step-{bench.place}")
         self._shop = Workshop(database, jobs, self._threads, bench.node)
         self._attempts: dict[str, Attempt] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -116,7 +116,7 @@ class Worker:
 
     async def _look(self) -> None:
         """Take up what can be, if there is a seat; a database that is away is said once."""
-        if len(self._tasks) >= self._bench.seats:
+        if len(self._tasks) >= self._bench.seats or not self._jobs.kinds.all:
             return
         try:
             await self._fill()

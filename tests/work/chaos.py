@@ -3,6 +3,8 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -39,6 +41,13 @@ class Process:
     started: Started
     database: PausingDatabase
     wakes_at: int = 0
+    is_dead: bool = False
+
+    async def kill(self) -> None:
+        """It never goes on, whether it is paused or not."""
+        self.is_dead = True
+        self.database.going.set()
+        await self.started.kill()
 
 
 @dataclass
@@ -67,7 +76,7 @@ class Chaos:
             "undone": (one, two, self._step("hopeless", Place.CONTROL)),
             "kept": (one, self._step("once", Place.CONTROL, OnFailure.KEEP), two),
             "cancelled": (one, far, two),
-            "wave": (one, Step("children", Place.CONTROL, self._spawn, self._undo)),
+            "wave": (one, Step("children", Place.CONTROL, self._spawn, self._undo, retries=8)),
         }.items():
             self.engine.add(JobKind(name, steps))
 
@@ -75,11 +84,12 @@ class Chaos:
         return Step(name, place, self._run, self._undo, on_failure=on_failure, retries=8)
 
     async def _run(self, context: Context) -> str:
-        await self._going(context)
-        self.ledger.make(context)
+        async with self._alive(context):
+            self.ledger.make(context)
         await asyncio.sleep(self.draw.random() * 0.004)
         is_first = context.job_id not in self.failed_once
-        self.failed_once.add(context.job_id) if context.step in ("flaky", "once") else None
+        if context.step in ("flaky", "once"):
+            self.failed_once.add(context.job_id)
         if context.step == "flaky" and is_first:
             raise Unavailable("not yet")
         if context.step == "once" and is_first:
@@ -89,23 +99,32 @@ class Chaos:
         return context.key
 
     async def _undo(self, context: Context) -> None:
-        await self._going(context)
-        self.ledger.take_back(context)
+        async with self._alive(context):
+            self.ledger.take_back(context)
 
     async def _spawn(self, context: Context) -> str:
-        await self._going(context)
-        self.ledger.make(context)
+        async with self._alive(context):
+            self.ledger.make(context)
         for number in range(CHILDREN):
             await context.spawn("good", Order(PROJECT), str(number))
         ended = await context.wait_for_children()
         assert {child.state for child in ended} == {S.SUCCEEDED}
         return f"{len(ended)} children"
 
-    async def _going(self, context: Context) -> None:
-        """What a paused process does: nothing."""
-        process = self.processes.get(context.node)
-        if process is not None:
-            await process.database.going.wait()
+    @asynccontextmanager
+    async def _alive(self, context: Context) -> AsyncIterator[None]:
+        """A paused process does nothing; when it wakes, its effect comes late, before it hears anything."""
+        process, heard = self.processes[context.node], False
+        while not process.database.going.is_set():
+            try:
+                await process.database.going.wait()
+            except asyncio.CancelledError:
+                heard = True
+        if process.is_dead:
+            raise asyncio.CancelledError
+        yield
+        if heard:
+            raise asyncio.CancelledError
 
     async def order(self, count: int) -> None:
         """Order so many jobs of all shapes, some under limits, in a few units."""
@@ -147,14 +166,13 @@ class Chaos:
 
     async def _hurt(self, number: int) -> None:
         for process in self.processes.values():
-            if process.wakes_at <= number:
+            if process.wakes_at <= number and not process.database.going.is_set():
                 process.database.going.set()
         fate = self.draw.random()
-        name = self.draw.choice(sorted(self.processes))
+        name = self.draw.choice([name for name, process in self.processes.items() if not process.is_dead])
         if fate < 0.2:
             self.hurt["killed"] += 1
-            process = self.processes.pop(name)
-            await process.started.kill()
+            await self.processes[name].kill()
             self.give_birth(Place(name.partition("-")[0]))
         elif fate < 0.4:
             self.hurt["paused"] += 1

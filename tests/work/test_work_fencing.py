@@ -10,10 +10,12 @@ from sqlalchemy.exc import IntegrityError
 
 from app.contract.words import Place, WorkState
 from app.kit.database import UnitOfWork
+from app.kit.settings import WorkSettings
 from app.work import claims, settling
 from app.work.claims import Candidate, Seat
 from app.work.context import Context
 from app.work.course import MOST_DEATHS, Work
+from app.work.crew import Crew
 from app.work.errors import Fenced
 from app.work.kinds import JobKind, Step
 from app.work.leases import Sign
@@ -222,3 +224,24 @@ async def test_what_a_step_writes_goes_with_its_fence(engine: Engine) -> None:
     engine.start()
     await asyncio.wait_for(refused.wait(), 60)
     assert (await engine.row(job)).holder == "successor"
+
+
+async def test_a_process_that_stops_gives_its_jobs_back(engine: Engine) -> None:
+    places: list[str] = []
+
+    async def run(context: Context) -> None:
+        places.append(context.node)
+        await asyncio.sleep(3600)
+
+    engine.add(JobKind("plain", (Step("a", Place.CONTROL, nothing), Step("b", Place.VOLUMES, run))))
+    job = await engine.order("plain")
+    settings = WorkSettings(drain_seconds=0, node="rack-1")
+    crew = Crew(engine.database, engine.jobs, settings, set(Place))
+    stopping = asyncio.Event()
+    crew.start(stopping)
+    await eventually(lambda: places == ["rack-1"])
+    stopping.set()
+    await engine.until(job, lambda row: not row.holder)
+    await crew.stop()
+    row = await engine.row(job)
+    assert (row.state, row.holder, await engine.states(job)) == (S.RUNNING, "", [S.SUCCEEDED, S.RUNNING])
