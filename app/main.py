@@ -128,6 +128,7 @@ async def _open_services(
     checks.add("store", lambda: asyncio.to_thread(services.store.backend.usage))
     if Role.API in roles:
         await _first_start(services)
+    _work(app, stack, services, roles)
     if Role.AGENT in roles:
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
@@ -204,6 +205,18 @@ async def _watch_fleet(services: "Services") -> None:
     from app.migration.replication.fleet import watch
 
     await watch(services)
+
+
+def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: frozenset[Role]) -> None:
+    """Run the jobs' steps that belong to these roles, until the process begins to stop."""
+    from app.contract.words import Place
+    from app.work.crew import Crew
+
+    seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}
+    places = frozenset(place for role, place in seats.items() if role in roles)
+    crew = Crew(services.database, services.jobs, services.settings.work, places)
+    crew.start(app.state.stopping)
+    stack.push_async_callback(crew.stop)
 
 
 def _run_beside(stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

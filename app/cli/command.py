@@ -9,6 +9,7 @@ import typer
 
 from app.cli import (
     document,
+    jobs,
     login,
     offline,
     preflights,
@@ -52,6 +53,7 @@ for command in (
 servers.app.command("replication")(replication.show_replication)
 app.add_typer(servers.app, name="server")
 app.add_typer(replicas.app, name="replica")
+app.add_typer(jobs.app, name="job")
 app.add_typer(projects.app, name="project")
 app.add_typer(tokens.api, name="token")
 app.add_typer(tokens.install, name="install-token")

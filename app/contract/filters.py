@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.contract.words import LifecycleState, ReplicationState
+from app.contract.words import LifecycleState, ReplicationState, WorkState
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +18,14 @@ class ServerFilter:
     replication_state: ReplicationState | None = None
     q: str | None = None
     archived: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Narrows a list of jobs; None does not narrow. `project` and `server` are ids or names."""
+
+    project: str | None = None
+    server: str | None = None
+    state: WorkState | None = None
+    kind: str | None = None
+    parent: str | None = None

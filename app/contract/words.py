@@ -105,6 +105,46 @@ class WorkState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+class Place(StrEnum):
+    """Where a step of a job runs.
+
+    `control`: in a process of role api. `volumes`: in one of role agent, which reaches the store and the
+    volumes of targets.
+    """
+
+    CONTROL = "control"
+    VOLUMES = "volumes"
+
+
+class JobOperation(StrEnum):
+    """What an operator can do with a job; what is possible now stands in its `allowedOperations`."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+class JobEventLevel(StrEnum):
+    """How grave an event of a job is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class WaitReason(StrEnum):
+    """What a job waits for while no step of it runs.
+
+    `LIMIT`: others have all places of a limit. `RETRY`: the pause before a step is tried again. `CHILDREN`:
+    jobs of its own. `NODE`: a worker on the node that it is bound to. `WORKER`: a worker that is free.
+    """
+
+    LIMIT = "LIMIT"
+    RETRY = "RETRY"
+    CHILDREN = "CHILDREN"
+    NODE = "NODE"
+    WORKER = "WORKER"
+
+
 class VerificationLevel(StrEnum):
     """What a verification proves; see docs/replication.md.
 

@@ -11,10 +11,10 @@ wait for itself and is refused instead.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeAlias, TypeVar, cast
 
 from sqlalchemy import CursorResult, Delete, Update, text
 from sqlalchemy.exc import DBAPIError
@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Hint: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class DatabaseInUse(Conflict):
@@ -62,10 +63,15 @@ class DatabaseInUse(Conflict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnitOfWork:
-    """One transaction. Edges pass it on unopened; domain code uses the session and the time."""
+    """One transaction. Edges pass it on unopened; domain code uses the session and the time.
+
+    `afterwards` is what is told when the commit is done, and never when it fails: hints on the bus, counts,
+    log lines. A process that dies in between tells nothing.
+    """
 
     session: AsyncSession
     now: datetime
+    afterwards: list[Hint] = field(default_factory=list)
 
     async def changed(self, statement: Update | Delete) -> int:
         """Execute an update or delete; the number of rows that it matched (compare-and-set needs it)."""
@@ -105,8 +111,11 @@ class Database:
         Raises CommitUncertain when the connection breaks during the commit, and NestedUnit on SQLite.
         """
         async with self._turns.take(), _session(self._engines.writing) as session:
-            yield UnitOfWork(session, self._clock.now())
+            unit = UnitOfWork(session, self._clock.now())
+            yield unit
             await _commit(session)
+        for tell in unit.afterwards:
+            await tell()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[UnitOfWork]:

@@ -171,6 +171,25 @@ class AccessSettings(Section):
     )
 
 
+class WorkSettings(Section):
+    """WORK: the job engine."""
+
+    control_steps: int = Field(
+        8, ge=1, le=200, description="steps of jobs that a process of role api runs at once"
+    )
+    volume_steps: int = Field(
+        2, ge=1, le=200, description="steps of jobs that a process of role agent runs at once"
+    )
+    lease_seconds: int = Field(
+        30, ge=5, le=3600, description="seconds of silence until a job's worker counts as dead"
+    )
+    look_seconds: Seconds = Field(2, description="seconds between two looks for jobs")
+    drain_seconds: Annotated[int, Field(ge=0)] = Field(
+        15, description="seconds that running steps get to end when the process stops"
+    )
+    node: str | None = Field(None, max_length=100, description="a name of this node for jobs bound to it")
+
+
 class LimitSettings(Section):
     """LIMITS: the most that one request may carry or ask for."""
 
@@ -216,6 +235,7 @@ class Keys(BaseSettings):
     pace: PaceSettings = PaceSettings()
     tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
+    work: WorkSettings = WorkSettings()
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="before")

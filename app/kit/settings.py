@@ -33,6 +33,7 @@ from app.kit.settingkeys import (
     Section,
     StoreSettings,
     TlsSettings,
+    WorkSettings,
 )
 from app.kit.settingserror import SettingsError
 from app.kit.settingsources import (
@@ -61,6 +62,7 @@ __all__ = [
     "SettingsError",
     "StoreSettings",
     "TlsSettings",
+    "WorkSettings",
     "load_settings",
 ]
 
@@ -124,6 +126,7 @@ class Settings:
     access: AccessSettings
     limits: LimitSettings
     pace: PaceSettings
+    work: WorkSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
     file: Path | None = field(default=None, compare=False)
@@ -223,6 +226,7 @@ def _settings(keys: Keys) -> Settings:
         access=keys.access,
         limits=keys.limits,
         pace=keys.pace,
+        work=keys.work,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )

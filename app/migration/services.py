@@ -10,6 +10,8 @@ from app.kit.settings import PaceSettings, Settings
 from app.kit.turns import TurnsByName
 from app.migration.pace.sending import SendingServers
 from app.store.objects import ObjectStore
+from app.work.jobs import Jobs
+from app.work.kinds import Kinds
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,14 @@ class Services:
 
     sending: SendingServers = field(default_factory=SendingServers)
     """Which servers send now."""
+
+    kinds: Kinds = field(default_factory=Kinds)
+    """The kinds of jobs that features have registered."""
+
+    @property
+    def jobs(self) -> Jobs:
+        """Where jobs are ordered, cancelled and retried."""
+        return Jobs(self.bus, self.kinds)
 
     @property
     def pace(self) -> PaceSettings:

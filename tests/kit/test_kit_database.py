@@ -90,6 +90,28 @@ async def test_a_unit_that_raises_leaves_nothing(bank: Database) -> None:
     assert await _balance(bank, "a") == 0
 
 
+async def test_what_is_to_be_told_is_told_after_the_commit_and_only_then(bank: Database) -> None:
+    told: list[int] = []
+
+    async def tell() -> None:
+        async with bank.reading() as unit:
+            told.append(await unit.session.scalar(select(Account.balance).where(Account.name == "a")) or 0)
+
+    async with bank.begin() as unit:
+        unit.afterwards.append(tell)
+        await unit.changed(update(Account).where(Account.name == "a").values(balance=7))
+        assert told == []
+    assert told == [7]
+
+    async def fail(unit: UnitOfWork) -> None:
+        unit.afterwards.append(tell)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await bank.run(fail)
+    assert told == [7]
+
+
 async def test_a_unit_that_is_cancelled_leaves_nothing_and_frees_its_turn(bank: Database) -> None:
     inside = asyncio.Event()
 

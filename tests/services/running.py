@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from app import main, offline
@@ -36,6 +37,7 @@ class Running:
     user: str
     password: str
     token: str
+    app: FastAPI
 
     def client(self) -> Client:
         """A client with an administrator's token."""
@@ -49,8 +51,10 @@ class Listening:
         """Nothing listens yet."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        app = main.create_app(settings, roles, self.url)
-        config = uvicorn.Config(app, "127.0.0.1", self.port, log_config=None, timeout_graceful_shutdown=2)
+        self.app = main.create_app(settings, roles, self.url)
+        config = uvicorn.Config(
+            self.app, "127.0.0.1", self.port, log_config=None, timeout_graceful_shutdown=2
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="service", daemon=True)
 
@@ -84,7 +88,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
     with capture_logs():  # standard output is for the commands that a test runs beside it
         service.start()
         try:
-            yield Running(service.url, settings, fresh.user, fresh.password, _token(service.url, fresh))
+            token = _token(service.url, fresh)
+            yield Running(service.url, settings, fresh.user, fresh.password, token, service.app)
         finally:
             service.stop()
 

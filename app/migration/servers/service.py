@@ -65,6 +65,12 @@ async def find_in_scope(uow: UnitOfWork, scope: Scope, ref: str) -> ServerRow:
     raise ServerNotFound(f"there is no server {ref!r}", remedy="list them with: go2cloud server list")
 
 
+async def server_names(uow: UnitOfWork, ids: frozenset[str]) -> dict[str, str]:
+    """The names of servers by their ids; unknown ids are left out."""
+    rows = await uow.session.execute(select(ServerRow.id, ServerRow.name).where(ServerRow.id.in_(ids)))
+    return {row.id: row.name for row in rows}
+
+
 async def update_server(
     uow: UnitOfWork, scope: Scope, ref: str, version: int, changes: ServerUpdate
 ) -> ServerRow:
