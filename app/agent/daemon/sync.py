@@ -239,6 +239,7 @@ class Synchroniser:
         self._board.activity("rescanning" if session.opened.head else "copying", code, detail)
 
     def _outcome(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
+        self._hooks.failure = ""
         wholes = [task for disk in passes.wholes for task in disk.tasks]
         if not passes.partial:
             runner.do(wholes)
@@ -248,7 +249,6 @@ class Synchroniser:
             rounds.keep_no_leaves()
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
-        self._hooks.failure = ""
         look = partial(what_stands_on, disks)
         delta = Delta(rounds, runner, self._ready_freezer(), look, self, self._budget)
         outcome = delta.run(passes.extra, wholes)
