@@ -81,6 +81,8 @@ class Faults:
     refuse_proofs: int = 0
     refuse_leaf_patches: int = 0
     busy_answers: int = 0
+    busy_puts: int = 0
+    retry_after: int = 0
     duplicate: bool = False
     store_full: bool = False
     long_answer: bool = False
@@ -108,6 +110,8 @@ class FakeGateway:
     polls: list[Poll] = field(default_factory=list)
     enrolments: list[Enroll] = field(default_factory=list)
     releases: int = 0
+    put_times: list[float] = field(default_factory=list)
+    """When puts began, in seconds of the monotonic clock."""
     puts: int = 0
     results: int = 0
     received: int = 0

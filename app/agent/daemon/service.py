@@ -157,9 +157,9 @@ class Session:
             if each.code == "PATCH_MISMATCH":
                 self.mismatched.add(name)
 
-    def pause(self, attempt: int) -> None:
-        """Wait before another attempt. Raises Stopped."""
-        self._link.pause(attempt)
+    def pause(self, attempt: int, at_least: float = 0.0) -> None:
+        """Wait before another attempt, as long as the service asked for at least. Raises Stopped."""
+        self._link.pause(attempt, at_least, self.is_over)
 
     def _exactly(self, length: int, request: Request) -> bytes:
         body = self._link.send(request)
