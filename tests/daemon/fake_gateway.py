@@ -105,6 +105,7 @@ class FakeGateway:
     unproven: set[bytes] = field(default_factory=set)
     faults: Faults = field(default_factory=Faults)
     resend: tuple[str, ...] = ()
+    head_time: str = ""
     polled: Polled = field(default_factory=lambda: Polled("none", 5, 3600))
     commits: list[Commit] = field(default_factory=list)
     polls: list[Poll] = field(default_factory=list)
@@ -171,6 +172,7 @@ class FakeGateway:
             proof_key=PROOF_KEY.hex(),
             limits=Limits(have_ids=4096, frame_bytes=MAX_PAYLOAD, put_bytes=1 << 30),
             resend=self.resend,
+            head_time=self.head_time,
         )
 
     def _base(self, replica: Replica, key: str) -> DiskBase:

@@ -5,6 +5,7 @@ import os
 import random
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,19 @@ def test_a_stop_ends_the_pause_that_the_service_asked_for(
         synchroniser(path).run()
     timer.join()
     assert gateway.commits == []
+
+
+def test_a_host_whose_clock_was_set_back_states_the_time_of_the_head(
+    gateway: FakeGateway, synchroniser: Make, image: Image
+) -> None:
+    path = image("disk.img", 4 * MIB, (0, noise(MIB)))
+    ahead = datetime.now(UTC) + timedelta(days=365)
+    for time in ("", ahead.isoformat(), (ahead - timedelta(days=366)).isoformat()):
+        gateway.head_time = time
+        synchroniser(path).run()
+    first, second, third = (datetime.fromisoformat(commit.source_time) for commit in gateway.commits)
+    assert second == ahead
+    assert first < third < ahead, "its own clock, where that is past the head"
 
 
 def test_a_full_store_is_named_and_nothing_is_committed(

@@ -3,6 +3,7 @@
 import http.client
 import socket
 import struct
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from app.agent.daemon.errors import LinkError
@@ -92,6 +93,15 @@ class Session:
         self.doubted: set[bytes] = {_hex(text, "resend") for text in opened.resend}
         self.mismatched: set[bytes] = set()
         self.whole_leaves: set[bytes] = set()
+
+    @property
+    def head_time(self) -> datetime | None:
+        """The moment that the head shows; None where there is no head. Raises LinkError."""
+        text = self.opened.head_time
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC) if text else None
+        except (ValueError, OverflowError) as error:
+            raise LinkError(f"the head's time is no ISO-8601 time: {text!r}", code="BAD_ANSWER") from error
 
     def _path(self, rest: str) -> str:
         return f"/sessions/{self.opened.session_id}{rest}"
