@@ -26,6 +26,9 @@ from app.kit.ratewindows import MOST_RATE, RateCalendar, RateWindow, parsed_wind
 GIB = 1 << 30
 DATABASE_FILE = "go2cloud.db"
 STORE_FOLDER = "store"
+SHORTEST_INTERVAL_SECONDS = 5
+LONGEST_INTERVAL_SECONDS = 7 * 86400
+"""Between two checkpoints of a server, as in the contract."""
 
 
 class Engine(StrEnum):
@@ -73,6 +76,14 @@ def _lower(value: object) -> object:
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[int, Field(ge=1)]
+
+
+def _interval(value: int) -> int:
+    if value and not SHORTEST_INTERVAL_SECONDS <= value <= LONGEST_INTERVAL_SECONDS:
+        raise ValueError("it has to be from 5 (seconds) to 604800 (a week), or 0 for only on command")
+    return value
+
+
 File = Annotated[Path, AfterValidator(Path.expanduser)]
 Url = Annotated[str, AfterValidator(_url)]
 
@@ -122,8 +133,8 @@ class AgentSettings(Section):
     )
     heartbeat_seconds: Seconds = Field(10, description="seconds between two heartbeats of an agent")
     lease_seconds: Seconds = Field(30, description="seconds of silence until an agent counts as lost")
-    sync_interval_seconds: Annotated[int, Field(ge=0)] = Field(
-        60, description="seconds between two checkpoints of a server, 0 for only on command"
+    sync_interval_seconds: Annotated[int, AfterValidator(_interval)] = Field(
+        60, description="seconds between two checkpoints of a server, 5 to 604800; 0 for only on command"
     )
     verify_days: int = Field(
         7, ge=0, le=3650, description="days from one online verification of a server to the next; 0: never"

@@ -10,10 +10,10 @@ from app.wire.jsonform import AtMost
 class DiskStatus:
     """How a disk's replica stands, in bytes.
 
-    `used` is the size without what is omitted. `seen` is how far the pass that runs has got, whatever it did
-    there; `sent` and `known` are plain bytes of that pass, the last one where none runs. `backlog` is known
-    to be dirty and in no committed checkpoint. `tracker` names the tracking method, empty for none, and
-    `note` says why it is that one or why it had to start again.
+    `used` is the size without what is omitted. `seen` is the size without what the pass that runs has
+    still to get through; `sent` and `known` are plain bytes of that pass, the last one where none runs.
+    `backlog` is known to be dirty and in no committed checkpoint. `tracker` names the tracking method, empty
+    for none, and `note` says why it is that one or why it had to start again.
     """
 
     key: Annotated[str, AtMost(255)]

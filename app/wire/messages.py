@@ -220,6 +220,7 @@ class Limits:
 @dataclass(frozen=True)
 class Opened:
     """`head` is the checkpoint that a commit must name as its base, empty if there is none yet.
+    `head_time` is its `source_time`, before which no later one may lie.
     `proof_key` keys proofs of possession. `resend` lists chunk ids whose stored bytes were found damaged:
     they count as unknown."""
 
@@ -230,6 +231,7 @@ class Opened:
     proof_key: Hash
     limits: Limits
     resend: tuple[Hash, ...] = ()
+    head_time: Annotated[str, AtMost(64)] = ""
 
 
 @dataclass(frozen=True)
@@ -298,9 +300,10 @@ class DiskCommit:
 @dataclass(frozen=True)
 class Commit:
     """Make a checkpoint of all the server's disks out of what was put. `base` is the head of Opened.
-    `label` is frozen, quiet or fuzzy; `method` is the capture method. `freeze_ms` is how long the source was
-    frozen for it, `rounds` how many passes over what was written meanwhile came before. `rescan` is that of
-    Open."""
+    `source_time` is the moment that it shows, by the source's clock, or the head's time where that clock was
+    set back behind it. `label` is frozen, quiet or fuzzy; `method` is the capture method. `freeze_ms` is how
+    long the source was frozen for it, `rounds` how many passes over what was written meanwhile came before.
+    `rescan` is that of Open."""
 
     generation: int
     base: str

@@ -81,6 +81,8 @@ class Faults:
     refuse_proofs: int = 0
     refuse_leaf_patches: int = 0
     busy_answers: int = 0
+    busy_puts: int = 0
+    retry_after: int = 0
     duplicate: bool = False
     store_full: bool = False
     long_answer: bool = False
@@ -103,11 +105,14 @@ class FakeGateway:
     unproven: set[bytes] = field(default_factory=set)
     faults: Faults = field(default_factory=Faults)
     resend: tuple[str, ...] = ()
+    head_time: str = ""
     polled: Polled = field(default_factory=lambda: Polled("none", 5, 3600))
     commits: list[Commit] = field(default_factory=list)
     polls: list[Poll] = field(default_factory=list)
     enrolments: list[Enroll] = field(default_factory=list)
     releases: int = 0
+    put_times: list[float] = field(default_factory=list)
+    """When puts began, in seconds of the monotonic clock."""
     puts: int = 0
     results: int = 0
     received: int = 0
@@ -167,6 +172,7 @@ class FakeGateway:
             proof_key=PROOF_KEY.hex(),
             limits=Limits(have_ids=4096, frame_bytes=MAX_PAYLOAD, put_bytes=1 << 30),
             resend=self.resend,
+            head_time=self.head_time,
         )
 
     def _base(self, replica: Replica, key: str) -> DiskBase:

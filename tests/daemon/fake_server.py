@@ -3,6 +3,7 @@
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -93,6 +94,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _put(self) -> bytes:
         gateway = self.gateway
+        gateway.put_times.append(time.monotonic())
+        if gateway.faults.take("busy_puts"):
+            raise Problem(503, "UNAVAILABLE", "the store is slow")
         if gateway.faults.store_full:
             raise Problem(507, "STORE_FULL", "the store is full", remedy="add space")
         gateway.puts += 1
@@ -131,6 +135,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
+        if status == 503 and self.gateway.faults.retry_after:
+            self.send_header("Retry-After", str(self.gateway.faults.retry_after))
         self.end_headers()
         self.wfile.write(body)
 

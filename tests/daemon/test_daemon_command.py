@@ -165,7 +165,7 @@ def test_a_daemon_syncs_at_its_interval_and_outlives_failures(
 ) -> None:
     state = tmp_path / "state"
     enroll(gateway, state, "--disk", image("disk.img", MIB, (0, b"first")))
-    gateway.polled = Polled("none", 1, 1)
+    gateway.polled = Polled("none", 1, 5)
     gateway.faults.busy_answers = 1
     process = subprocess.Popen([*AGENT, "run", "--state-dir", str(state)], stdout=subprocess.PIPE, text=True)
     wait_for(lambda: len(gateway.commits) >= 3)

@@ -2,10 +2,13 @@
 
 import pytest
 
+from app.agent.daemon import schedule as rhythm
 from app.agent.daemon.errors import AgentError, Denied, DiskError, Garbled, LinkError, Refusal, StateError
 from app.agent.daemon.reasons import BY_CODE, BY_KIND, reason_of
 from app.agent.daemon.schedule import LONGEST_LINK_RETRY, LONGEST_RETRY, Schedule
+from app.contract.resources import server
 from app.contract.words import ReplicationReason
+from app.kit import settingkeys
 
 
 class Time:
@@ -37,6 +40,25 @@ def test_the_first_pass_is_due_at_once_and_the_next_at_the_interval(schedule: Sc
     assert schedule.is_due(10)
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"), [(1, 5), (4, 5), (5, 5), (3600, 3600), (604800, 604800), (1 << 40, 604800)]
+)
+def test_the_interval_is_five_seconds_to_a_week_whatever_the_service_says(
+    schedule: Schedule, said: int, kept: int
+) -> None:
+    """A pass after another without a rest would be a burden, and one a year no replica."""
+    schedule.begins("")
+    schedule.succeeded()
+    assert schedule.due_in(said) == kept
+
+
+def test_service_and_agent_agree_on_what_an_interval_may_be() -> None:
+    of_agent = (rhythm.SHORTEST_INTERVAL, rhythm.LONGEST_INTERVAL)
+    of_contract = (server.SHORTEST_INTERVAL, server.LONGEST_INTERVAL)
+    assert of_agent == tuple(each.total_seconds() for each in of_contract)
+    assert of_agent == (settingkeys.SHORTEST_INTERVAL_SECONDS, settingkeys.LONGEST_INTERVAL_SECONDS)
+
+
 def test_without_an_interval_only_a_command_brings_a_pass(schedule: Schedule) -> None:
     assert schedule.due_in(0) is None
     assert not schedule.is_due(0)
@@ -63,6 +85,14 @@ def test_failures_are_tried_again_ever_later(
     schedule.succeeded()
     schedule.failed(is_link=is_link)
     assert schedule.due_in(0) == 4
+
+
+def test_a_service_that_wants_to_be_left_alone_is(schedule: Schedule) -> None:
+    schedule.begins("")
+    schedule.failed(is_link=True, at_least=120.0)
+    assert schedule.due_in(60) == 120
+    schedule.failed(is_link=True)
+    assert schedule.due_in(60) == 8
 
 
 def test_a_link_that_is_back_ends_the_pause_and_begins_nothing_else(schedule: Schedule) -> None:

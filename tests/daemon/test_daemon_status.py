@@ -14,6 +14,7 @@ from app.agent.daemon.disk.layout import read_layout
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask
 from app.agent.daemon.rates import LONG_SECONDS, RateRing, Sample
 from app.agent.daemon.status import Board
 from app.wire.chunks import CHUNK_SIZE
@@ -107,6 +108,27 @@ def test_the_end_of_a_pass_is_foreseen_at_its_speed_so_far(
     assert board.status().eta_ms == 30_000
     board.unwatch()
     assert board.eta is None
+
+
+def test_a_pass_over_what_was_written_is_measured_by_that_and_not_by_the_disk(
+    board: Board, passes: tuple[DiskPass, ...], time: Time
+) -> None:
+    board.watch(passes)
+    one = LeafTask(LeafKey(0, 0), ((3, 2), (39, 5)))
+    assert passes[0].bytes_of([one]) == 3 * CHUNK_SIZE, "the disk ends before the last run does"
+    assert passes[0].bytes_of(passes[0].tasks) == 10 * MIB
+    for each in passes:
+        each.tally.announce(MIB)
+    passes[0].tally.add(Counters(), seen=MIB // 2)
+    time.now += 10
+    assert board.eta == pytest.approx(30)
+    assert [disk.seen for disk in board.status().disks] == [10 * MIB - MIB // 2, 9 * MIB]
+    passes[0].tally.add(Counters(), seen=MIB // 2)
+    passes[1].tally.add(Counters(), seen=MIB)
+    assert board.eta == 0
+    passes[1].tally.announce(2 * MIB)
+    time.now += 10
+    assert board.eta == pytest.approx(20), "another round"
 
 
 def test_backlog_and_tracking_are_those_of_the_disk(board: Board, passes: tuple[DiskPass, ...]) -> None:

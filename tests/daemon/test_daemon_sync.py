@@ -3,7 +3,9 @@
 import dataclasses
 import os
 import random
+import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,44 @@ def test_a_busy_service_is_waited_for(gateway: FakeGateway, synchroniser: Make, 
     gateway.faults.busy_answers = 4
     synchroniser(path).run()
     assert len(gateway.commits) == 1
+
+
+def test_a_put_that_is_refused_for_now_comes_again_when_the_service_said(
+    gateway: FakeGateway, synchroniser: Make, image: Image
+) -> None:
+    path = image("disk.img", 4 * MIB, (0, noise(MIB)))
+    gateway.faults.busy_puts, gateway.faults.retry_after = 2, 1
+    synchroniser(path).run()
+    first, second, third = gateway.put_times[:3]
+    assert second - first >= 1
+    assert third - second >= 1
+    assert len(gateway.commits) == 1
+
+
+def test_a_stop_ends_the_pause_that_the_service_asked_for(
+    gateway: FakeGateway, synchroniser: Make, image: Image, stop: Stop
+) -> None:
+    path = image("disk.img", 4 * MIB, (0, noise(MIB)))
+    gateway.faults.busy_puts, gateway.faults.retry_after = 1000, 200
+    timer = threading.Timer(1.0, stop.set)
+    timer.start()
+    with pytest.raises(Stopped):
+        synchroniser(path).run()
+    timer.join()
+    assert gateway.commits == []
+
+
+def test_a_host_whose_clock_was_set_back_states_the_time_of_the_head(
+    gateway: FakeGateway, synchroniser: Make, image: Image
+) -> None:
+    path = image("disk.img", 4 * MIB, (0, noise(MIB)))
+    ahead = datetime.now(UTC) + timedelta(days=365)
+    for time in ("", ahead.isoformat(), (ahead - timedelta(days=366)).isoformat()):
+        gateway.head_time = time
+        synchroniser(path).run()
+    first, second, third = (datetime.fromisoformat(commit.source_time) for commit in gateway.commits)
+    assert second == ahead
+    assert first < third < ahead, "its own clock, where that is past the head"
 
 
 def test_a_full_store_is_named_and_nothing_is_committed(

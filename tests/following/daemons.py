@@ -42,10 +42,13 @@ class SteeredHost:
         return path
 
     @contextlib.contextmanager
-    def running(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """The agent at work; killed at the end if it still runs. It synchronises once and then waits."""
+    def running(self, *options: str | Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """The agent at work, with these options of `run`; killed at the end if it still runs.
+
+        It synchronises once and then waits.
+        """
         self.log.write_bytes(b"")
-        command = self.host.command("run", "--no-yield")
+        command = self.host.command("run", "--no-yield", *map(str, options))
         with self.log.open("ab") as output:
             process = subprocess.Popen(command, env=self.host.environment, stdout=output, stderr=output)
         try:

@@ -27,6 +27,7 @@ from app.agent.daemon.state import StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Observer, Synchroniser, SyncResult
 from app.agent.daemon.tracking.tracefs import TraceTracker
+from app.agent.daemon.verification.background import Verifications
 from app.wire.messages import DiskBase
 from tests.e2e.deployment import Deployment
 from tests.e2e.source_host import SourceHost
@@ -114,6 +115,7 @@ class LiveHost:
     tracker: TraceTracker
     follower: WatchedFollower
     freezer: WitnessFreezer
+    verifications: Verifications
     notes: list[str]
     passes: list[SyncResult] = field(default_factory=list)
 
@@ -165,6 +167,9 @@ def live_host(
         tracker = make_tracker(state.run_dir)
         follower = WatchedFollower(state.run_dir, tracker, retry_seconds)
         freezer = WitnessFreezer(state.run_dir, disks, witnesses)
+        verifications = Verifications(
+            link, enrolment.disks, Stop(), notes.append, follower.doubt_all, follower
+        )
         synchroniser = Synchroniser(
             Service(link),
             state.instance_id(),
@@ -174,11 +179,15 @@ def live_host(
             follower,
             freezer,
             Hooks(hooks or folder / "no-hooks"),
+            verifications,
             budget=budget,
         )
         try:
-            yield LiveHost(tuple(disks), server, synchroniser, tracker, follower, freezer, notes)
+            yield LiveHost(
+                tuple(disks), server, synchroniser, tracker, follower, freezer, verifications, notes
+            )
         finally:
+            verifications.close()
             synchroniser.close(keep=False)
             link.close()
             shutil.rmtree(state.run_dir)

@@ -134,3 +134,16 @@ def test_a_hook_that_fails_is_told_and_those_behind_it_are_left_out(
     assert (host.passes[-1].label, host.passes[-1].reason) == (FROZEN, "HOOK_FAILED")
     assert any("hook first pre-freeze ended with 3" in note for note in host.notes)
     assert set(log.read_text().splitlines()) == {"first pre-freeze", "first post-thaw"}
+
+
+def test_a_pass_that_runs_no_hooks_says_nothing_of_one_that_failed_before(
+    service: Deployment, place: Path, images: Path
+) -> None:
+    folder, _ = hooks_in(place, first=3)
+    with (
+        loop_disk(images / "disk.img", 64 * MIB) as disk,
+        live_host(place, service, [disk], images, hooks=folder) as host,
+    ):
+        host.sync()
+        assert host.sync().reason == "HOOK_FAILED"
+        assert (host.sync(order="x").label, host.passes[-1].reason) == (QUIET, "")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 BLOCK = 4096
+CHUNK = 262144
 MIB = 1 << 20
 MADV_PAGEOUT = 21
 
@@ -119,6 +120,20 @@ def raw(device: Path) -> None:
         os.pwrite(fd, buffer, source.randrange(size // BLOCK) * BLOCK)
 
 
+def scattered(device: Path, tell: Path) -> None:
+    """One block of each chunk of a device changes, once; the number of those that have is told."""
+    told, source = told_in(tell), random.Random(6)
+    fd = os.open(device, os.O_RDWR | os.O_DIRECT)
+    buffer = mmap.mmap(-1, BLOCK)
+    for number in range(os.lseek(fd, 0, os.SEEK_END) // CHUNK):
+        buffer[:] = source.randbytes(BLOCK)
+        os.pwrite(fd, buffer, number * CHUNK + source.randrange(CHUNK // BLOCK) * BLOCK)
+        told(number + 1)
+        time.sleep(0.003)
+    while True:
+        time.sleep(1)
+
+
 def paged(folder: Path) -> None:
     """Memory is changed and swapped out again and again."""
     source = random.Random(5)
@@ -147,6 +162,7 @@ WRITERS: dict[str, Callable[..., None]] = {
     "rows": rows,
     "across": across,
     "raw": raw,
+    "scattered": scattered,
     "paged": paged,
     "held": held,
 }

@@ -179,6 +179,17 @@ def test_what_cannot_be_used_is_named_with_its_source_and_a_remedy(
         assert word in refusal
 
 
+@pytest.mark.parametrize("seconds", ["1", "4", "604801", "-5"])
+def test_an_interval_beyond_five_seconds_and_a_week_is_refused(tmp_path: Path, seconds: str) -> None:
+    assert "0 for only on command" in _refusal(tmp_path, G2C_AGENT__SYNC_INTERVAL_SECONDS=seconds)
+
+
+@pytest.mark.parametrize("seconds", ["0", "5", "604800"])
+def test_an_interval_of_five_seconds_to_a_week_or_none_is_taken(tmp_path: Path, seconds: str) -> None:
+    settings = _load(tmp_path, G2C_AGENT__SYNC_INTERVAL_SECONDS=seconds)
+    assert settings.agent.sync_interval_seconds == int(seconds)
+
+
 def test_a_refused_secret_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in _refusal(tmp_path, "", {"G2C_DB_PORT": "hunter2"})
 

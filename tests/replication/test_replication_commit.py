@@ -3,6 +3,7 @@
 import asyncio
 import random
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -16,6 +17,7 @@ from app.migration.replication.errors import (
     MissingChunks,
     MissingLeaves,
     RootMismatch,
+    SourceTimeWentBack,
 )
 from app.migration.replication.service import export_stream, verify_stream
 from app.migration.services import Services
@@ -38,6 +40,25 @@ async def test_the_first_checkpoint_has_the_root_of_the_disk(services: Services)
     committed = await agent.replicate({"disk-a": data})
     assert committed.number == 1
     assert committed.disks[0].root == root_of(data).hash.hex()
+
+
+async def test_the_head_does_not_go_back_in_the_sources_time(services: Services) -> None:
+    """Not by a microsecond; an agent whose clock was set back states the time that the session told it."""
+    agent = await AgentDouble.enrolled(services)
+    old, new = disk_bytes(1), disk_bytes(2)
+    assert (await agent.open({"disk-a": len(old)})).head_time == ""
+    await agent.replicate({"disk-a": old})
+    opened = await agent.open({"disk-a": len(new)})
+    assert opened.head_time
+    await agent.put_disk(new)
+    message = agent.message({"disk-a": new})
+    before = datetime.fromisoformat(opened.head_time) - timedelta(microseconds=1)
+    with pytest.raises(SourceTimeWentBack, match="the commit shows the source at") as caught:
+        await agent.send(replace(message, source_time=before.isoformat()))
+    assert caught.value.extra["headTime"] == opened.head_time
+    async with services.database.reading() as uow:
+        assert (await get_checkpoint(uow, agent.server, "latest")).number == 1
+    assert (await agent.send(replace(message, source_time=opened.head_time))).number == 2
 
 
 async def test_a_repeated_commit_answers_with_the_same_checkpoint(services: Services) -> None:

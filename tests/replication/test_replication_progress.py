@@ -73,5 +73,11 @@ def test_the_first_skew_is_taken_as_it_is_and_later_ones_are_smoothed() -> None:
 def test_a_wrong_clock_does_not_change_the_lag() -> None:
     for ahead in (-3600, 0, 3600):
         source_time = NOW - 8 * SECOND + ahead * SECOND
-        assert lag(source_time, ahead * 1000, NOW) == 8 * SECOND
-    assert lag(NOW + SECOND, 0, NOW) == timedelta()
+        assert lag(source_time, NOW - 5 * SECOND, ahead * 1000, NOW) == 8 * SECOND
+    assert lag(NOW + SECOND, NOW + SECOND, 0, NOW) == timedelta()
+
+
+def test_a_checkpoint_of_a_clock_that_was_set_back_is_as_old_as_it_was_made() -> None:
+    """It states the time of the one before it, of a day that the source's clock has still before it."""
+    day_ahead = NOW + 86400 * SECOND
+    assert lag(day_ahead, NOW - 30 * SECOND, 0, NOW) == 30 * SECOND

@@ -20,8 +20,10 @@ from app.agent.daemon.errors import AgentError, FreezeError
 from app.agent.daemon.following.follower import Follower
 from app.agent.daemon.freezer.client import Freezer
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
+from app.agent.daemon.hookmark import HookMark
 from app.agent.daemon.hooks import DIRECTORY as HOOKS
-from app.agent.daemon.hooks import Hooks
+from app.agent.daemon.hooks import HookResult, Hooks
+from app.agent.daemon.hooksleft import finish_left
 from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint, split_token
 from app.agent.daemon.link.link import Link
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="replicate this host's disks"))
     _add_preflight(commands.add_parser("preflight", help="measure this host and the way to the service"))
     _add_status(commands.add_parser("status", help="say what this agent is and did"))
-    _add_thaw(commands.add_parser("thaw", help="thaw filesystems that a killed agent left frozen"))
+    _add_thaw(commands.add_parser("thaw", help="finish what a killed agent left: thaw, run hooks"))
     return parser
 
 
@@ -204,6 +206,7 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
     console = Console(streams.out, is_terminal=streams.out.isatty())
     with StateDir(options.state_dir) as state:
         enrolment = state.require_enrolment()
+        _finish_cut(state, console)
         for note in priority.lower():
             console.note(note)
         gate = Gate(_caps(options, enrolment), None if options.no_yield else choose_gauge(), console.note)
@@ -213,6 +216,17 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         else:
             daemon.forever()
     return 0
+
+
+def _finish_cut(state: StateDir, console: Console) -> None:
+    """Do what an agent left undone that was killed during a cut."""
+    try:
+        for rescued in thaw_left_frozen(RUN_DIR) if os.geteuid() == 0 else ():
+            console.note(f"left frozen: {rescued}")
+        for result in finish_left(state.run_dir):
+            console.note(f"left undone by an agent that was killed: {result}")
+    except AgentError as error:
+        console.note(str(error))
 
 
 def _caps(options: argparse.Namespace, enrolment: Enrolment) -> Caps:
@@ -238,7 +252,7 @@ def _daemon(
         console,
         follower,
         Freezer() if os.geteuid() == 0 else None,
-        Hooks(hooks),
+        Hooks(hooks, mark=HookMark(state.run_dir)),
         verifications,
         gate,
         board,
@@ -274,12 +288,21 @@ def _thaw(options: argparse.Namespace, streams: Streams) -> int:
     rescued = thaw_left_frozen(options.run_dir, also_live=options.all)
     for each in rescued:
         streams.out.write(f"{each}\n")
-    if not rescued:
+    hooks = [] if any(each.is_stuck for each in rescued) else _hooks_left(options.run_dir)
+    for result in hooks:
+        streams.out.write(f"{result}\n")
+    if not rescued and not hooks:
         streams.out.write("nothing was left frozen\n")
     stuck = [str(each) for each in rescued if each.is_stuck]
     if stuck:
         raise FreezeError("; ".join(stuck), code="STILL_FROZEN", remedy="see the kernel's log")
     return 0
+
+
+def _hooks_left(run: Path) -> list[HookResult]:
+    """Run hooks that wait for their end, of agents on any state directory."""
+    folders = [run, *sorted(entry for entry in run.glob("*") if entry.is_dir())]
+    return [result for folder in folders for result in finish_left(folder)]
 
 
 def _shown(value: object) -> str:

@@ -83,8 +83,8 @@ class Console(Observer):
             self._write("")
 
     def _progress(self, rate: "_Rate") -> Progress:
-        seen = sum(min(disk.tally.seen, disk.tally.size) for disk in self._disks)
-        size = sum(disk.tally.size for disk in self._disks)
+        seen = sum(disk.tally.done for disk in self._disks)
+        size = sum(disk.tally.work for disk in self._disks)
         speed = rate.after(seen)
         eta = (size - seen) / speed if speed > 0 else None
         return Progress(seen, size, Counters.total([disk.tally.counted for disk in self._disks]), speed, eta)

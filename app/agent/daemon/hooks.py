@@ -2,7 +2,8 @@
 
 They run one after the other in the order of their names, as root, with the phase as their argument and in
 GO2CLOUD_PHASE. A hook that takes too long is killed with all its process group. What anybody but root
-could have written is not run.
+could have written is not run. What was run for `pre-freeze` is marked, so that its `post-thaw` comes also
+where the agent is killed in between: see `hooksleft`.
 """
 
 import os
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
+
+from app.agent.daemon.hookmark import HookMark
 
 DIRECTORY: Final = Path("/etc/go2cloud/hooks.d")
 LIMIT_SECONDS: Final = 30.0
@@ -70,9 +73,13 @@ class HookResult:
 class Hooks:
     """The hooks of one directory. A directory that is not there has none."""
 
-    def __init__(self, directory: Path = DIRECTORY, limit: float = LIMIT_SECONDS) -> None:
+    def __init__(
+        self, directory: Path = DIRECTORY, limit: float = LIMIT_SECONDS, mark: HookMark | None = None
+    ) -> None:
+        """Without a `mark` nobody finishes what is begun when this process is killed."""
         self._directory = directory
         self._limit = limit
+        self._mark = mark
 
     def before_freeze(self) -> tuple[HookResult, ...]:
         """Run them for `pre-freeze`, up to the first that fails; refused ones are told and passed over.
@@ -88,8 +95,14 @@ class Hooks:
 
     def after_thaw(self, before: Collection[HookResult]) -> tuple[HookResult, ...]:
         """Run those for `post-thaw` that were run for `pre-freeze`, failed ones included."""
-        begun = {result.name for result in before if result.was_run}
-        return tuple(self._results(Phase.POST_THAW, begun.__contains__))
+        results = self.finish([result.name for result in before if result.was_run])
+        if self._mark is not None:
+            self._mark.remove()
+        return results
+
+    def finish(self, names: Collection[str]) -> tuple[HookResult, ...]:
+        """Run those with these names for `post-thaw`."""
+        return tuple(self._results(Phase.POST_THAW, set(names).__contains__))
 
     def run(self, phase: Phase) -> tuple[HookResult, ...]:
         """Run all for a phase, whatever they answer."""
@@ -101,7 +114,7 @@ class Hooks:
         for path in self._programs():
             if not is_wanted(path.name):
                 continue
-            refused = self._refusal(path)
+            refused = self._refusal(path) or self._unmarked(path, phase)
             if refused:
                 yield HookResult(path.name, phase, None, refused=refused)
             else:
@@ -114,6 +127,16 @@ class Hooks:
             return _doubt(self._directory) or _doubt(path)
         except OSError as error:
             return f"it cannot be examined: {error.strerror}"
+
+    def _unmarked(self, path: Path, phase: Phase) -> str:
+        """Mark a hook that is about to begin; why that cannot be done, empty if it is."""
+        if self._mark is None or phase is not Phase.PRE_FREEZE:
+            return ""
+        try:
+            self._mark.add(self._directory, path.name)
+        except OSError as error:
+            return f"it cannot be marked as begun: {error.strerror}"
+        return ""
 
     def _programs(self) -> list[Path]:
         """What is executable; hidden files and editors' copies are none."""

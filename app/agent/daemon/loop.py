@@ -14,6 +14,7 @@ from typing import Final
 from app.agent.daemon.console import Console
 from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
 from app.agent.daemon.heartbeat import Heartbeat
+from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.preflight.delivery import OnDemand
 from app.agent.daemon.reasons import reason_of
 from app.agent.daemon.schedule import Schedule
@@ -166,7 +167,7 @@ class Daemon:
                     raise
                 if failures == 1:
                     self._console.note(f"the service does not serve this agent now: {error}")
-                self._service.link.pause(failures)
+                self._service.link.pause(failures, asked_pause(error))
             else:
                 self._was_absent = failures > 0
                 return polled
@@ -184,7 +185,7 @@ class Daemon:
         except AgentError as error:
             self._console.note(f"the synchronisation failed: {error}")
             self._board.activity("failing", reason_of(error), f"{error.code}: {error}")
-            self._schedule.failed(is_link=isinstance(error, LinkError))
+            self._schedule.failed(is_link=isinstance(error, LinkError), at_least=asked_pause(error))
         else:
             self._schedule.succeeded(result.whole_seconds)
 

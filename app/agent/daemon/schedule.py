@@ -15,6 +15,9 @@ FIRST_RETRY: Final = 2.0
 LONGEST_LINK_RETRY: Final = 15.0
 LONGEST_RETRY: Final = 600.0
 WHOLE_SHARE: Final = 20.0
+SHORTEST_INTERVAL: Final = 5
+LONGEST_INTERVAL: Final = 7 * 86400
+"""Seconds between two passes: what a service says beyond these is taken for the nearest of them."""
 
 
 class Schedule:
@@ -29,14 +32,15 @@ class Schedule:
         self._rescan = self._rescanned = ""
 
     def due_in(self, interval_seconds: int) -> float | None:
-        """Seconds until the next pass; None where only a command brings one."""
+        """Seconds until the next pass; None where only a command brings one, as with an interval of 0."""
         if self._retry_at is not None:
             return max(0.0, self._retry_at - self._monotonic())
         if not interval_seconds:
             return None
         if self._began is None:
             return 0.0
-        return max(0.0, self._began + max(interval_seconds, self._least) - self._monotonic())
+        interval = min(max(interval_seconds, SHORTEST_INTERVAL), LONGEST_INTERVAL)
+        return max(0.0, self._began + max(interval, self._least) - self._monotonic())
 
     def is_due(self, interval_seconds: int) -> bool:
         """Whether a pass is due now."""
@@ -70,9 +74,9 @@ class Schedule:
         """An order broke it off: it is due as soon as passes may run."""
         self._retry_at, self._failures = self._monotonic(), 0
 
-    def failed(self, *, is_link: bool) -> None:
-        """It failed; `is_link`: for want of the service."""
+    def failed(self, *, is_link: bool, at_least: float = 0.0) -> None:
+        """It failed; `is_link`: for want of the service. It is not tried for `at_least` seconds."""
         self._failures += 1
         longest = LONGEST_LINK_RETRY if is_link else LONGEST_RETRY
-        pause = min(longest, FIRST_RETRY * 2.0 ** min(self._failures, 10))
+        pause = max(at_least, min(longest, FIRST_RETRY * 2.0 ** min(self._failures, 10)))
         self._retry_at = self._monotonic() + pause

@@ -3,6 +3,7 @@
 import http.client
 import socket
 import struct
+from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 from app.agent.daemon.errors import LinkError
@@ -93,6 +94,15 @@ class Session:
         self.mismatched: set[bytes] = set()
         self.whole_leaves: set[bytes] = set()
 
+    @property
+    def head_time(self) -> datetime | None:
+        """The moment that the head shows; None where there is no head. Raises LinkError."""
+        text = self.opened.head_time
+        try:
+            return datetime.fromisoformat(text).astimezone(UTC) if text else None
+        except (ValueError, OverflowError) as error:
+            raise LinkError(f"the head's time is no ISO-8601 time: {text!r}", code="BAD_ANSWER") from error
+
     def _path(self, rest: str) -> str:
         return f"/sessions/{self.opened.session_id}{rest}"
 
@@ -157,9 +167,9 @@ class Session:
             if each.code == "PATCH_MISMATCH":
                 self.mismatched.add(name)
 
-    def pause(self, attempt: int) -> None:
-        """Wait before another attempt. Raises Stopped."""
-        self._link.pause(attempt)
+    def pause(self, attempt: int, at_least: float = 0.0) -> None:
+        """Wait before another attempt, as long as the service asked for at least. Raises Stopped."""
+        self._link.pause(attempt, at_least, self.is_over)
 
     def _exactly(self, length: int, request: Request) -> bytes:
         body = self._link.send(request)

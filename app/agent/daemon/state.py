@@ -119,7 +119,7 @@ class StateDir:
         """This agent instance (hex): stable while directory and boot are the same. Needs the lock."""
         path = self.path / "instance"
         if not path.exists():
-            write_atomically(path, secrets.token_hex(32).encode())
+            _write(path, secrets.token_hex(32).encode())
         status = self.path.stat()
         place = f"{status.st_dev}:{status.st_ino}:{_BOOT_ID.read_text().strip()}"
         return blake3(path.read_bytes() + place.encode()).hexdigest(length=16)
@@ -151,7 +151,7 @@ class StateDir:
 
     def save_enrolment(self, enrolment: Enrolment) -> None:
         """Keep what enrolment gave."""
-        write_atomically(self.path / "enrolment.json", encode(enrolment))
+        _write(self.path / "enrolment.json", encode(enrolment))
 
     @property
     def run_dir(self) -> Path:
@@ -174,7 +174,7 @@ class StateDir:
     def save_last_pass(self, last: LastPass) -> None:
         """Keep the newest pass for `status`."""
         self._last_pass_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomically(self._last_pass_file, encode(last))
+        _write(self._last_pass_file, encode(last))
 
 
 def _read(kind: type[T], path: Path) -> T | None:
@@ -190,15 +190,26 @@ def _read(kind: type[T], path: Path) -> T | None:
         ) from error
 
 
+def _write(path: Path, data: bytes) -> None:
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be written: {error.strerror}", remedy=f"make room in {path.parent}"
+        ) from error
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that after a crash it holds either all of the old or all of the new bytes."""
+    """Replace a file so that after a crash it holds either all of the old or all of the new bytes.
+
+    Raises OSError; the old file is there as it was then.
+    """
     temporary = path.with_name(path.name + ".new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, data)
+    with os.fdopen(fd, "wb") as out:
+        out.write(data)
+        out.flush()
         os.fsync(fd)
-    finally:
-        os.close(fd)
     temporary.rename(path)
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

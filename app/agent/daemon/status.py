@@ -158,10 +158,10 @@ class Board:
     def _eta(self) -> float | None:
         if not self._is_passing:
             return None
-        seen = sum(min(each.tally.seen, each.tally.size) for each in self._passes)
-        left = sum(each.tally.size for each in self._passes) - seen
+        done = sum(each.tally.done for each in self._passes)
+        left = sum(each.tally.work for each in self._passes) - done
         took = self._monotonic() - self._began
-        return left * took / seen if seen and took > 0 else None
+        return left * took / done if done and took > 0 else None
 
     def _disk(self, each: DiskPass, backlog: Mapping[str, int]) -> DiskStatus:
         tally, key = each.tally, each.base.key
@@ -170,7 +170,7 @@ class Board:
             key=key,
             size=tally.size,
             used=max(0, tally.size - each.capture.omitted.total),
-            seen=min(tally.seen, tally.size),
+            seen=tally.untouched,
             sent=tally.counted.sent + tally.counted.patched,
             known=tally.counted.known,
             backlog=backlog.get(key, 0),

@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -38,6 +38,8 @@ from app.wire.messages import Commit, Committed, Counters, Open
 
 ATTEMPTS: Final = 5
 """How often a synchronisation starts anew when its commit is fenced or lacks something."""
+JITTER: Final = timedelta(seconds=1)
+"""A clock that is corrected by less is not worth a word."""
 MORE: Final = 3
 """How many passes over writes may follow a pass over whole disks."""
 
@@ -133,6 +135,7 @@ class Synchroniser:
         self._resending = Resending()
         self._leaves = LeafCache()
         self._freezer = freezer
+        self._told_clock: datetime | None = None
         self._gate = gate or Gate()
         self._board = board or Board()
         self._board.backlog_from(lambda: follower.backlog)
@@ -203,10 +206,24 @@ class Synchroniser:
             outcome = self._pass_over(passes, runner, disks)
             if outcome.cut.is_complete and outcome.cut.source_time and not passes.wholes:
                 source_time = outcome.cut.source_time
+            source_time = self._not_before_head(session, source_time)
             committed = self._commit(session, passes, outcome, source_time, order)
             seconds = time.monotonic() - started
             result = _result(committed, passes, outcome, seconds, runner.stored_bytes)
             return replace(result, reason=self._reason(passes, outcome))
+
+    def _not_before_head(self, session: Session, time: datetime) -> datetime:
+        """The time that the checkpoint states: the head's where this host's clock was set back behind it."""
+        head = session.head_time
+        if head is None or time >= head:
+            self._told_clock = None
+            return time
+        if head != self._told_clock and head - time > JITTER:
+            self._observer.note(
+                f"this host's clock is behind its newest checkpoint: {head} is stated until then"
+            )
+        self._told_clock = head
+        return head
 
     def _passes(
         self, session: Session, disks: tuple[SourceDisk, ...], followed: frozenset[str], order: str
@@ -239,6 +256,7 @@ class Synchroniser:
         self._board.activity("rescanning" if session.opened.head else "copying", code, detail)
 
     def _outcome(self, passes: Passes, runner: PassRunner, disks: tuple[SourceDisk, ...]) -> Outcome:
+        self._hooks.failure = ""
         wholes = [task for disk in passes.wholes for task in disk.tasks]
         if not passes.partial:
             runner.do(wholes)
@@ -248,7 +266,6 @@ class Synchroniser:
             rounds.keep_no_leaves()
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
-        self._hooks.failure = ""
         look = partial(what_stands_on, disks)
         delta = Delta(rounds, runner, self._ready_freezer(), look, self, self._budget)
         outcome = delta.run(passes.extra, wholes)

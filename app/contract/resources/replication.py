@@ -16,8 +16,9 @@ from app.contract.words import (
 class DiskReplication(Resource):
     """How a disk's replica stands, in bytes.
 
-    `used_bytes`: the size without what is omitted. `seen_bytes`: how far the pass that runs has got;
-    `sent_bytes` and `known_bytes` are plain bytes of that pass, of the last one where none runs.
+    `used_bytes`: the size without what is omitted. `seen_bytes`: what the pass that runs need
+    not look at any more; `sent_bytes` and `known_bytes` are plain bytes of that pass, of the last one where
+    none runs.
     `backlog_bytes`: known to be dirty and in no committed checkpoint. `tracker` is the tracking method, None
     for none; `note` says why it is that one.
     """

@@ -42,7 +42,7 @@ async def replication_view(uow: UnitOfWork, row: ServerRow, default_interval_sec
         activity=AgentActivity(status.activity) if status else None,
         reported_at=row.status_at,
         eta=_duration(status.eta_ms) if status else None,
-        lag=lag(head.source_time, row.clock_skew_ms, uow.now) if head else None,
+        lag=lag(head.source_time, head.created_at, row.clock_skew_ms, uow.now) if head else None,
         backlog_bytes=backlog_of(row),
         clock_skew_ms=row.clock_skew_ms if status else None,
         checkpoint_interval=timedelta(seconds=interval),

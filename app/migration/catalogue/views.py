@@ -149,7 +149,7 @@ def _server(
         memory_bytes=facts.memory_bytes or None,
         firmware=Firmware(facts.firmware) if facts.firmware in set(Firmware) else None,
         agent_version=row.agent_version or None,
-        lag=lag(head.source_time, row.clock_skew_ms, uow.now) if head else None,
+        lag=lag(head.source_time, head.created_at, row.clock_skew_ms, uow.now) if head else None,
         backlog_bytes=backlog_of(row),
         last_seen_at=row.last_seen_at,
         head_checkpoint=_head(head),

@@ -2,6 +2,9 @@
 
 A checkpoint is timed by the source's own clock. The skew is that clock minus the service's when a heartbeat
 arrives; the way of the heartbeat (milliseconds) is in it, smoothing takes the jitter out.
+
+A clock that is set back does not take the checkpoints back: they state the time of the one before until the
+clock is past that. Their lag then follows from when they were made, which the service knows by its own clock.
 """
 
 from datetime import datetime, timedelta
@@ -22,6 +25,10 @@ def smoothed(before_ms: int | None, source: datetime, now: datetime) -> int:
     return before_ms + round((measured - before_ms) / _WEIGHT)
 
 
-def lag(source_time: datetime, skew_ms: int, now: datetime) -> timedelta:
-    """How old a checkpoint of `source_time` is; never negative."""
-    return max(now - source_time + timedelta(milliseconds=skew_ms), timedelta())
+def lag(source_time: datetime, created_at: datetime, skew_ms: int, now: datetime) -> timedelta:
+    """How old a checkpoint of `source_time` is, which was made at `created_at`; never negative.
+
+    It is at least as old as it was made, whatever the source's clock says.
+    """
+    by_source = now - source_time + timedelta(milliseconds=skew_ms)
+    return max(by_source, now - created_at, timedelta())

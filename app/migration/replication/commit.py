@@ -23,7 +23,13 @@ from app.kit.errors import Invalid
 from app.kit.ids import new_id
 from app.migration.replication.chains import MAX_NAMED, BrokenChains, packs_below
 from app.migration.replication.documents import checkpoint_file, names_of
-from app.migration.replication.errors import BaseMismatch, Fenced, MissingChunks, MissingLeaves
+from app.migration.replication.errors import (
+    BaseMismatch,
+    Fenced,
+    MissingChunks,
+    MissingLeaves,
+    SourceTimeWentBack,
+)
 from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.meters import CHECKPOINTS, SOURCE_BYTES
 from app.migration.replication.nodes import write_roots
@@ -72,9 +78,9 @@ async def commit(services: Services, server_id: str, session_id: str, message: C
 
     An agent repeats a commit that takes long: the repetition waits here for the one that is under way.
 
-    Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, Invalid, and StoreUnavailable
-    after a long pause of this process. Nothing is half-written: what a refused commit leaves behind is an
-    unmarked checkpoint file, which garbage collection removes.
+    Raises Fenced, BaseMismatch, MissingChunks, MissingLeaves, RootMismatch, SourceTimeWentBack, Invalid, and
+    StoreUnavailable after a long pause of this process. Nothing is half-written: what a refused commit leaves
+    behind is an unmarked checkpoint file, which garbage collection removes.
     """
     async with services.commits.of(session_id):
         return await _commit_once(services, server_id, session_id, message)
@@ -151,6 +157,7 @@ async def _prepare(services: Services, scope: SessionScope, message: Commit) -> 
         bases = await head_roots(uow, scope.base_checkpoint_id)
         disks = await _disks(uow, scope, message)
         parent = await uow.session.get(CheckpointRow, scope.base_checkpoint_id or "")
+    source_time = _source_time(message, parent)
     trees = tuple(
         [
             await build_tree(services.store, disk, bases.get(disk.disk_id), disks[disk.disk_id].chunk_size)
@@ -165,7 +172,7 @@ async def _prepare(services: Services, scope: SessionScope, message: Commit) -> 
     except BrokenChains as error:
         await DatabaseIndex(services.database).mark_damaged(scope.project_id, error.names)
         raise
-    checkpoint = _checkpoint_row(scope, message, parent, trees, now)
+    checkpoint = _checkpoint_row(scope, message, parent, trees, source_time, now)
     roots = tuple(_root_row(checkpoint, tree, bases.get(tree.commit.disk_id)) for tree in trees)
     return Prepared(message, trees, packs, checkpoint, roots)
 
@@ -222,6 +229,7 @@ def _checkpoint_row(
     message: Commit,
     parent: CheckpointRow | None,
     trees: tuple[DiskTree, ...],
+    source_time: datetime,
     now: datetime,
 ) -> CheckpointRow:
     return CheckpointRow(
@@ -234,7 +242,7 @@ def _checkpoint_row(
         label=_label(message.label),
         method=message.method[:32],
         tracker=message.tracker[:255],
-        source_time=_time(message.source_time),
+        source_time=source_time,
         created_at=now,
         counters=asdict(Counters.total(tree.commit.counters for tree in trees)),
         freeze_ms=min(message.freeze_ms, MOST_INTEGER),
@@ -247,6 +255,19 @@ def _label(text: str) -> str:
         return ConsistencyLabel(text)
     except ValueError as error:
         raise Invalid(f"{text[:64]!r} is not a consistency label", code="BAD_COMMIT") from error
+
+
+def _source_time(message: Commit, parent: CheckpointRow | None) -> datetime:
+    """The moment that the commit shows; never before that of its base, which is the head if it counts."""
+    time = _time(message.source_time)
+    if parent is not None and time < parent.source_time:
+        head = parent.source_time.isoformat()
+        raise SourceTimeWentBack(
+            f"the commit shows the source at {time.isoformat()}, and the head at {head}",
+            remedy="state the head's time until the source's clock is past that, or set the clock",
+            headTime=head,
+        )
+    return time
 
 
 def _time(text: str) -> datetime:

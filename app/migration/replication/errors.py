@@ -45,6 +45,12 @@ class MissingLeaves(Conflict):
     code = "MISSING_LEAVES"
 
 
+class SourceTimeWentBack(Conflict):
+    """A commit shows an earlier moment of the source than the head does; `headTime` is the head's."""
+
+    code = "SOURCE_TIME_WENT_BACK"
+
+
 class RootMismatch(Invalid):
     """The agent's root differs from the one that the service computes of the same leaves."""
 

@@ -56,21 +56,22 @@ class Sight:
 async def sights(uow: UnitOfWork) -> tuple[Sight, ...]:
     """All servers that are not disconnected for good."""
     rows = await uow.session.execute(
-        select(ServerRow, CheckpointRow.source_time)
+        select(ServerRow, CheckpointRow.source_time, CheckpointRow.created_at)
         .options(load_only(*_SEEN, raiseload=True))
         .outerjoin(CheckpointRow, CheckpointRow.id == ServerRow.head_checkpoint_id)
         .where(ServerRow.lifecycle_state != LifecycleState.DISCONNECTED, ServerRow.archived.is_(False))
     )
-    return tuple(_sight(server, head, uow.now) for server, head in rows)
+    return tuple(_sight(server, shown, made, uow.now) for server, shown, made in rows)
 
 
-def _sight(server: ServerRow, head: datetime | None, now: datetime) -> Sight:
+def _sight(server: ServerRow, shown: datetime | None, made: datetime | None, now: datetime) -> Sight:
+    """Of a server whose head shows the source at `shown` and was made at `made`."""
     standing = standing_of(server, now)
     return Sight(
         server=server.id,
         project=server.project_id,
         state=standing.state,
-        lag=None if head is None else lag(head, server.clock_skew_ms, now),
+        lag=lag(shown, made, server.clock_skew_ms, now) if shown and made else None,
         backlog_bytes=backlog_of(server),
         is_news=standing != kept(server),
     )

@@ -124,7 +124,8 @@ def _is_close(server: ServerRow, head: CheckpointRow | None, rhythm: Rhythm, now
     """Whether the lag is within twice the interval; without an interval no lag is."""
     if head is None:
         return False
-    return lag(head.source_time, server.clock_skew_ms, now) <= 2 * timedelta(seconds=rhythm.interval_seconds)
+    behind = lag(head.source_time, head.created_at, server.clock_skew_ms, now)
+    return behind <= 2 * timedelta(seconds=rhythm.interval_seconds)
 
 
 def _note_divergence(

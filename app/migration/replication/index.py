@@ -200,7 +200,7 @@ def _checkpoint_info(row: CheckpointRow, pinned: bool, disks: Sequence[DiskRoot]
         project=row.project_id,
         name=CheckpointName(row.server_id, row.number, row.id),
         confirmed=row.confirmed,
-        source_time=row.source_time,
+        source_time=min(row.source_time, row.created_at),  # a source whose clock is ahead keeps no more
         is_frozen=row.label == ConsistencyLabel.FROZEN,
         pinned=pinned,
         disks=tuple(disks),

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
 from app.migration.replication.errors import DiskNotFound, Fenced, SessionNotFound
-from app.migration.replication.tables import ChunkRow, DiskRootRow, SessionRow
+from app.migration.replication.tables import CheckpointRow, ChunkRow, DiskRootRow, SessionRow
 from app.migration.servers.enrolment import hold_lease, register_disks
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.wire.frames import MAX_PAYLOAD
@@ -52,6 +52,7 @@ async def open_session(uow: UnitOfWork, server_id: str, message: Open, lease: ti
         proof_key=session.proof_key.hex(),
         limits=Limits(MAX_HAVE, MAX_PAYLOAD, PUT_BYTES),
         resend=await _damaged(uow, server.project_id),
+        head_time=await _head_time(uow, server),
     )
 
 
@@ -77,6 +78,11 @@ async def _replace_session(uow: UnitOfWork, server: ServerRow) -> SessionRow:
     uow.session.add(session)
     await uow.session.flush()
     return session
+
+
+async def _head_time(uow: UnitOfWork, server: ServerRow) -> str:
+    head = await uow.session.get(CheckpointRow, server.head_checkpoint_id or "")
+    return head.source_time.isoformat() if head else ""
 
 
 async def _bases(uow: UnitOfWork, server: ServerRow, disks: list[DiskRow]) -> tuple[DiskBase, ...]:

@@ -223,7 +223,7 @@ def _make(folder: Path, seed: int, disk_mib: int, shape: Shape, settings: dict[s
     path = {"PYTHONPATH": str(ROOT)}
     home = folder / "service"
     home.mkdir(parents=True)
-    ours = {"G2C_AGENT__SYNC_INTERVAL_SECONDS": "1"} | settings | dict(service_orders.environment) | path
+    ours = {"G2C_AGENT__SYNC_INTERVAL_SECONDS": "5"} | settings | dict(service_orders.environment) | path
     host = SourceHost(
         folder / "agent", program("agent"), {**agent_orders.environment, **ledger.environment, **path}
     )

@@ -18,7 +18,8 @@ class Pausing(Protocol):
 
 class OwnerHooks:
     """See `delta.Hooks`. A hook that fails is told and does not prevent the cut: its filesystems are a true
-    point in time all the same, only its program did not prepare for it. `failure` is the last such."""
+    point in time all the same, only its program did not prepare for it. `failure` is the last such; whoever
+    begins a pass empties it."""
 
     def __init__(self, hooks: Hooks, note: Callable[[str], None], pausing: Pausing | None = None) -> None:
         self._hooks = hooks

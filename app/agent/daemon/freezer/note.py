@@ -30,7 +30,8 @@ class Note:
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self._fd, "".join(f"{number}\n" for number in numbers).encode())
+            with os.fdopen(os.dup(self._fd), "wb") as out:
+                out.write("".join(f"{number}\n" for number in numbers).encode())
         except BaseException:
             self.remove()
             raise

@@ -11,6 +11,8 @@ from typing import Any, Final
 from app.agent.daemon.errors import Denied, Garbled, LinkError, Refusal
 
 MAX_PROBLEM: Final = 8 * 1024 * 1024
+MOST_AFTER: Final = 300.0
+"""Seconds that a service, or what stands in front of it, may ask to be left alone for."""
 _DENIED: Final = (401, 403)
 _STORE_FULL: Final = 507
 _STALLED: Final = "STALLED"
@@ -26,7 +28,12 @@ class ServiceBusy(LinkError):
 
     def __init__(self, detail: str, after: float) -> None:
         super().__init__(detail)
-        self.after = after
+        self.after = min(after, MOST_AFTER)
+
+
+def asked_pause(error: Exception | None) -> float:
+    """How many seconds the service wants to be left alone for after this failure; 0 where it said nothing."""
+    return error.after if isinstance(error, ServiceBusy) else 0.0
 
 
 def read_answer(response: http.client.HTTPResponse, limit: int) -> bytes:

@@ -13,15 +13,16 @@ patient: not earlier, since a network that has just healed may have left one suc
 import http.client
 import random
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
-from app.agent.daemon.link.answer import ServiceBusy, read_answer
+from app.agent.daemon.link.answer import asked_pause, read_answer
 from app.agent.daemon.link.connection import connect, is_quiet, send_all, shut_down, translated
 from app.agent.daemon.link.endpoint import Endpoint
-from app.agent.daemon.pace import TokenBucket
+from app.agent.daemon.pace import IsOver, TokenBucket, stopped
 from app.agent.daemon.stopping import Stop
 from app.wire import version
 
@@ -35,6 +36,8 @@ ATTEMPTS: Final = 16
 """With their pauses they outlast a service that is away for half a minute."""
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 4.0
+_LOOK_SECONDS: Final = 0.2
+"""How often a pause looks whether what it is for is over."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +99,22 @@ class Link:
                 stalls += isinstance(error.__cause__, TimeoutError)
                 if stalls == PATIENT_AFTER:
                     request = more_patient(request)
-                self.pause(attempt, error.after if isinstance(error, ServiceBusy) else 0)
+                self.pause(attempt, asked_pause(error))
         raise AssertionError("unreachable")
 
     def is_stopped(self) -> bool:
         """Whether the agent was told to stop."""
         return self._stop.is_set
 
-    def pause(self, attempt: int, at_least: float = 0.0) -> None:
-        """Wait before attempt number `attempt` + 1. Raises Stopped."""
+    def pause(self, attempt: int, at_least: float = 0.0, is_over: IsOver | None = None) -> None:
+        """Wait before attempt number `attempt` + 1. Raises Stopped, also when `is_over` holds meanwhile."""
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(attempt, 10))
-        self._stop.wait(max(at_least, longest * random.uniform(0.5, 1.0)))  # noqa: S311 - jitter, no secret
-        self._stop.check()
+        ends = time.monotonic() + max(at_least, longest * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        while (left := ends - time.monotonic()) > 0:
+            self._stop.wait(left if is_over is None else min(left, _LOOK_SECONDS))
+            self._stop.check()
+            if is_over is not None and is_over():
+                raise stopped()
 
     def headers(self, kind: str) -> Mapping[str, str]:
         """The headers of every request."""

@@ -10,7 +10,7 @@ from app.agent.daemon.capture.method import Capture
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.pipeline.base import BaseLeaves
 from app.agent.daemon.pipeline.dirt import Dirt, Untracked
-from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, ReadyLeaf
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, ReadyLeaf, Run
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.chunks import ID_BYTES
 from app.wire.frames import LeafPatchRecord
@@ -76,6 +76,12 @@ class DiskPass:
         width = LEAF_IDS * self.base.chunk_size
         touched = {at for start, end in spans for at in range(start // width, -(-end // width))}
         return [LeafTask(LeafKey(self.number, at)) for at in sorted(touched) if at < self.leaf_count]
+
+    def bytes_of(self, tasks: Iterable[LeafTask]) -> int:
+        """What of the disk these tasks get through."""
+        unit = self.base.chunk_size
+        runs = (run for task in tasks for run in _runs(task))
+        return sum(min((first + count) * unit, self.reader.size) - first * unit for first, count in runs)
 
     def ids_before(self, index: int) -> bytes | None:
         """The ids of a leaf before this round; None where they are not known for sure."""
@@ -178,3 +184,7 @@ class DiskPass:
 
 def _ranges(extents: Extents) -> tuple[Range, ...]:
     return tuple((start, end - start) for start, end in extents)
+
+
+def _runs(task: LeafTask) -> tuple[Run, ...]:
+    return ((task.key.index * LEAF_IDS, LEAF_IDS),) if task.runs is None else task.runs

@@ -175,6 +175,7 @@ class Round:
         for disk in self._by_number:
             own = sorted((task for task in tasks if task.key.disk == disk.number), key=lambda t: t.key.index)
             if own:
+                disk.tally.announce(disk.bytes_of(own))
                 self._disks.put((disk, own))
         self._disks.close()
         for _ in range(BUFFERS):
@@ -185,6 +186,8 @@ class Round:
         """Hand on what was read already."""
 
         def put() -> None:
+            for segment in segments:
+                segment.disk.tally.announce(segment.covers)
             for segment in segments:
                 self._segments.put(segment)
 

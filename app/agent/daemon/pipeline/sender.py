@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from app.agent.daemon.errors import LinkError, LinkRefused
+from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.link.link import PATIENCE, PATIENT_AFTER, STALL_SECONDS
 from app.agent.daemon.pipeline.channel import Aborted, Channel
 from app.agent.daemon.pipeline.leaves import LeafKey
@@ -149,7 +150,7 @@ class Sender:
             self._lose(error)
             if self.lost >= MAX_LOST:
                 raise
-            self._session.pause(self.lost)
+            self._session.pause(self.lost, asked_pause(error))
             return False
         return True
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from app.agent.daemon.errors import AgentError, LinkError, LinkRefused
+from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.link.link import ATTEMPTS, Link, Request
 from app.agent.daemon.preflight.registry import Wanted, examine
 from app.agent.daemon.stopping import Stop, Stopped
@@ -27,10 +28,10 @@ def deliver(link: Link, report: Preflight, attempts: int = ATTEMPTS) -> None:
             link.send(Request("POST", "/preflights", encode(stated)), attempts=1)
         except LinkRefused:
             raise
-        except LinkError:
+        except LinkError as error:
             if attempt == attempts:
                 raise
-            link.pause(attempt)
+            link.pause(attempt, asked_pause(error))
         else:
             return
 

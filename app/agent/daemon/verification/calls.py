@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from app.agent.daemon.errors import LinkError, LinkRefused
+from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.link.link import Link, Request
 from app.agent.daemon.service import parsed
 from app.agent.daemon.verification.guard import Guard
@@ -66,4 +67,4 @@ class VerificationCalls:
                 if not was_told:
                     self._note(f"the verification waits for the service: {error}")
                 was_told = True
-                self._guard.wait(ABSENT_SECONDS)
+                self._guard.wait(max(ABSENT_SECONDS, asked_pause(error)))
