@@ -101,10 +101,10 @@ async def test_of_an_agent_that_said_nothing_little_is_known(agent: AgentDouble,
 async def test_a_server_shows_goal_backlog_and_the_lag_by_its_own_clock(
     agent: AgentDouble, admin: Api, clock: ManualClock
 ) -> None:
-    await beat(agent, "following", ahead=timedelta(seconds=-60))
+    await beat(agent, "following", ahead=timedelta(seconds=60))
     clock.advance(timedelta(seconds=100))
     found = await admin.call("GET", "/servers/web-1", 200)
-    assert (found["lag"], found["backlogBytes"], found["goal"]) == ("PT40S", 3 << 20, "RUN")
+    assert (found["lag"], found["backlogBytes"], found["goal"]) == ("PT2M40S", 3 << 20, "RUN")
     assert (found["checkpointInterval"], found["wireRate"], found["degraded"]) == (None, None, False)
     assert (found["replicationState"], found["replicationReason"]) == ("DISCONNECTED", "AGENT_NOT_SEEN")
     (listed,) = (await admin.call("GET", "/servers", 200))["items"]
