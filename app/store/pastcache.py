@@ -63,7 +63,7 @@ def _pieces(parts: Sequence[Buffer]) -> Iterator[memoryview]:
 
     Each piece is overwritten by the next one.
     """
-    room, filled = memoryview(mmap.mmap(-1, _PIECE)), 0
+    room, filled = _room.view, 0
     for part in parts:
         view = memoryview(part).cast("B")
         while view.nbytes:
@@ -108,12 +108,14 @@ class _Room(threading.local):
         self.view = memoryview(mmap.mmap(-1, _PIECE))
 
 
+_room: Final = _Room()
+
+
 class DirectWriter:
     """Writes at offsets of an open file or block device, from any thread."""
 
     def __init__(self, descriptor: int) -> None:
         """Open what `descriptor` leads to once more, with O_DIRECT where that is possible."""
-        self._room = _Room()
         try:
             self._descriptor = os.open(
                 f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT
@@ -128,7 +130,7 @@ class DirectWriter:
         """
         if self._descriptor < 0 or at % _ALIGNMENT:
             return 0
-        room, filled = self._room.view, 0
+        room, filled = _room.view, 0
         for part in parts:
             taken = min(part.nbytes, _PIECE - filled)
             room[filled : filled + taken] = part[:taken]
