@@ -7,7 +7,6 @@ nothing more durable: an fsync follows in any case.
 
 import errno
 import fcntl
-import mmap
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Final
 
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
+from app.wire.memory import aligned
 
 LEAST_BYTES: Final = 4 * MIB
 _PIECE: Final = 2 * MIB
@@ -105,7 +105,7 @@ class _Room(threading.local):
     """Aligned memory, a piece of it for each thread."""
 
     def __init__(self) -> None:
-        self.view = memoryview(mmap.mmap(-1, _PIECE))
+        self.view = aligned(_PIECE)
 
 
 _room: Final = _Room()
