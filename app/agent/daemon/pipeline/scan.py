@@ -94,7 +94,7 @@ def _span(disk: DiskPass, leaf: LeafWork, start: int, end: int, stages: Stages) 
 def _read(disk: DiskPass, leaf: LeafWork, runs: list[Run], covers: int, stages: Stages) -> None:
     buffer = stages.buffers.get()
     assert buffer is not None, "the pool of buffers is never closed"
-    segment = Segment(disk, leaf, covers, runs, buffer, lambda: stages.buffers.put(buffer))
+    segment = Segment(disk, leaf, covers, runs, buffer, lambda: stages.buffers.put_back(buffer))
     with stages.gate.reading(bytes_of(disk, runs), stages.is_over) as may_read:
         if not may_read:
             raise Aborted
