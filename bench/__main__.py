@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+from bench.bytecode import compile_product
 from bench.episode import Result, Setting, play
 from bench.floor import Floor, measure_floor
 from bench.images import Image, cached, working_copy
@@ -44,6 +45,7 @@ def main() -> int:
     os.nice(max(0, NICE - os.nice(0)))
     for number in _STOPS:
         signal.signal(number, _stopped)
+    compile_product()
     results, floors = _measure(plan) if plan.cases else ([], {})
     live = measure_live(_live_plan(options, plan), _tell) if _live_cases(options) else []
     print("\n\n".join(filter(None, [tables(rows_of(results), plan.cases, floors), live_tables(live)])))

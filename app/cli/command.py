@@ -1,71 +1,22 @@
-"""The `go2cloud` command: its nouns, its options, and how it ends."""
+"""The `go2cloud` command: its options, its nouns, and how it ends."""
 
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from app.cli import (
-    document,
-    jobs,
-    login,
-    offline,
-    preflights,
-    projects,
-    replicas,
-    replication,
-    scrub,
-    servers,
-    tokens,
-    verifications,
-)
 from app.cli.connection import Target
-from app.cli.demo.command import demo
 from app.cli.exits import KNOWN, Exit, report
+from app.cli.nouns import NOUNS
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="go2cloud",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Replicate running Linux servers into a cloud of your own, and prove the copy.",
-)
-
-app.command()(offline.serve)
-app.command()(demo)
-app.command()(login.login)
-app.command()(login.logout)
-app.command()(login.passwd)
-servers.app.command()(preflights.preflight)
-for command in (
-    replication.update,
-    replication.pause,
-    replication.resume,
-    replication.stop,
-    replication.sync,
-    replication.rescan,
-    replication.retry,
-):
-    servers.app.command()(command)
-servers.app.command("replication")(replication.show_replication)
-app.add_typer(servers.app, name="server")
-app.add_typer(replicas.app, name="replica")
-app.add_typer(jobs.app, name="job")
-app.add_typer(projects.app, name="project")
-app.add_typer(tokens.api, name="token")
-app.add_typer(tokens.install, name="install-token")
-app.add_typer(offline.admin, name="admin")
-app.add_typer(offline.db, name="db")
-app.add_typer(offline.store, name="store")
-app.command(hidden=True)(document.openapi)
-servers.app.command()(verifications.verify)
-offline.store.command()(scrub.status)
+_WITH_VALUE: Final = ("--url", "--token")
+"""The options before a noun that take a value."""
 
 
-@app.callback()
 def options(
     context: typer.Context,
     url: Annotated[str | None, typer.Option(envvar="GO2CLOUD_URL", help="Where the service is.")] = None,
@@ -75,10 +26,6 @@ def options(
     context.obj = Target(url, token)
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
 def agent(context: typer.Context) -> None:
     """The agent on a source host: the same as `go2cloud-agent …`."""
     os.execv(sys.executable, [sys.executable, "-m", "app.agent.daemon", *context.args])  # noqa: S606  (no shell)
@@ -87,7 +34,7 @@ def agent(context: typer.Context) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; its exit code."""
     try:
-        app(args=list(arguments), prog_name="go2cloud")
+        _app(_noun(arguments))(args=list(arguments), prog_name="go2cloud")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else Exit.FAILED
     except KNOWN as error:
@@ -95,3 +42,31 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return Exit.OK
+
+
+def _noun(arguments: Sequence[str]) -> str:
+    """The first word that is no option and no option's value; empty if there is none."""
+    rest = iter(arguments)
+    for each in rest:
+        if each in _WITH_VALUE:
+            next(rest, None)
+        elif not each.startswith("-"):
+            return each
+    return ""
+
+
+def _app(noun: str) -> typer.Typer:
+    """The command with this noun; with all of them where it is none, as for help and completion."""
+    app = typer.Typer(
+        name="go2cloud",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Replicate running Linux servers into a cloud of your own, and prove the copy.",
+    )
+    app.callback()(options)
+    loads = [NOUNS[noun]] if noun in NOUNS else list(dict.fromkeys(NOUNS.values()))
+    for load in loads:
+        load(app)
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(context_settings=settings, add_help_option=False)(agent)
+    return app

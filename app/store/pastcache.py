@@ -7,7 +7,6 @@ nothing more durable: an fsync follows in any case.
 
 import errno
 import fcntl
-import mmap
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Final
 
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
+from app.wire.memory import aligned
 
 LEAST_BYTES: Final = 4 * MIB
 _PIECE: Final = 2 * MIB
@@ -63,7 +63,7 @@ def _pieces(parts: Sequence[Buffer]) -> Iterator[memoryview]:
 
     Each piece is overwritten by the next one.
     """
-    room, filled = memoryview(mmap.mmap(-1, _PIECE)), 0
+    room, filled = _room.view, 0
     for part in parts:
         view = memoryview(part).cast("B")
         while view.nbytes:
@@ -105,7 +105,10 @@ class _Room(threading.local):
     """Aligned memory, a piece of it for each thread."""
 
     def __init__(self) -> None:
-        self.view = memoryview(mmap.mmap(-1, _PIECE))
+        self.view = aligned(_PIECE)
+
+
+_room: Final = _Room()
 
 
 class DirectWriter:
@@ -113,7 +116,6 @@ class DirectWriter:
 
     def __init__(self, descriptor: int) -> None:
         """Open what `descriptor` leads to once more, with O_DIRECT where that is possible."""
-        self._room = _Room()
         try:
             self._descriptor = os.open(
                 f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT
@@ -128,7 +130,7 @@ class DirectWriter:
         """
         if self._descriptor < 0 or at % _ALIGNMENT:
             return 0
-        room, filled = self._room.view, 0
+        room, filled = _room.view, 0
         for part in parts:
             taken = min(part.nbytes, _PIECE - filled)
             room[filled : filled + taken] = part[:taken]

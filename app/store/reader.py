@@ -5,6 +5,7 @@ hashing runs in threads; memory is bounded by the batch, whatever is asked for.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,6 +25,8 @@ from app.wire.patch import Patch, apply_patch
 LOCATE_IDS: Final = 4096
 BATCH_BYTES: Final = 32 * MIB
 """Plain bytes of one batch in memory; a delta adds its bases."""
+STREAMED_BYTES: Final = 16 * MIB
+"""The same of a stream of stored records, of which two batches are in memory."""
 _SPAN_BYTES: Final = 8 * MIB
 _GAP_BYTES: Final = 128 * 1024
 
@@ -61,7 +64,7 @@ class ChunkReader:
 
         Raises ObjectMissing for an id without a record, ObjectDamaged for one whose bytes are not its own.
         """
-        async for batch in self._batches(project, ids):
+        async for batch in self._batches(project, ids, BATCH_BYTES):
             plain = await self._plain(project, batch, MAX_DEPTH)
             for item in plain.items():
                 yield item
@@ -69,22 +72,36 @@ class ChunkReader:
     async def stored_records(self, project: str, ids: Iterable[bytes]) -> AsyncIterator[ChunkRecord]:
         """The chunks as records for CHUNKS frames, compressed as they are stored; deltas are rebuilt.
 
-        What is passed on as stored is not hashed here: the receiver does that. Raises as `chunks`.
+        While the records of one batch are taken the next one is read. What is passed on as stored is not
+        hashed here: the receiver does that. Raises as `chunks`.
         """
-        async for batch in self._batches(project, ids):
-            whole = [item for item in batch if item[1].codec is not Codec.DELTA]
-            for record in await asyncio.to_thread(self._as_stored, whole):
-                yield record
-            deltas = [item for item in batch if item[1].codec is Codec.DELTA]
-            rebuilt = await self._plain(project, deltas, MAX_DEPTH)
-            for record in await asyncio.to_thread(_encoded, rebuilt):
-                yield record
+        under_way: deque[asyncio.Task[list[ChunkRecord]]] = deque()
+        try:
+            async for batch in self._batches(project, ids, STREAMED_BYTES):
+                under_way.append(asyncio.create_task(self._records(project, batch)))
+                if len(under_way) > 1:
+                    for record in await under_way.popleft():
+                        yield record
+            for last in under_way:
+                for record in await last:
+                    yield record
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _batches(self, project: str, ids: Iterable[bytes]) -> AsyncIterator[list[Placed]]:
-        """The located chunks by pack and offset, in batches of at most BATCH_BYTES plain bytes."""
+    async def _records(self, project: str, batch: Sequence[Placed]) -> list[ChunkRecord]:
+        whole = [item for item in batch if item[1].codec is not Codec.DELTA]
+        records = await asyncio.to_thread(self._as_stored, whole)
+        deltas = [item for item in batch if item[1].codec is Codec.DELTA]
+        if not deltas:
+            return records
+        rebuilt = await self._plain(project, deltas, MAX_DEPTH)
+        return records + await asyncio.to_thread(_encoded, rebuilt)
+
+    async def _batches(self, project: str, ids: Iterable[bytes], most: int) -> AsyncIterator[list[Placed]]:
+        """The located chunks by pack and offset, in batches of at most `most` plain bytes."""
         remaining = iter(dict.fromkeys(ids))
         while some := list(islice(remaining, LOCATE_IDS)):
-            for batch in _bounded(await self._locate(project, some)):
+            for batch in _bounded(await self._locate(project, some), most):
                 yield batch
 
     async def _locate(self, project: str, ids: Sequence[bytes]) -> list[Placed]:
@@ -161,11 +178,11 @@ def _span(group: Sequence[Placed]) -> Span:
     return Span(first.pack, first.offset, last.offset + last.stored_length, tuple(group))
 
 
-def _bounded(placed: Sequence[Placed]) -> Iterator[list[Placed]]:
+def _bounded(placed: Sequence[Placed], most: int) -> Iterator[list[Placed]]:
     batch: list[Placed] = []
     size = 0
     for item in placed:
-        if batch and size + item[1].raw_length > BATCH_BYTES:
+        if batch and size + item[1].raw_length > most:
             yield batch
             batch, size = [], 0
         batch.append(item)

@@ -31,7 +31,9 @@ Placed = tuple[ChunkRecord, list[int]]
 
 _RUN_BYTES: Final = 2 * MIB
 """Of neighbours that are written by one call."""
-_FRAMES: Final = THREADS + 2
+_WRITERS: Final = THREADS + 2
+"""Each unpacks, hashes and writes, and waits for the storage for about half of its time."""
+_FRAMES: Final = _WRITERS + 2
 """Frames under way at most."""
 
 
@@ -46,7 +48,7 @@ class VolumeWriter:
         self._wanted = root
         self._size = size
         self._output = open_output(output, size, force=force)
-        self._pool = ThreadPoolExecutor(THREADS, "volume-write")
+        self._pool = ThreadPoolExecutor(_WRITERS, "volume-write")
         self._under_way: deque[Future[int]] = deque()
         self._node: RootNode | None = None
         self._next_leaf = 0

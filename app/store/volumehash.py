@@ -8,7 +8,6 @@ where the filesystem allows it: what is hashed comes from the storage, and no pa
 import bisect
 import errno
 import fcntl
-import mmap
 import os
 import stat
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from typing import Final
 
 from app.store.errors import VolumeTooSmall, VolumeUnusable
 from app.wire.chunks import ID_BYTES, MIB, name_of
+from app.wire.memory import aligned
 from app.wire.messages import Range
 from app.wire.tree import LEAF_BYTES, LEAF_IDS, RootNode, leaf_count, leaf_hash
 
@@ -109,7 +109,7 @@ class _Source:
     def leaf(self, index: int) -> bytes:
         """The hash of leaf `index`."""
         ids = bytearray(LEAF_BYTES)
-        buffer = memoryview(mmap.mmap(-1, max(_PIECE, self.chunk_size)))
+        buffer = aligned(max(_PIECE, self.chunk_size))
         first = index * LEAF_IDS
         end = min(self.size, (first + LEAF_IDS) * self.chunk_size)
         at = self._next_data(first * self.chunk_size, end)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.nouns import NOUNS
 from tests.cli.conftest import CommandLine
 from tests.services.running import Running
 
@@ -86,3 +87,23 @@ def test_talking_to_a_service_loads_no_tier(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_a_command_loads_its_own_noun_and_no_other(home: Path) -> None:
+    assert home
+    check = (
+        "import sys; from app.cli.command import run; "
+        "run(['--url', 'http://127.0.0.1:9', '--token=x', 'replica', 'list', '--help']); "
+        "print([name for name in ('replicas', 'preflights', 'offline', 'tokens', 'demo.command') "
+        "if 'app.cli.' + name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert "SERVER" in done.stdout
+    assert done.stderr.strip().splitlines()[-1] == "['replicas']"
+
+
+def test_help_and_a_wrong_noun_know_all_nouns(stranger: CommandLine) -> None:
+    shown = stranger("--help")
+    assert all(f" {noun} " in shown for noun in NOUNS if noun != "openapi")
+    stranger("replcia", code=2)
+    assert "replica" in stranger.notes

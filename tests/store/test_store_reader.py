@@ -3,12 +3,12 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
 
 import pytest
 
-from app.store.errors import ObjectDamaged, ObjectMissing
+from app.store.errors import ObjectDamaged, ObjectMissing, StoreError
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_DEPTH
 from app.store.reader import ChunkReader
@@ -80,6 +80,37 @@ async def test_memory_is_bounded_by_batches(world: World, monkeypatch: pytest.Mo
     store = CountingStore(world.objects.backend)
     assert await ChunkReader(store, world.index).read(PROJECT, made) == made
     assert store.reads == 8
+
+
+async def test_a_stream_reads_one_batch_ahead_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.store.reader.STREAMED_BYTES", 4 * CHUNK)
+    made = chunks(30)
+    world.put_chunks(made)
+    store = CountingStore(world.objects.backend)
+    stream = ChunkReader(store, world.index).stored_records(PROJECT, made)
+    assert isinstance(stream, AsyncGenerator)
+    await anext(stream)
+    await stream.aclose()
+    assert store.reads == 2
+    assert await records(ChunkReader(store, world.index), made) == made
+    assert store.reads == 2 + 8
+
+
+async def test_a_stream_ends_with_the_error_of_the_batch_that_is_damaged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.store.reader.STREAMED_BYTES", 4 * CHUNK)
+    made = chunks(30)
+    world.put_chunks(made)
+    locations = sorted(world.index.chunks.items(), key=lambda item: item[1].offset)
+    (project, name), last = locations[-1]
+    world.index.chunks[project, name] = replace(last, offset=1 << 40)
+    stream = world.reader.stored_records(PROJECT, made)
+    assert {(await anext(stream)).id for _ in range(28)} < made.keys()
+    with pytest.raises(StoreError):
+        await anext(stream)
 
 
 async def test_more_ids_than_one_lookup_takes(world: World) -> None:

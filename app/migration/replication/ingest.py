@@ -16,7 +16,7 @@ from app.migration.replication.leafpatches import LeafPatches
 from app.migration.replication.meters import CHUNKS, STORED_BYTES
 from app.migration.replication.nodes import write_leaves
 from app.migration.replication.packing import PackStream
-from app.migration.replication.possession import grant, live_chunks, owned_packs, placed
+from app.migration.replication.possession import grant, known, live_chunks, owned_packs, placed
 from app.migration.replication.reading import BATCH, chunk_reader, readable
 from app.migration.replication.received import Stored, is_proved, rebuild, verify
 from app.migration.replication.sessions import SessionScope
@@ -159,8 +159,8 @@ class Ingest:
         A chunk's data is a view of its frame. Where only some of the chunks are kept they are copied, else
         those few would hold the memory of all until their pack is full.
         """
-        known = await self._grant_known(chunk.id for chunk in chunks)
-        fresh = [chunk for chunk in chunks if chunk.id not in known and chunk.id not in self._packs.pending]
+        stored = await self._grant_known(chunk.id for chunk in chunks)
+        fresh = [chunk for chunk in chunks if chunk.id not in stored and chunk.id not in self._packs.pending]
         for chunk in fresh:
             if chunk.id not in self._packs.pending:
                 is_all = len(fresh) == len(chunks)
@@ -173,11 +173,11 @@ class Ingest:
     async def _grant_known(self, ids: Iterable[bytes]) -> set[bytes]:
         wanted = set(ids) - self._packs.pending
         async with self._services.database.reading() as uow:
-            known = set(await live_chunks(uow, self._scope, wanted))
-            strange = known - (await owned_packs(uow, self._scope, known)).keys()
+            found = await known(uow, self._scope, wanted)
+        strange = [name for name, is_owned in found.items() if not is_owned]
         if strange:
             await self._services.database.run(lambda uow: grant(uow, self._scope, strange))
-        return known
+        return set(found)
 
     async def _rebuild(self, records: Sequence[PatchRecord]) -> list[Stored]:
         """Patched chunks, each on a base that the server possesses; what cannot be rebuilt is refused.

@@ -5,9 +5,9 @@ keyed hash that it has the bytes (a grant). Everything else is unknown to it, or
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVarTuple
+from typing import Final, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, exists, or_, select
 
 from app.contract.words import DedupScope
 from app.kit.database import UnitOfWork
@@ -24,14 +24,19 @@ CONDEMNED = "condemned"
 BATCH = 4096
 
 
+async def known(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, bool]:
+    """The live, undamaged chunks of the project among `ids`; True for those that the server possesses."""
+    whose = {"project": scope.project_id, "server": scope.server_id}
+    found: dict[bytes, bool] = {}
+    for batch in _batches(ids):
+        rows = await uow.session.execute(_KNOWN, {**whose, "ids": batch})
+        found |= {name: bool(owned) for name, owned in rows}
+    return found
+
+
 async def have(uow: UnitOfWork, scope: SessionScope, ids: Sequence[bytes]) -> bytes:
     """One byte per id: send it, it is known, or prove possession. One query where nothing is known."""
-    granted = exists().where(GrantRow.server_id == scope.server_id, GrantRow.chunk_id == ChunkRow.id)
-    is_owned = or_(PackRow.server_id == scope.server_id, granted)
-    stored: dict[bytes, bool] = {}
-    for batch in _batches(set(ids)):
-        rows = await uow.session.execute(_live(select(ChunkRow.id, is_owned), scope, batch))
-        stored |= {name: bool(owned) for name, owned in rows}
+    stored = await known(uow, scope, set(ids))
     shares = all(stored.values()) or await dedup_scope(uow, scope.project_id) is not DedupScope.SERVER
     provable = HAVE_PROVE if shares else HAVE_SEND
     codes = {name: HAVE_KNOWN if owned else provable for name, owned in stored.items()}
@@ -73,11 +78,12 @@ def _batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 def _live(query: Select[*Columns], scope: SessionScope, ids: Sequence[bytes]) -> Select[*Columns]:
     """Of the project's chunks among `ids` those whose bytes are there and good."""
-    return (
-        query.join(PackRow, and_(PackRow.name == ChunkRow.pack, PackRow.state == LIVE))
-        .where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(ids))
-        .where(ChunkRow.damaged.is_(False))
-    )
+    return _with_live_pack(query).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(ids))
+
+
+def _with_live_pack(query: Select[*Columns]) -> Select[*Columns]:
+    live = and_(PackRow.name == ChunkRow.pack, PackRow.state == LIVE)
+    return query.join(PackRow, live).where(ChunkRow.damaged.is_(False))
 
 
 async def grant(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> None:
@@ -85,3 +91,16 @@ async def grant(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> N
     rows = [{"server_id": scope.server_id, "chunk_id": name} for name in ids]
     if rows:
         await uow.session.execute(insert_ignoring(uow, GrantRow), rows)
+
+
+def _known() -> Select[bytes, bool]:
+    """The query of `known`, built once: to build it costs about as much as to answer it."""
+    server: BindParameter[str] = bindparam("server")
+    project: BindParameter[str] = bindparam("project")
+    granted = exists().where(GrantRow.server_id == server, GrantRow.chunk_id == ChunkRow.id)
+    is_owned = or_(PackRow.server_id == server, granted)
+    chosen = _with_live_pack(select(ChunkRow.id, is_owned))
+    return chosen.where(ChunkRow.project_id == project, ChunkRow.id.in_(bindparam("ids", expanding=True)))
+
+
+_KNOWN: Final = _known()

@@ -84,6 +84,16 @@ class Channel(Generic[T]):
             self._items.append(item)
             self._changed.notify_all()
 
+    def put_back(self, item: T) -> None:
+        """Put an item that was taken where the next `get` finds it. Does not wait: its room is free.
+
+        Of buffers the one used last is taken first: to use memory for the first time costs more than to read
+        into it.
+        """
+        with self._changed:
+            self._items.appendleft(item)
+            self._changed.notify_all()
+
     def get(self, timeout: float | None = None) -> T | None:
         """The next item; None when the channel is closed and empty. Raises Aborted, or TimeoutError when
         nothing came within `timeout` seconds."""

@@ -8,7 +8,6 @@ cut.
 Memory: BUFFERS segments of 16 MiB and FRAMES frames of about 2 MiB, whatever the number of disks.
 """
 
-import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from app.agent.daemon.pipeline.sender import Sender
 from app.agent.daemon.service import Session
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.yielding import Gate
+from app.wire.memory import aligned
 
 BUFFERS: Final = 5
 FRAMES: Final = 12
@@ -145,7 +145,7 @@ class Round:
         self._session = session
         self._by_number = disks
         self._disks = Channel[tuple[DiskPass, list[LeafTask]]](crew, max(1, len(disks)))
-        self._buffers = Channel[mmap.mmap](crew, BUFFERS)
+        self._buffers = Channel[memoryview](crew, BUFFERS)
         self._segments = Channel[Segment](crew, BUFFERS)
         self._frames = Channel[Outgoing](crew, FRAMES)
         packer = Packer()
@@ -179,7 +179,7 @@ class Round:
                 self._disks.put((disk, own))
         self._disks.close()
         for _ in range(BUFFERS):
-            self._buffers.put(mmap.mmap(-1, SEGMENT))
+            self._buffers.put(aligned(SEGMENT))
         return [self._read] * READERS
 
     def handing_on(self, segments: list[Segment]) -> list[Work]:

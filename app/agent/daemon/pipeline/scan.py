@@ -6,7 +6,6 @@ Of a whole leaf those chunks are not read that are omitted or lie in a hole of a
 partly omitted the omitted 4 KiB blocks are zeroed, so that free space looks the same whatever lies there.
 """
 
-import mmap
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +29,7 @@ _ZEROS: Final = memoryview(bytes(SEGMENT))
 class Stages:
     """What the reading stage hands on to, and the gate that it passes before each segment."""
 
-    buffers: Channel[mmap.mmap]
+    buffers: Channel[memoryview]
     segments: Channel[Segment]
     finish_leaf: Callable[[DiskPass, LeafWork], None]
     gate: Gate
@@ -95,7 +94,7 @@ def _span(disk: DiskPass, leaf: LeafWork, start: int, end: int, stages: Stages) 
 def _read(disk: DiskPass, leaf: LeafWork, runs: list[Run], covers: int, stages: Stages) -> None:
     buffer = stages.buffers.get()
     assert buffer is not None, "the pool of buffers is never closed"
-    segment = Segment(disk, leaf, covers, runs, memoryview(buffer), lambda: stages.buffers.put(buffer))
+    segment = Segment(disk, leaf, covers, runs, buffer, lambda: stages.buffers.put_back(buffer))
     with stages.gate.reading(bytes_of(disk, runs), stages.is_over) as may_read:
         if not may_read:
             raise Aborted

@@ -1,0 +1,127 @@
+"""What can follow `go2cloud`: each word with the function that loads its commands.
+
+A command loads its own noun and no other: to load all of them takes as long as a short command's whole work.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Final
+
+import typer
+
+Load = Callable[[typer.Typer], None]
+"""Put commands under the one that is given."""
+
+
+def _serve(app: typer.Typer) -> None:
+    from app.cli import offline
+
+    app.command()(offline.serve)
+
+
+def _demo(app: typer.Typer) -> None:
+    from app.cli.demo.command import demo
+
+    app.command()(demo)
+
+
+def _login(app: typer.Typer) -> None:
+    from app.cli import login
+
+    app.command()(login.login)
+    app.command()(login.logout)
+    app.command()(login.passwd)
+
+
+@cache
+def _servers() -> typer.Typer:
+    from app.cli import preflights, replication, servers, verifications
+
+    servers.app.command()(preflights.preflight)
+    for command in (
+        replication.update,
+        replication.pause,
+        replication.resume,
+        replication.stop,
+        replication.sync,
+        replication.rescan,
+        replication.retry,
+    ):
+        servers.app.command()(command)
+    servers.app.command("replication")(replication.show_replication)
+    servers.app.command()(verifications.verify)
+    return servers.app
+
+
+def _server(app: typer.Typer) -> None:
+    app.add_typer(_servers(), name="server")
+
+
+def _replica(app: typer.Typer) -> None:
+    from app.cli import replicas
+
+    app.add_typer(replicas.app, name="replica")
+
+
+def _job(app: typer.Typer) -> None:
+    from app.cli import jobs
+
+    app.add_typer(jobs.app, name="job")
+
+
+def _project(app: typer.Typer) -> None:
+    from app.cli import projects
+
+    app.add_typer(projects.app, name="project")
+
+
+def _token(app: typer.Typer) -> None:
+    from app.cli import tokens
+
+    app.add_typer(tokens.api, name="token")
+    app.add_typer(tokens.install, name="install-token")
+
+
+def _admin(app: typer.Typer) -> None:
+    from app.cli import offline
+
+    app.add_typer(offline.admin, name="admin")
+    app.add_typer(offline.db, name="db")
+
+
+@cache
+def _stores() -> typer.Typer:
+    from app.cli import offline, scrub
+
+    offline.store.command()(scrub.status)
+    return offline.store
+
+
+def _store(app: typer.Typer) -> None:
+    app.add_typer(_stores(), name="store")
+
+
+def _openapi(app: typer.Typer) -> None:
+    from app.cli import document
+
+    app.command(hidden=True)(document.openapi)
+
+
+NOUNS: Final[Mapping[str, Load]] = {
+    "serve": _serve,
+    "demo": _demo,
+    "login": _login,
+    "logout": _login,
+    "passwd": _login,
+    "server": _server,
+    "replica": _replica,
+    "job": _job,
+    "project": _project,
+    "token": _token,
+    "install-token": _token,
+    "admin": _admin,
+    "db": _admin,
+    "store": _store,
+    "openapi": _openapi,
+}
+"""In the order of the help."""

@@ -1,0 +1,33 @@
+"""Memory for reading and writing past the page cache.
+
+A request to a disk holds a few hundred pieces of memory, and a piece is a page unless neighbours lie
+together: with pages of 4 KiB a read of 4 MiB becomes four or more requests, with huge pages one. Measured on
+a virtual disk, two reads of 4 MiB at a time: 2.3 GB/s and 0.09 CPU s/GiB with usual pages, 4.7 and 0.02 with
+huge ones.
+"""
+
+import contextlib
+import ctypes
+import mmap
+from typing import Final
+
+HUGE_PAGE: Final = 2 << 20
+"""Bytes, where pages are of 4 KiB."""
+
+
+def aligned(size: int) -> memoryview:
+    """`size` bytes of zeros from a multiple of HUGE_PAGE on, in huge pages where the kernel grants them.
+
+    The memory is given back when the last view of it is gone. Forked processes do not have it: a fork in the
+    middle of a read past the page cache could else leave what was read with the child.
+    """
+    memory = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_DONTFORK)
+    with contextlib.suppress(OSError):  # a kernel without huge pages: slower and no less right
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    start = -_address(memory) % HUGE_PAGE
+    return memoryview(memory)[start : start + size]
+
+
+def _address(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
