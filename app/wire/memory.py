@@ -11,21 +11,21 @@ import ctypes
 import mmap
 from typing import Final
 
-HUGE_PAGE: Final = 2 << 20
+_HUGE_PAGE: Final = 2 << 20
 """Bytes, where pages are of 4 KiB."""
 
 
 def aligned(size: int) -> memoryview:
-    """`size` bytes of zeros from a multiple of HUGE_PAGE on, in huge pages where the kernel grants them.
+    """`size` bytes of zeros from a multiple of _HUGE_PAGE on, in huge pages where the kernel grants them.
 
     The memory is given back when the last view of it is gone. Forked processes do not have it: a fork in the
     middle of a read past the page cache could else leave what was read with the child.
     """
-    memory = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = mmap.mmap(-1, size + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_DONTFORK)
     with contextlib.suppress(OSError):  # a kernel without huge pages: slower and no less right
         memory.madvise(mmap.MADV_HUGEPAGE)
-    start = -_address(memory) % HUGE_PAGE
+    start = -_address(memory) % _HUGE_PAGE
     return memoryview(memory)[start : start + size]
 
 

@@ -5,7 +5,9 @@ import mmap
 
 import pytest
 
-from app.wire.memory import HUGE_PAGE, aligned
+from app.wire.memory import aligned
+
+HUGE_PAGE = 2 << 20
 
 
 @pytest.mark.parametrize("size", [4096, HUGE_PAGE, 16 << 20])
