@@ -5,6 +5,7 @@ step when the lease is lost, or may be, since no beat went through for `leases.O
 """
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -58,6 +59,7 @@ class Attempt:
         self._poked = asyncio.Event()
         self._beat_at = since
         self._told_at: float | None = None
+        self._interrupted_at = -math.inf
         self._is_over = False
         self._task: asyncio.Task[Outcome] | None = None
 
@@ -205,8 +207,11 @@ class Attempt:
         self._interrupt("the lease is lost")
 
     def _interrupt(self, reason: str) -> None:
+        """Interrupt the step where it waits; once, as a second time would hit it while it cleans up."""
         self.signals.stop(reason)
-        if self._task is not None:
+        now = self._lease.ticks()
+        if self._task is not None and now - self._interrupted_at >= self._lease.grace_seconds:
+            self._interrupted_at = now
             self._task.cancel()
 
 

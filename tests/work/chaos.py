@@ -46,7 +46,7 @@ class Process:
     async def kill(self) -> None:
         """It never goes on, whether it is paused or not."""
         self.is_dead = True
-        self.database.going.set()
+        await self.database.die()
         await self.started.kill()
 
 
@@ -160,7 +160,9 @@ class Chaos:
             await self._hurt(number)
             await self._operate()
             await self.check_limits()
-            if not await self._standing():
+            standing = await self._standing()
+            print(number, standing)
+            if not standing:
                 return
         raise AssertionError(f"{await self._standing()} jobs are not over")
 

@@ -64,6 +64,8 @@ class PausingDatabase(Database):
     """The database of a process that can be paused (SIGSTOP): its units begin and end when it goes on."""
 
     going: asyncio.Event
+    is_dead: bool
+    units: int
 
     @classmethod
     def of(cls, database: Database) -> Self:
@@ -72,20 +74,41 @@ class PausingDatabase(Database):
         made.__dict__.update(database.__dict__)
         made.going = asyncio.Event()
         made.going.set()
+        made.is_dead, made.units = False, 0
         return made
+
+    async def die(self) -> None:
+        """Let nothing go through any more; returns when no unit is open, and no connection in use."""
+        self.is_dead = True
+        self.going.set()
+        while self.units:  # noqa: ASYNC110  (a counter)
+            await asyncio.sleep(0.001)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[UnitOfWork]:
         """A unit of the process."""
-        await self.going.wait()
-        async with super().begin() as unit:
+        async with self._alive(), super().begin() as unit:
             yield unit
+            self._live()
         await self.going.wait()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[UnitOfWork]:
         """A unit of the process."""
-        await self.going.wait()
-        async with super().reading() as unit:
+        async with self._alive(), super().reading() as unit:
             yield unit
         await self.going.wait()
+
+    @asynccontextmanager
+    async def _alive(self) -> AsyncIterator[None]:
+        await self.going.wait()
+        self._live()
+        self.units += 1
+        try:
+            yield
+        finally:
+            self.units -= 1
+
+    def _live(self) -> None:
+        if self.is_dead:
+            raise Killed
