@@ -1,8 +1,8 @@
 """A tiny Linux disk that boots by BIOS and by UEFI: GRUB, Debian's cloud kernel, busybox and a web page.
 
 GPT with a BIOS boot partition (GRUB's core image), an EFI system partition (GRUB as BOOTX64.EFI) and ext4.
-The initramfs holds the few modules that the virtual machine needs; it mounts the ext4 partition and hands over
-to its /init, which serves /www on port 8080 and shows a login prompt on the screen and on the serial line.
+The initramfs holds the few modules that the virtual machine needs; it mounts the ext4 partition and hands
+over to its /init, which serves /www on port 8080 and shows a login prompt on screen and serial line.
 
 Nothing is installed on this machine and no root is needed: Debian's packages are downloaded once, unpacked
 into a cache ($XDG_CACHE_HOME/go2cloud-tiny-disk), and used from there.

@@ -2,12 +2,9 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
 
 from app.contract.words import CheckKind
 from app.launch.errors import SettingsWrong
-
-NAME: Final = "name of a check"
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,15 @@ class ScriptCheck:
             raise SettingsWrong(f"check {self.name} has no program, or no time")
 
 
-Check = LoginCheck | ScreenCheck | TcpCheck | HttpCheck | ScriptCheck
+@dataclass(frozen=True)
+class ImagesCheck:
+    """Published images still are what their manifest says; the one check of a target that runs no machine."""
+
+    name: str = "images"
+    kind: CheckKind = CheckKind.IMAGES
+
+
+Check = LoginCheck | ScreenCheck | TcpCheck | HttpCheck | ScriptCheck | ImagesCheck
 
 
 @dataclass(frozen=True)

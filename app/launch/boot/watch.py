@@ -18,6 +18,7 @@ from app.launch.boot.probes import forwarded, try_once
 from app.launch.boot.proof import BootProof, CheckResult, PhaseSeen
 from app.launch.boot.screen import Picture
 from app.launch.boot.verdict import REMEDIES
+from app.launch.errors import SettingsWrong
 
 LOOK_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1
@@ -50,7 +51,11 @@ class BootWatch:
     _shot_after: float = float("-inf")
 
     async def run(self) -> BootProof:
-        """Watch to the end. Raises SettingsWrong where a check's port is not forwarded."""
+        """Watch to the end. Raises SettingsWrong where a check cannot be made of this machine."""
+        if any(check.kind is CheckKind.IMAGES for check in self.plan.checks):
+            raise SettingsWrong(
+                "a machine publishes no images", remedy="check login, screen, ports or a script"
+            )
         for port in sorted(self.plan.ports):
             forwarded(self.console, port)
         self.serial.phases = await asyncio.to_thread(self.evidence.begin)

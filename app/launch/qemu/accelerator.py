@@ -18,8 +18,8 @@ from typing import Final
 from app.contract.words import Accelerator
 from app.launch.durable import write_json
 from app.launch.errors import ToolMissing
+from app.launch.programs import QEMU, require_ovmf, require_program
 from app.launch.qemu.commandline import ACCELERATION
-from app.launch.qemu.firmware import QEMU, require_ovmf, require_program
 from app.launch.qemu.process import boot_id
 
 DEADLINE_SECONDS: Final = 30

@@ -14,13 +14,13 @@ from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof
 from app.launch.boot.watch import BootWatch
 from app.launch.errors import InstanceUnknown, LaunchError
+from app.launch.locking import locked
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
+from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.accelerator import Verdict, choose
 from app.launch.qemu.commandline import MOST_SATA
 from app.launch.qemu.console import QemuConsole
-from app.launch.qemu.firmware import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.launching import Launching
-from app.launch.qemu.process import locked
 from app.launch.qemu.qmp import Qmp
 from app.launch.qemu.runfolder import RunFolder
 from app.launch.qemu.user import MachineUser

@@ -14,8 +14,8 @@ from app.contract.words import Accelerator, Firmware
 from app.launch.durable import sync
 from app.launch.errors import MachineRefused, MachineSilent, ToolFailed
 from app.launch.machine import Forward, LaunchOrder, Volume
+from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.commandline import OpenedDisk, OpenedMachine, address_space, command_line
-from app.launch.qemu.firmware import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.network import free_forwards
 from app.launch.qemu.process import Start, spawn
 from app.launch.qemu.qmp import Qmp

@@ -1,7 +1,6 @@
 """Processes of machines: starting one that outlives us, and ending exactly that one, never a stranger."""
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -9,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -17,7 +16,6 @@ from typing import Final, Self
 from app.launch.errors import MachineRefused, TargetBusy
 
 STARTER: Final = Path(__file__).with_name("starter.py")
-LOCK_SECONDS: Final = 120
 END_SECONDS: Final = 30
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
@@ -129,33 +127,3 @@ def _state_and_start(pid: int) -> tuple[str, int] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return words[0], int(words[19])
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[int]:
-    """Hold the lock on `path` and yield its descriptor, which a child may inherit and hold on.
-
-    Raises TargetBusy when somebody else holds it for LOCK_SECONDS.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _wait_for(descriptor, path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for(descriptor: int, path: Path) -> None:
-    until = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise TargetBusy(
-                    f"another process holds {path} for more than {LOCK_SECONDS} s", remedy="see who: fuser"
-                ) from None
-            time.sleep(0.05)
-        else:
-            return

@@ -1,4 +1,4 @@
-"""The firmware and the programs that the driver needs from the node."""
+"""The programs and the firmware that drivers need from the node."""
 
 import shutil
 from dataclasses import dataclass
