@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Driver:
 
 
 @pytest.fixture(params=["qemu", "image"])
-def driver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Driver]:
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     if request.param == "image":
         settings = ImageSettings(tmp_path / "images", tmp_path / "work", tuple(ImageFormat))
         plan = CheckPlan((ImagesCheck(),))

@@ -53,6 +53,7 @@ for try in 1 2 3 4 5 6 7 8 9 10; do
   sleep 1
 done
 mkdir -p /root
+grep -q tinyroot=none /proc/cmdline && root=none
 if ! mount -t ext4 "$root" /root; then
   echo 'ALERT!  LABEL=tiny-root does not exist.  Dropping to a shell!'
   printf '(initramfs) '
@@ -164,7 +165,7 @@ class _Parts:
 
     @classmethod
     def _ready(cls, base: Path) -> "_Parts":
-        ready, fresh = base / "parts-2", base / "parts.partial"
+        ready, fresh = base / "parts-3", base / "parts.partial"
         if not ready.exists():
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
