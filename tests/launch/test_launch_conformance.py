@@ -19,6 +19,8 @@ from app.store.errors import VolumeError
 from tests.launch.conftest import end_all
 from tests.launch.replica import Replica, digest, nothing
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 MACHINE = MachineSpec(memory_mib=256, ports=(8080,))
 
@@ -183,7 +185,6 @@ async def test_a_plan_that_asks_for_what_the_target_has_not_is_refused(
         await driver.target.check("ins-1", wrong, tmp_path / "evidence")
 
 
-@pytest.mark.slow
 async def test_a_check_passes_and_its_proof_outlives_the_instance(
     driver: Driver, replica: Replica, tiny: bytes, tmp_path: Path
 ) -> None:

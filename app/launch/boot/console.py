@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.contract.words import Accelerator
+from app.launch.boot.phases import NamedFailure
 from app.launch.boot.screen import Picture
 from app.launch.machine import Forward
 
@@ -37,7 +38,7 @@ class Console(Protocol):
     async def alive(self) -> bool:
         """Whether the machine's process runs."""
 
-    async def fault(self) -> str | None:
+    async def fault(self) -> NamedFailure | None:
         """What the hypervisor itself failed at, or None."""
 
     async def picture(self) -> Picture | None:

@@ -50,7 +50,7 @@ _FAILURES: Final[Mapping[BootFailure, re.Pattern[str]]] = {
 
 @dataclass(frozen=True)
 class NamedFailure:
-    """A failure that the serial line shows, and the words that showed it."""
+    """A failure, and the words of the machine or the hypervisor that showed it."""
 
     reason: BootFailure
     words: str

@@ -28,6 +28,9 @@ REMEDIES: Final[Mapping[BootFailure, str]] = {
     BootFailure.REBOOT_LOOP: "the guest restarts again and again: read the serial log before each restart",
     BootFailure.MACHINE_ENDED: "the guest powered off, or the hypervisor ended: see serial.log",
     BootFailure.ACCELERATOR_FAILED: "KVM does not work here and is not used any more: launch again",
+    BootFailure.NODE_STORAGE_FULL: (
+        "the machine waits for room to write: free space in the target's folder, terminate and launch again"
+    ),
     BootFailure.NO_SIGN_OF_LIFE: (
         "nothing on the serial line and nothing on the screen: check the firmware setting, and give "
         "the guest more time or memory"

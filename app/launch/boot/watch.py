@@ -133,7 +133,7 @@ class BootWatch:
                 BootFailure.MACHINE_ENDED, f"the machine ended. {self.console.last_words()}".strip()
             )
         if (fault := await self.console.fault()) is not None:
-            return Ending(BootFailure.ACCELERATOR_FAILED, fault)
+            return Ending(fault.reason, fault.words)
         return None
 
     async def _take_picture(self) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from app.contract.words import Accelerator
+from app.contract.words import Accelerator, BootFailure
+from app.launch.boot.phases import NamedFailure
 from app.launch.boot.screen import Picture
 from app.launch.errors import InstanceUnknown, MachineSilent
 from app.launch.machine import Forward
@@ -57,9 +58,12 @@ class QemuConsole:
         """See `Console.alive`."""
         return await asyncio.to_thread(self.process.alive)
 
-    async def fault(self) -> str | None:
-        """See `Console.fault`; under KVM a fault means that KVM is not used again before the next boot."""
+    async def fault(self) -> NamedFailure | None:
+        """See `Console.fault`; an internal error of KVM means that it is not used before the next boot."""
         status = await self._asked(Qmp.status)
+        if status == "io-error":
+            text = f"the machine stopped: its overlay in {self.folder.path} cannot be written to"
+            return NamedFailure(BootFailure.NODE_STORAGE_FULL, text)
         if status != "internal-error":
             return None
         reason = (
@@ -67,7 +71,7 @@ class QemuConsole:
         )
         if self.accelerator is Accelerator.KVM:
             await asyncio.to_thread(accelerator.condemn, self.verdict, reason)
-        return reason
+        return NamedFailure(BootFailure.ACCELERATOR_FAILED, reason)
 
     async def picture(self) -> Picture | None:
         """See `Console.picture`."""

@@ -22,9 +22,9 @@ def main(text: str) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
-    write_record(Path(start["record"]))
     os.dup2(start["log"], 1)
     os.dup2(start["log"], 2)
+    write_record(Path(start["record"]))
     fcntl.fcntl(start["lock"], fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     fcntl.fcntl(start["log"], fcntl.F_SETFD, fcntl.FD_CLOEXEC)
     give_up(start)
@@ -64,7 +64,9 @@ def give_up(start: dict[str, Any]) -> None:
         resource.RLIMIT_FSIZE: start["file_bytes"],
     }
     for limit, most in limits.items():
-        resource.setrlimit(limit, (most, most))
+        allowed = resource.getrlimit(limit)[1]
+        least = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        resource.setrlimit(limit, (least, least))
     if start["user"] is not None:
         os.setgroups(start["groups"])
         os.setresgid(start["group"], start["group"], start["group"])
