@@ -16,12 +16,12 @@ from app.launch.boot.screen import Picture
 from app.launch.machine import Instance, LaunchOrder, MachineSpec, Nic, Volume
 from app.launch.qemu.driver import QemuTarget
 from app.launch.qemu.qmp import Qmp
+from tests.launch.hostile import GUESSED, SECRET, hostile_disk
 from tests.launch.replica import Replica, digest
 from tests.launch.tiny_disk import SERVE, Tiny, make_disk
 
 pytestmark = pytest.mark.slow
 
-MIB = 1024 * 1024
 REACH = """\
 for place in 127.0.0.1:8080 {places}; do
   echo | nc -w 3 ${{place%:*}} ${{place#*:}} > /dev/null && echo reached $place
@@ -29,14 +29,6 @@ done > /www/reach.html
 (head -c 4 /dev/vdb; cat /sys/block/vdb/size) > /www/second.html
 """
 """The guest tries its own web server, for which it must succeed, and services of the node."""
-
-
-def hostile_disk(secret: Path) -> bytes:
-    """A raw disk whose first sector is the header of a qcow2 with a file of the node as its backing file."""
-    name = str(secret).encode()
-    header = b"QFI\xfb" + (3).to_bytes(4, "big") + (512).to_bytes(8, "big") + len(name).to_bytes(4, "big")
-    header += (16).to_bytes(4, "big") + (64 * MIB).to_bytes(8, "big") + bytes(4)
-    return (header.ljust(512, b"\0") + name).ljust(2 * MIB, b"\0")
 
 
 def is_png(path: Path, width: int, height: int) -> bool:
@@ -73,7 +65,7 @@ async def test_a_uefi_guest_proves_itself_and_reaches_nothing_of_the_node(
     qemu: QemuTarget, replica: Replica, tmp_path: Path, listeners: list[str]
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_bytes(b"SECRET-OF-THE-NODE" * 1000)
+    secret.write_bytes(SECRET * 1000)
     start = SERVE + REACH.format(places=" ".join(listeners))
     disk = make_disk(tmp_path / "tiny.raw", Tiny(start)).read_bytes()
     volumes = (
@@ -195,14 +187,14 @@ async def test_a_hostile_header_is_a_raw_disk_to_the_machine_itself(
     qemu: QemuTarget, replica: Replica, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_bytes(b"SECRET-OF-THE-NODE" * 1000)
+    secret.write_bytes(SECRET * 1000)
     content = hostile_disk(secret)
     volume = await replica.volume(qemu, content)
     found = await qemu.launch(LaunchOrder("ins-1", MachineSpec(memory_mib=64), (volume,)))
     with Qmp(found.folder / "qmp.sock") as monitor:
         layers = str(monitor.execute("query-named-block-nodes"))
     assert str(len(content)) in layers
-    assert str(64 * MIB) not in layers
+    assert str(GUESSED) not in layers
     assert str(secret) not in layers
     assert volume.path.read_bytes() == content
 
