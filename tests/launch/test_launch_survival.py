@@ -152,7 +152,7 @@ async def test_a_prepared_machine_starts_on_the_overlays_that_were_changed(
     assert await qemu.prepare(order_of(volume)) == (overlay,)
     await qemu.launch(order_of(volume))
     await qemu.power_off("ins-1", 0.1)
-    read = ["qemu-io", "-U", "-f", "qcow2", "-c", "read -q -P 0x5a 0 4096", str(overlay)]
+    read = ["qemu-io", "-r", "-U", "-f", "qcow2", "-c", "read -q -P 0x5a 0 4096", str(overlay)]
     done = await asyncio.to_thread(subprocess.run, read, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert await qemu.terminate("ins-1")

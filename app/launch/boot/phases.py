@@ -24,7 +24,7 @@ _PHASES: Final[Mapping[BootPhase, re.Pattern[str]]] = {
         r"GRUB loading|Welcome to GRUB|GNU GRUB|SYSLINUX|EXTLINUX|LILO|Loading Linux|systemd-boot"
     ),
     BootPhase.KERNEL: re.compile(r"Linux version \d|^\[ *\d+\.\d{6}\] ", re.MULTILINE),
-    BootPhase.LOGIN: re.compile(r"^[\w.-]* ?login: ", re.MULTILINE),
+    BootPhase.LOGIN: re.compile(r"^(?!Last )[\w.-]* ?login: ", re.MULTILINE),
 }
 
 _FAILURES: Final[Mapping[BootFailure, re.Pattern[str]]] = {

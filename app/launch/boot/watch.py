@@ -178,6 +178,9 @@ class BootWatch:
         within = f"not within {self.plan.seconds:g} s: {detail}"
         if not self.serial.characters and (self._shot is None or self._shot.blank):
             return Ending(BootFailure.NO_SIGN_OF_LIFE, within)
+        if set(self.serial.phases) == {BootPhase.FIRMWARE} and len(missing) == len(self.plan.checks):
+            text = f"nothing followed when the firmware started the disk's boot code, {within}"
+            return Ending(BootFailure.NO_BOOTABLE_DEVICE, text)
         if any(result.kind is CheckKind.LOGIN for result in missing):
             return Ending(BootFailure.NO_LOGIN, within)
         return Ending(BootFailure.CHECK_FAILED, within)

@@ -74,6 +74,7 @@ class Launching:
         raise MachineRefused(f"machine {self.order.instance} did not start; QEMU says: {said}")
 
     def _spawn(self, forwards: tuple[Forward, ...], lock: int) -> None:
+        self.folder.record.unlink(missing_ok=True)
         with ExitStack() as stack:
             opened = self._opened(stack)
             argv = command_line(require_program(QEMU), self.order, opened, self.accelerator, forwards)
