@@ -225,3 +225,18 @@ async def ended_instance(qemu: QemuTarget) -> Instance | None:
             return found
         await asyncio.sleep(0.1)
     raise AssertionError("the machine does not end")
+
+
+@pytest.mark.parametrize("bus", list(DiskBus))
+@pytest.mark.parametrize("firmware", list(Firmware))
+async def test_every_bus_and_firmware_makes_a_machine_that_runs(
+    qemu: QemuTarget, replica: Replica, bus: DiskBus, firmware: Firmware
+) -> None:
+    volumes = (await replica.volume(qemu, bytes(MIB)), await replica.volume(qemu, b"\1" * MIB, "dsk-2"))
+    machine = MachineSpec(firmware=firmware, cpus=2, memory_mib=128, ports=(80,), bus=bus)
+    found = await qemu.launch(LaunchOrder("ins-1", machine, volumes))
+    with Qmp(found.folder / "qmp.sock") as monitor:
+        assert monitor.status() == "running"
+        disks = str(monitor.execute("query-block"))
+    assert "disk0" in disks
+    assert "disk1" in disks

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.contract.words import InstanceState
+from app.launch.errors import MachineRefused
 from app.launch.machine import LaunchOrder, MachineSpec, Volume
 from app.launch.qemu.driver import QemuSettings, QemuTarget
 from app.launch.qemu.process import ProcessRecord, boot_id
@@ -165,3 +166,16 @@ async def test_two_targets_launch_the_same_instance_at_once_and_it_is_one(
     found = await asyncio.gather(*(other.launch(order_of(volume)) for other in others))
     assert len({each.pid for each in found}) == 1
     assert machines(qemu) == [found[0].pid]
+
+
+async def test_a_machine_that_is_refused_says_why_and_keeps_its_overlays(
+    qemu: QemuTarget, volume: Volume
+) -> None:
+    (overlay,) = await qemu.prepare(order_of(volume))
+    whole = overlay.read_bytes()
+    overlay.write_bytes(b"no overlay any more")
+    with pytest.raises(MachineRefused, match="qcow2"):
+        await qemu.launch(order_of(volume))
+    assert machines(qemu) == []
+    overlay.write_bytes(whole)
+    assert (await qemu.launch(order_of(volume))).state is InstanceState.RUNNING

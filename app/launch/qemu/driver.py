@@ -133,7 +133,10 @@ class QemuTarget:
         await VolumeFolder(self.settings.volumes).drop(volume)
 
     async def launch(self, order: LaunchOrder) -> Instance:
-        """See `Target.launch`. A machine that ended is started again, on what it wrote."""
+        """See `Target.launch`. A machine that ended is started again, on what it wrote.
+
+        After MachineRefused the overlays stay for the next try, since they may have been converted.
+        """
         return await asyncio.to_thread(self._launch, order)
 
     def _launch(self, order: LaunchOrder) -> Instance:
@@ -145,8 +148,7 @@ class QemuTarget:
             try:
                 launching.start(lock)
             except LaunchError:
-                if found is None:
-                    launching.folder.require_removed()
+                launching.folder.end()
                 raise
         return self._require(launching.folder)
 

@@ -141,13 +141,17 @@ class RunFolder:
             else ""
         )
 
+    def end(self) -> None:
+        """End the machine's process, leave the rest; harmless when there is none. The lock must be held."""
+        process = self.process()
+        if process is not None:
+            process.kill()
+
     def require_removed(self) -> bool:
         """End the machine and remove the folder; False when there was nothing. The lock must be held."""
         if not self.path.exists():
             return False
-        process = self.process()
-        if process is not None:
-            process.kill()
+        self.end()
         try:
             shutil.rmtree(self.path)
         except OSError as error:
