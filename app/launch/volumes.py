@@ -7,7 +7,6 @@ Writing and verifying are the store's (`app.store.volume`). The note is what a l
 not the noted one any more was never verified.
 """
 
-import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterable
@@ -18,6 +17,7 @@ from app.kit.errors import Json
 from app.launch.durable import sync, write_json
 from app.launch.errors import VolumeUnproved
 from app.launch.machine import DiskContent, Volume
+from app.launch.threads import in_thread
 from app.store.errors import VolumeDiffers
 from app.store.volume import VolumeWriter, volume_root
 from app.wire.frames import FrameReader
@@ -33,11 +33,11 @@ class VolumeFolder:
         """See `Target.materialise`."""
         volume = self._named(disk)
         if _noted(volume.path) is not None:
-            await asyncio.to_thread(self._verify, volume, disk)
+            await in_thread(self._verify, volume, disk)
             return volume
-        await asyncio.to_thread(volume.path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
+        await in_thread(volume.path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
         await _write(volume.path, disk, stream)
-        await asyncio.to_thread(_note, volume)
+        await in_thread(_note, volume)
         return volume
 
     def _verify(self, volume: Volume, disk: DiskContent) -> None:
@@ -55,7 +55,7 @@ class VolumeFolder:
 
     async def drop(self, volume: Volume) -> None:
         """See `Target.drop`. The last volume of a checkpoint takes the folder with it."""
-        await asyncio.to_thread(_drop, volume.path)
+        await in_thread(_drop, volume.path)
 
     def free_bytes(self) -> int:
         """Bytes that the folder's filesystem has left for us."""
@@ -77,14 +77,14 @@ def require_proved(volume: Volume) -> None:
 
 async def _write(path: Path, disk: DiskContent, stream: AsyncIterable[bytes]) -> None:
     """Write what the stream brings, and verify it. A file without a note is from a call that was cut off."""
-    writer = await asyncio.to_thread(VolumeWriter, path, disk.size, disk.root, force=True)
+    writer = await in_thread(VolumeWriter, path, disk.size, disk.root, force=True)
     try:
         reader = FrameReader()
         async for piece in stream:
-            await asyncio.to_thread(writer.feed, list(reader.feed(piece)))
-        await asyncio.to_thread(writer.finish, disk.masked)
+            await in_thread(writer.feed, list(reader.feed(piece)))
+        await in_thread(writer.finish, disk.masked)
     finally:
-        await asyncio.to_thread(writer.close)
+        await in_thread(writer.close)
 
 
 def _note(volume: Volume) -> None:

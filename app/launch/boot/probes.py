@@ -14,6 +14,7 @@ from typing import Final
 from app.launch.boot.checks import HttpCheck, ScriptCheck, TcpCheck
 from app.launch.boot.console import Console
 from app.launch.errors import SettingsWrong
+from app.launch.threads import in_thread
 
 ADDRESS: Final = "127.0.0.1"
 TRY_SECONDS: Final = 10
@@ -37,7 +38,7 @@ async def try_once(console: Console, check: TcpCheck | HttpCheck | ScriptCheck) 
         return await try_script(console, check)
     local = forwarded(console, check.port)
     if isinstance(check, HttpCheck):
-        return await asyncio.to_thread(try_http, local, check)
+        return await in_thread(try_http, local, check)
     return await try_tcp(console, check.port, local)
 
 

@@ -19,6 +19,7 @@ from app.launch.boot.proof import BootProof, CheckResult, PhaseSeen
 from app.launch.boot.screen import Picture
 from app.launch.boot.verdict import REMEDIES
 from app.launch.errors import SettingsWrong
+from app.launch.threads import in_thread
 
 LOOK_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1
@@ -58,7 +59,7 @@ class BootWatch:
             )
         for port in sorted(self.plan.ports):
             forwarded(self.console, port)
-        self.serial.phases = await asyncio.to_thread(self.evidence.begin)
+        self.serial.phases = await in_thread(self.evidence.begin)
         tasks = [asyncio.create_task(self._until_passed(check)) for check in self._network_checks()]
         try:
             ending = await self._watched(tasks)
@@ -106,7 +107,7 @@ class BootWatch:
     async def _read_serial(self) -> None:
         """Read on in the serial log, and note phases that were not seen before."""
         known = len(self.serial.phases)
-        while piece := await asyncio.to_thread(self._next_piece):
+        while piece := await in_thread(self._next_piece):
             self._offset += len(piece)
             self.serial.feed(piece, round(self.console.after(), 2))
         login = self.serial.phases.get(BootPhase.LOGIN)
@@ -116,7 +117,7 @@ class BootWatch:
                     check.name, check.kind, True, login, "a login prompt was seen"
                 )
         if len(self.serial.phases) > known:
-            await asyncio.to_thread(self.evidence.keep_phases, self.serial.phases)
+            await in_thread(self.evidence.keep_phases, self.serial.phases)
 
     def _next_piece(self) -> bytes:
         with self.console.serial.open("rb") as file:
@@ -141,7 +142,7 @@ class BootWatch:
         picture = await self.console.picture()
         if picture is not None:
             self._shot = picture
-            await asyncio.to_thread(self.evidence.keep_picture, picture, self._shot_after)
+            await in_thread(self.evidence.keep_picture, picture, self._shot_after)
 
     async def _settle(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -205,10 +206,10 @@ class BootWatch:
 
     async def _proved(self, ending: Ending) -> BootProof:
         """Write the evidence and the result."""
-        tail = await asyncio.to_thread(self.evidence.keep_serial, self.console.serial)
+        tail = await in_thread(self.evidence.keep_serial, self.console.serial)
         thumbnail = None
         if self._shot is not None:
-            thumbnail = await asyncio.to_thread(self.evidence.keep_thumbnail, self._shot)
+            thumbnail = await in_thread(self.evidence.keep_thumbnail, self._shot)
         proof = BootProof(
             instance=self.console.instance,
             target=self.console.target,
@@ -227,7 +228,7 @@ class BootWatch:
             accelerator=self.console.accelerator.value,
             serial_tail=readable(tail[-2 * TAIL_CHARACTERS :])[-TAIL_CHARACTERS:],
         )
-        await asyncio.to_thread(self.evidence.keep_proof, proof)
+        await in_thread(self.evidence.keep_proof, proof)
         return proof
 
 

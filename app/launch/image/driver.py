@@ -1,6 +1,5 @@
 """The driver `image`: launching is publishing, terminating takes the images away."""
 
-import asyncio
 import shutil
 import tempfile
 import time
@@ -22,6 +21,7 @@ from app.launch.locking import locked
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
 from app.launch.programs import QEMU_IMG, require_program
 from app.launch.target import LaunchPlan, TargetFinding
+from app.launch.threads import in_thread
 from app.launch.volumes import VolumeFolder, require_proved
 
 
@@ -51,7 +51,7 @@ class ImageTarget:
 
     async def validate(self) -> tuple[TargetFinding, ...]:
         """See `Target.validate`."""
-        return await asyncio.to_thread(self._validate)
+        return await in_thread(self._validate)
 
     def _validate(self) -> tuple[TargetFinding, ...]:
         try:
@@ -75,7 +75,7 @@ class ImageTarget:
             text = "no machine is started: nothing is forwarded"
             findings.append(TargetFinding(FindingSeverity.NOTE, "PORTS_UNUSED", text))
         size = sum(disk.size for disk in disks)
-        free = await asyncio.to_thread(VolumeFolder(self.settings.folder).free_bytes)
+        free = await in_thread(VolumeFolder(self.settings.folder).free_bytes)
         needed = size * (1 + len(self.settings.formats))
         if needed > free:
             text = f"volumes and images may need {needed} bytes and {self.settings.folder} has {free}"
@@ -98,7 +98,7 @@ class ImageTarget:
 
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`: publish an image of each volume in each format."""
-        return await asyncio.to_thread(self._publish, order)
+        return await in_thread(self._publish, order)
 
     def _publish(self, order: LaunchOrder) -> Instance:
         folder, fresh = self._folder(order.instance), self._partial(order.instance)
@@ -128,7 +128,7 @@ class ImageTarget:
 
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`."""
-        return await asyncio.to_thread(self._found, instance)
+        return await in_thread(self._found, instance)
 
     def _found(self, instance: str) -> Instance | None:
         folder = self._folder(instance)
@@ -148,7 +148,7 @@ class ImageTarget:
         """See `Target.check`: read the images again. Raises SettingsWrong where a machine is asked for."""
         if any(check.kind is not CheckKind.IMAGES for check in plan.checks):
             raise SettingsWrong("images have no console and no ports", remedy="check nothing but the images")
-        return await asyncio.to_thread(self._checked, self._require(instance), plan, Evidence(evidence))
+        return await in_thread(self._checked, self._require(instance), plan, Evidence(evidence))
 
     def _checked(self, instance: Instance, plan: CheckPlan, evidence: Evidence) -> BootProof:
         began = time.monotonic()
@@ -182,7 +182,7 @@ class ImageTarget:
 
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
-        return await asyncio.to_thread(self._remove, instance)
+        return await in_thread(self._remove, instance)
 
     def _remove(self, instance: str) -> bool:
         folder, fresh = self._folder(instance), self._partial(instance)

@@ -16,6 +16,7 @@ from app.launch.qemu.network import accepted_in
 from app.launch.qemu.process import ProcessRecord
 from app.launch.qemu.qmp import Qmp
 from app.launch.qemu.runfolder import RunFolder
+from app.launch.threads import in_thread
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class QemuConsole:
 
     async def alive(self) -> bool:
         """See `Console.alive`."""
-        return await asyncio.to_thread(self.process.alive)
+        return await in_thread(self.process.alive)
 
     async def fault(self) -> NamedFailure | None:
         """See `Console.fault`; an internal error of KVM means that it is not used before the next boot."""
@@ -70,7 +71,7 @@ class QemuConsole:
             f"the machine stopped with an internal error of {self.accelerator}. {self.last_words()}".strip()
         )
         if self.accelerator is Accelerator.KVM:
-            await asyncio.to_thread(accelerator.condemn, self.verdict, reason)
+            await in_thread(accelerator.condemn, self.verdict, reason)
         return NamedFailure(BootFailure.ACCELERATOR_FAILED, reason)
 
     async def picture(self) -> Picture | None:
@@ -93,7 +94,7 @@ class QemuConsole:
         """The monitor's answer; None where the machine ended meanwhile. Raises MachineSilent."""
         async with self._turn:
             try:
-                return await asyncio.to_thread(self._ask, question)
+                return await in_thread(self._ask, question)
             except MachineSilent:
                 if not await self.alive():
                     return None

@@ -1,6 +1,5 @@
 """The driver `qemu`."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from app.launch.qemu.qmp import Qmp
 from app.launch.qemu.runfolder import RunFolder
 from app.launch.qemu.user import MachineUser
 from app.launch.target import LaunchPlan, TargetFinding
+from app.launch.threads import in_thread
 from app.launch.volumes import VolumeFolder, require_proved
 
 POWER_OFF_SECONDS: Final = 90
@@ -68,7 +68,7 @@ class QemuTarget:
 
     async def validate(self) -> tuple[TargetFinding, ...]:
         """See `Target.validate`; may try KVM, which takes up to half a minute once a boot of the node."""
-        return await asyncio.to_thread(self._validate)
+        return await in_thread(self._validate)
 
     def _validate(self) -> tuple[TargetFinding, ...]:
         try:
@@ -100,7 +100,7 @@ class QemuTarget:
         """See `Target.plan`. Overlays are counted with a tenth of their disks."""
         findings = [*await self.validate(), *self._fitting(machine, disks)]
         size = sum(disk.size for disk in disks)
-        free = await asyncio.to_thread(VolumeFolder(self.settings.volumes).free_bytes)
+        free = await in_thread(VolumeFolder(self.settings.volumes).free_bytes)
         needed = size + size // 10
         if needed > free:
             text = f"the volumes may need {needed} bytes and {self.settings.folder} has {free}"
@@ -137,7 +137,7 @@ class QemuTarget:
 
         After MachineRefused the overlays stay for the next try, since they may have been converted.
         """
-        return await asyncio.to_thread(self._launch, order)
+        return await in_thread(self._launch, order)
 
     def _launch(self, order: LaunchOrder) -> Instance:
         launching = self._launching(order)
@@ -172,7 +172,7 @@ class QemuTarget:
         For conversion, which works on overlays. `launch` then goes on with them, `terminate` drops them.
         Raises VolumeUnproved, InstanceDiffers.
         """
-        return await asyncio.to_thread(self._prepare, order)
+        return await in_thread(self._prepare, order)
 
     def _prepare(self, order: LaunchOrder) -> tuple[Path, ...]:
         launching = self._launching(order)
@@ -188,12 +188,12 @@ class QemuTarget:
 
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`."""
-        return await asyncio.to_thread(RunFolder.of(self.settings.runs, instance).instance)
+        return await in_thread(RunFolder.of(self.settings.runs, instance).instance)
 
     async def check(self, instance: str, plan: CheckPlan, evidence: Path) -> BootProof:
         """See `Target.check`."""
         folder = RunFolder.of(self.settings.runs, instance)
-        console = await asyncio.to_thread(QemuConsole.of, folder, self.settings.verdict)
+        console = await in_thread(QemuConsole.of, folder, self.settings.verdict)
         return await BootWatch(console, plan, Evidence(evidence), self.clock).run()
 
     async def power_off(self, instance: str, seconds: float = POWER_OFF_SECONDS) -> bool:
@@ -201,12 +201,12 @@ class QemuTarget:
         folder = RunFolder.of(self.settings.runs, instance)
         process = folder.require_process()
         if process.alive():
-            await asyncio.to_thread(_press, folder)
-        return await asyncio.to_thread(process.ended_within, seconds)
+            await in_thread(_press, folder)
+        return await in_thread(process.ended_within, seconds)
 
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
-        return await asyncio.to_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
+        return await in_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
 
     def _terminate(self, folder: RunFolder) -> bool:
         with locked(self.settings.runs / ".lock"):
