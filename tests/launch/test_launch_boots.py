@@ -124,7 +124,10 @@ async def test_a_port_that_nobody_listens_on_is_not_open(
     """The forwarder accepts in the guest's stead: a connection alone must not count."""
     machine = MachineSpec(memory_mib=256, ports=(22, 8080), bus=DiskBus.VIRTIO_BLK)
     await qemu.launch(LaunchOrder("ins-1", machine, (await replica.volume(qemu, tiny),)))
-    plan = CheckPlan((LoginCheck(), TcpCheck(8080), TcpCheck(22, name="ssh")), seconds=20, settle_seconds=0)
+    up = CheckPlan((LoginCheck(), TcpCheck(8080)), seconds=180, settle_seconds=0)
+    patience = (await qemu.check("ins-1", up, tmp_path / "evidence")).seconds + 10
+    checks = (LoginCheck(), TcpCheck(8080), TcpCheck(22, name="ssh"))
+    plan = CheckPlan(checks, seconds=patience, settle_seconds=0)
     proof = await qemu.check("ins-1", plan, tmp_path / "evidence")
     results = {result.name: result.passed for result in proof.checks}
     assert results == {"login": True, "tcp": True, "ssh": False}
@@ -166,7 +169,7 @@ async def test_a_broken_guest_fails_by_its_name_with_a_screenshot(
 async def boot(qemu: QemuTarget, volume: Volume, firmware: Firmware, evidence: Path) -> BootProof:
     machine = MachineSpec(firmware=firmware, memory_mib=256)
     await qemu.launch(LaunchOrder("ins-broken", machine, (volume,)))
-    return await qemu.check("ins-broken", CheckPlan(seconds=40, picture_seconds=2), evidence)
+    return await qemu.check("ins-broken", CheckPlan(seconds=60, picture_seconds=2), evidence)
 
 
 async def test_a_guest_with_an_address_of_its_own_is_reached_there(

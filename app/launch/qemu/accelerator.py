@@ -18,6 +18,7 @@ from typing import Final
 from app.contract.words import Accelerator
 from app.launch.durable import write_json
 from app.launch.errors import ToolMissing
+from app.launch.locking import locked
 from app.launch.programs import QEMU, require_ovmf, require_program
 from app.launch.qemu.commandline import ACCELERATION
 from app.launch.qemu.process import boot_id
@@ -43,27 +44,25 @@ def choose(cache: Path) -> Verdict:
     Raises ToolMissing without QEMU or OVMF.
     """
     boot, version = boot_id(), _version()
-    known = _read(cache)
-    if known is not None and (known.boot, known.qemu) == (boot, version):
-        return known
-    reason = _why_not_kvm()
-    found = Verdict(
-        Accelerator.KVM if reason is None else Accelerator.TCG,
-        reason or "firmware ran under KVM",
-        boot,
-        version,
-    )
-    keep(cache, found)
+    with locked(cache.with_suffix(".lock")):
+        known = _read(cache)
+        if known is not None and (known.boot, known.qemu) == (boot, version):
+            return known
+        reason = _why_not_kvm()
+        accelerator = Accelerator.KVM if reason is None else Accelerator.TCG
+        found = Verdict(accelerator, reason or "firmware ran under KVM", boot, version)
+        keep(cache, found)
     return found
 
 
 def condemn(cache: Path, reason: str) -> None:
     """A machine failed under KVM although firmware ran: do without until the next boot."""
-    keep(cache, Verdict(Accelerator.TCG, reason, boot_id(), _version()))
+    with locked(cache.with_suffix(".lock")):
+        keep(cache, Verdict(Accelerator.TCG, reason, boot_id(), _version()))
 
 
 def keep(cache: Path, verdict: Verdict) -> None:
-    """Write the verdict down."""
+    """Write the verdict down. The lock beside `cache` must be held where others may write."""
     cache.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_json(cache, asdict(verdict))
 
