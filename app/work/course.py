@@ -148,7 +148,7 @@ class Course:
         journal.change(row, action)
         row.holder, row.finished_at, row.standing_for = "", uow.now, None
         row.is_parked, row.not_before = False, None
-        await limits.give_slots_back(uow, row)
+        frees = await limits.give_slots_back(uow, row) or row.parent_id is not None
         if row.state == WorkState.SUCCEEDED:
             row.progress, row.code, row.detail, row.remedy = 100, None, None, None
             row.result = (await steps_of(uow, row.id))[-1].result
@@ -157,7 +157,7 @@ class Course:
         kind = self.kinds.get(row.kind)
         if kind.ended is not None:
             await kind.ended(uow, _ended(row))
-        journal.tell(uow, self.bus, row)
+        journal.tell(uow, self.bus, row, frees=frees)
         meters.count_end(uow, row)
 
 

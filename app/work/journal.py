@@ -134,14 +134,20 @@ async def note(uow: UnitOfWork, row: JobRow, *notes: Note) -> None:
         await uow.session.execute(delete(JobEventRow).where(JobEventRow.job_id == row.id, old))
 
 
-def tell(uow: UnitOfWork, bus: Bus, row: JobRow) -> None:
-    """Say on the bus how a job stands, once the unit is committed; workers look for work then."""
+def tell(uow: UnitOfWork, bus: Bus, row: JobRow, *, frees: bool = False) -> None:
+    """Say on the bus how a job stands, once the unit is committed.
+
+    Workers look for work then, if the job waits for one at their place, or if its end `frees` others.
+    """
+    is_ready = row.state in STANDING and not row.holder
     data: dict[str, Json] = {
         "kind": row.kind,
         "state": row.state,
         "progress": row.progress,
         "server": row.server_id,
         "parent": row.parent_id,
+        "ready": row.place if is_ready else None,
+        "frees": frees,
     }
     event = Event(JOB_EVENT, uow.now, project=row.project_id, subject=row.id, data=data)
     uow.afterwards.append(partial(bus.publish, event))

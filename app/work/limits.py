@@ -68,8 +68,9 @@ async def take_slots(uow: UnitOfWork, job_id: str) -> bool:
     return True
 
 
-async def give_slots_back(uow: UnitOfWork, row: JobRow) -> None:
-    """Free the slots of a job."""
-    if row.has_slots:
-        row.has_slots = False
-        await uow.session.execute(delete(JobSlotRow).where(JobSlotRow.job_id == row.id))
+async def give_slots_back(uow: UnitOfWork, row: JobRow) -> bool:
+    """Free the slots of a job; whether it had any."""
+    if not row.has_slots:
+        return False
+    row.has_slots = False
+    return bool(await uow.changed(delete(JobSlotRow).where(JobSlotRow.job_id == row.id)))

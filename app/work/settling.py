@@ -97,7 +97,8 @@ async def _apply(
     elif isinstance(outcome, Parked):
         step.attempts = step.failures = 0
         row.is_parked = True
-        await limits.give_slots_back(uow, row)
+        if await limits.give_slots_back(uow, row):
+            journal.tell(uow, course.bus, row, frees=True)
     elif isinstance(outcome, Released):
         step.attempts -= 1
     return False

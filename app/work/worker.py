@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy.exc import IntegrityError
 
 from app.contract.words import Place
-from app.kit.bus import Delivery
+from app.kit.bus import Event, Gap
 from app.kit.database import Database
 from app.kit.ids import new_id
 from app.kit.logging import get_logger
@@ -99,10 +99,17 @@ class Worker:
 
     async def _listen(self) -> None:
         async for item in self._jobs.bus.subscribe():
-            if isinstance(item, Delivery) and item.event.type != JOB_EVENT:
-                continue
-            if isinstance(item, Delivery) and (attempt := self._attempts.get(item.event.subject or "")):
-                attempt.poke()
+            if isinstance(item, Gap):
+                self._news.set()
+            elif item.event.type == JOB_EVENT:
+                self._hear(item.event)
+
+    def _hear(self, event: Event) -> None:
+        """Look at a job that runs here, and for work if there may be some."""
+        attempt = self._attempts.get(event.subject or "")
+        if attempt is not None:
+            attempt.poke()
+        if event.data.get("frees") or event.data.get("ready") == self._bench.place:
             self._news.set()
 
     async def _wait(self) -> None:

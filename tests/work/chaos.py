@@ -27,7 +27,7 @@ from tests.work.killing import PausingDatabase
 from tests.work.ledger import Ledger
 
 S = WorkState
-LEASE = Lease(seconds=0.6, look_seconds=0.1, grace_seconds=0.2)
+LEASE = Lease(seconds=3.0, look_seconds=0.2, grace_seconds=0.5)
 ROUND_SECONDS = 0.2
 PLACES = (Place.CONTROL, Place.CONTROL, Place.CONTROL, Place.VOLUMES, Place.VOLUMES)
 LIMITS = tuple(Limit(f"project:{number}", 3) for number in range(4))
@@ -147,7 +147,7 @@ class Chaos:
         self.born += 1
         name = f"{place}-{self.born}"
         database = PausingDatabase.of(self.engine.database)
-        started = self.engine.start(place, seats=8, lease=LEASE, node=name, database=database)
+        started = self.engine.start(place, seats=4, lease=LEASE, node=name, database=database)
         self.processes[name] = Process(started, database)
 
     async def run(self, most_rounds: int) -> None:
@@ -160,9 +160,7 @@ class Chaos:
             await self._hurt(number)
             await self._operate()
             await self.check_limits()
-            standing = await self._standing()
-            print(number, standing)
-            if not standing:
+            if not await self._standing():
                 return
         raise AssertionError(f"{await self._standing()} jobs are not over")
 
@@ -172,15 +170,15 @@ class Chaos:
                 process.database.going.set()
         fate = self.draw.random()
         name = self.draw.choice([name for name, process in self.processes.items() if not process.is_dead])
-        if fate < 0.2:
+        if fate < 0.15:
             self.hurt["killed"] += 1
             await self.processes[name].kill()
             self.give_birth(Place(name.partition("-")[0]))
-        elif fate < 0.4:
+        elif fate < 0.25:
             self.hurt["paused"] += 1
             self.processes[name].database.going.clear()
-            self.processes[name].wakes_at = number + self.draw.randint(1, 8)
-        elif fate < 0.6:
+            self.processes[name].wakes_at = number + self.draw.randint(1, 25)
+        elif fate < 0.5:
             self.hurt["jumped"] += 1
             self.clock.advance(timedelta(hours=self.draw.uniform(-48, 48)))
 
