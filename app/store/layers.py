@@ -21,6 +21,8 @@ from app.wire.patch import Patch, apply_patch
 
 PORTION_BYTES: Final = 4 * MIB
 """Stored bytes that are read together, gaps left out."""
+_GAP_BYTES: Final = 32 * 1024
+"""What is scattered is read by several threads: a request more costs less than bytes that nobody wants."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _built(layers: Layers, bottom: Buffer, patches: Mapping[bytes, Buffer]) -> B
 
 def _stored(objects: ObjectStore, records: Iterable[Placed]) -> Iterator[tuple[bytes, Buffer]]:
     """The stored bytes of those records that can be read."""
-    for span in spans(sorted(records, key=lambda item: (item[1].pack, item[1].offset))):
+    for span in spans(sorted(records, key=lambda item: (item[1].pack, item[1].offset)), _GAP_BYTES):
         yield from _read(objects, span)
 
 

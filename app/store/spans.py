@@ -30,11 +30,11 @@ class Span:
         return cls(first.pack, first.offset, last.offset + last.stored_length, tuple(group))
 
 
-def spans(batch: Sequence[Placed]) -> Iterator[Span]:
-    """Group records, sorted by pack and offset, into ranged reads of at most 8 MiB with small gaps."""
+def spans(batch: Sequence[Placed], gap: int = _GAP_BYTES) -> Iterator[Span]:
+    """Group records, sorted by pack and offset, into ranged reads of at most 8 MiB with gaps up to `gap`."""
     group: list[Placed] = []
     for item in batch:
-        if group and not _joins(group[0][1], group[-1][1], item[1]):
+        if group and not _joins(group[0][1], group[-1][1], item[1], gap):
             yield Span.of(group)
             group = []
         group.append(item)
@@ -42,7 +42,7 @@ def spans(batch: Sequence[Placed]) -> Iterator[Span]:
         yield Span.of(group)
 
 
-def _joins(first: Location, last: Location, at: Location) -> bool:
+def _joins(first: Location, last: Location, at: Location, most: int) -> bool:
     gap = at.offset - last.offset - last.stored_length
-    is_near = at.pack == last.pack and 0 <= gap <= _GAP_BYTES
+    is_near = at.pack == last.pack and 0 <= gap <= most
     return is_near and at.offset + at.stored_length - first.offset <= _SPAN_BYTES

@@ -194,7 +194,9 @@ class Ingest:
         """Keep a frame's patches until there are enough of them to go on with."""
         self._patches += patch_records(frame)
         self._patch_bytes += memoryview(frame.payload).nbytes
-        if len(self._patches) >= patching.BATCH or self._patch_bytes >= patching.BATCH_BYTES:
+        is_idle = self._rebuilding is None or self._rebuilding.done()
+        most = patching.FEW if is_idle else patching.BATCH
+        if len(self._patches) >= most or self._patch_bytes >= patching.BATCH_BYTES:
             await self._begin_rebuilding()
 
     async def _begin_rebuilding(self) -> None:

@@ -1,13 +1,13 @@
 """Patched chunks: rebuilt on what the store has of their bases, many of them with one question each.
 
 The questions of a batch are asked once; then its bases are read in the order of the store, a few at a time in
-each of two threads, which unpack, patch and hash without the interpreter's lock.
+each of some threads, which read, unpack, patch and hash without the interpreter's lock.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 from app.migration.replication.index import DatabaseIndex
@@ -17,14 +17,18 @@ from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
 from app.store.layers import Layers, layers_of, portions, read_layers
 from app.store.objects import ObjectStore
+from app.wire.chunks import MIB
 from app.wire.frames import PatchRecord
 from app.wire.messages import Refused
 
 BATCH: Final = 1024
 """Patches that the database is asked about together: a question costs it as much as rebuilding twenty."""
-BATCH_BYTES: Final = 8 << 20
-THREADS: Final = 2
-CHUNKS: Final = 32
+BATCH_BYTES: Final = 8 * MIB
+FEW: Final = 128
+"""Patches that are not kept waiting where nothing else is under way."""
+THREADS: Final = 4
+"""More than a small host has cores: a pack lies on the disk and not in a cache."""
+CHUNKS: Final = 16
 """Bases that a thread does at a time: of the chunks that come out whole that many are in memory."""
 
 
@@ -67,11 +71,17 @@ class Patching:
             bases = await owned_chunks(uow, self._scope, by_base)
             replaced = await placed(uow, self._scope, {record.id for record in records})
         layers = await layers_of(self._index, self._scope.project_id, bases)
-        store, some = self._services.store, portions(layers, CHUNKS)
-        while together := list(islice(some, THREADS)):
-            done = [asyncio.to_thread(_rebuild, store, each, by_base, replaced) for each in together]
-            for rebuilt in await asyncio.gather(*done):
-                yield rebuilt
+        store, under_way = self._services.store, deque[asyncio.Task[Rebuilt]]()
+        try:
+            for some in portions(layers, CHUNKS):
+                if len(under_way) == THREADS:
+                    yield await under_way.popleft()
+                work = asyncio.to_thread(_rebuild, store, some, by_base, replaced)
+                under_way.append(asyncio.create_task(work))
+            while under_way:
+                yield await under_way.popleft()
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
         yield _baseless(by_base, layers)
 
 
