@@ -17,7 +17,7 @@ from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
 from app.wire.codec import Codec, decode
 from app.wire.errors import WireError
-from app.wire.patch import Patch, apply_patch
+from app.wire.patch import Patch, patched_copy
 
 PORTION_BYTES: Final = 4 * MIB
 """Stored bytes that are read together, gaps left out."""
@@ -111,7 +111,7 @@ def _built(layers: Layers, bottom: Buffer, patches: Mapping[bytes, Buffer]) -> B
         for name, at in reversed(layers.records[:-1]):
             if name not in patches or at.codec is not Codec.DELTA:
                 return None
-            plain = apply_patch(plain, Patch.decode(patches[name]), at.raw_length)
+            plain = patched_copy(plain, Patch.decode(patches[name]), at.raw_length)
     except WireError:
         return None
     return plain

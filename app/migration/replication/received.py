@@ -13,7 +13,7 @@ from app.wire.chunks import chunk_id, is_zero, possession_proof
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
 from app.wire.frames import ChunkRecord, PatchRecord, ProofRecord
-from app.wire.patch import Patch, apply_patch
+from app.wire.patch import Patch, patched_copy
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool
     """
     try:
         patch = Patch(record.extents, decode(record.codec, record.data, record.patch_length))
-        rebuilt = apply_patch(plain, patch, record.raw_length)
+        rebuilt = patched_copy(plain, patch, record.raw_length)
     except WireError:
-        rebuilt = b""
+        rebuilt = bytearray()
     if not rebuilt or chunk_id(rebuilt) != record.id or is_zero(rebuilt):
         return Fault.MISMATCH if chunk_id(plain) == record.base else Fault.BASE
     delta, depth = patch.encode(), base.depth + 1

@@ -27,6 +27,7 @@ from app.agent.daemon.pipeline.scan import blank
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.tracking.blocks import BlockSet
 from app.wire.chunks import MIB
+from app.wire.messages import Counters
 
 MAX_ROUNDS: Final = 12
 MAX_CUTS: Final = 4
@@ -187,6 +188,7 @@ class Delta:
         by_key: dict[LeafKey, list[Reading]] = {}
         for reading in readings:
             by_key.setdefault(reading.key, []).append(reading)
+            reading.disk.tally.add(Counters(read=reading.view.nbytes))
         self._runner.take(
             set(by_key), lambda keys: [segment for key in keys for segment in _segments(by_key[key])]
         )
