@@ -7,7 +7,6 @@ hashing runs in threads; memory is bounded by the batch, whatever is asked for.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -15,6 +14,7 @@ from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.index import ChunkIndex, Location
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_DEPTH
+from app.store.spans import Placed, spans
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB, chunk_id
 from app.wire.codec import Codec, decode, encode
@@ -27,21 +27,6 @@ BATCH_BYTES: Final = 32 * MIB
 """Plain bytes of one batch in memory; a delta adds its bases."""
 STREAMED_BYTES: Final = 16 * MIB
 """The same of a stream of stored records, of which two batches are in memory."""
-_SPAN_BYTES: Final = 8 * MIB
-_GAP_BYTES: Final = 128 * 1024
-
-Placed = tuple[bytes, Location]
-"""A chunk's id and where it lies."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Neighbouring records of one pack, read at once."""
-
-    pack: bytes
-    start: int
-    end: int
-    records: tuple[Placed, ...]
 
 
 class ChunkReader:
@@ -153,29 +138,6 @@ class ChunkReader:
 
 StoredPatch = tuple[bytes, Location, bytes]
 """A chunk's id, where its delta record lies, and the record's bytes."""
-
-
-def spans(batch: Sequence[Placed]) -> Iterator[Span]:
-    """Group records, sorted by pack and offset, into ranged reads of at most 8 MiB with small gaps."""
-    group: list[Placed] = []
-    for item in batch:
-        if group and not _joins(group[0][1], group[-1][1], item[1]):
-            yield _span(group)
-            group = []
-        group.append(item)
-    if group:
-        yield _span(group)
-
-
-def _joins(first: Location, last: Location, at: Location) -> bool:
-    gap = at.offset - last.offset - last.stored_length
-    is_near = at.pack == last.pack and 0 <= gap <= _GAP_BYTES
-    return is_near and at.offset + at.stored_length - first.offset <= _SPAN_BYTES
-
-
-def _span(group: Sequence[Placed]) -> Span:
-    first, last = group[0][1], group[-1][1]
-    return Span(first.pack, first.offset, last.offset + last.stored_length, tuple(group))
 
 
 def _bounded(placed: Sequence[Placed], most: int) -> Iterator[list[Placed]]:

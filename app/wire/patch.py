@@ -106,6 +106,11 @@ def patch_of(data: Buffer, extents: tuple[Extent, ...], most: float = 0.5) -> Pa
 
 def apply_patch(base: Buffer, patch: Patch, raw_length: int) -> bytes:
     """The patched chunk of `raw_length` bytes. Raises PatchError when patch and base do not fit."""
+    return bytes(patched_copy(base, patch, raw_length))
+
+
+def patched_copy(base: Buffer, patch: Patch, raw_length: int) -> bytearray:
+    """The same, copied once and not twice."""
     result = bytearray(base)
     if len(result) != raw_length:
         raise PatchError(f"the base has {len(result)} bytes, the patched chunk {raw_length}")
@@ -117,7 +122,7 @@ def apply_patch(base: Buffer, patch: Patch, raw_length: int) -> bytes:
             raise PatchError("a patch's data is cut off")
     if at != data.nbytes or len(result) != raw_length:
         raise PatchError("a patch's data is longer than its extents")
-    return bytes(result)
+    return result
 
 
 def patched_bytes(extents: tuple[Extent, ...], raw_length: int) -> int:

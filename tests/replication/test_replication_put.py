@@ -11,11 +11,13 @@ from app.contract.words import DedupScope
 from app.kit.errors import Invalid
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.projects.service import create_project
+from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.service import verify_stream
 from app.migration.replication.sessions import session_scope
 from app.migration.replication.signing import signatures_of
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
+from app.store.layout import pack_key
 from app.wire.chunks import BLOCK, CHUNK_SIZE, chunk_id, possession_proof
 from app.wire.codec import Codec, encode
 from app.wire.errors import CodecError
@@ -128,6 +130,39 @@ async def test_a_patch_that_gives_another_chunk_is_refused_by_its_id(services: S
         Refused(false.id.hex(), "PATCH_MISMATCH"),
         Refused(stranger.id.hex(), "BASE_MISSING"),
     )
+
+
+async def test_many_patches_some_on_one_base_come_out_in_one_put(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    await agent.replicate({"disk-a": DATA})
+    await agent.open({"disk-a": len(DATA)})
+    base = DATA[:CHUNK_SIZE]
+    made = [patched(base, number % 60 * BLOCK, RANDOM.randbytes(BLOCK)) for number in range(300)]
+    records = [patch_record(base, each) for each in made]
+    stranger = replace(records[0], id=chunk_id(b"another"), base=chunk_id(b"unknown base"))
+    frames = [encode_patches(records[at : at + 50]) for at in range(0, 300, 50)]
+    done = await agent.put(*frames, encode_patches([stranger]))
+    assert (done.stored, done.refused) == (300, (Refused(stranger.id.hex(), "BASE_MISSING"),))
+    assert await agent.have([chunk_id(each) for each in made]) == bytes([HAVE_KNOWN] * 300)
+
+
+async def test_a_patch_on_a_base_that_is_damaged_is_refused_for_its_base(services: Services) -> None:
+    """Not for the patch: the agent would take that for a write that its tracker missed."""
+    agent = await AgentDouble.enrolled(services)
+    await agent.replicate({"disk-a": DATA})
+    await agent.open({"disk-a": len(DATA)})
+    base = DATA[:CHUNK_SIZE]
+    async with services.database.reading() as uow:
+        scope = await session_scope(uow, agent.server, agent.session.session_id)
+    found = await DatabaseIndex(services.database).locate(scope.project_id, [chunk_id(base)])
+    at, backend = found[chunk_id(base)], services.store.backend
+    key = pack_key(at.pack)
+    data = bytearray(backend.get(key))
+    data[at.offset + at.stored_length // 2] ^= 1
+    backend.put(key, [data])
+    record = patch_record(base, patched(base, 0, b"new"))
+    done = await agent.put(encode_patches([record]))
+    assert done.refused == (Refused(record.id.hex(), "BASE_MISSING"),)
 
 
 async def test_a_second_server_proves_that_it_holds_the_bytes(services: Services) -> None:

@@ -11,7 +11,7 @@ from app.kit.database import UnitOfWork
 from app.migration.replication.errors import MissingChunks
 from app.migration.replication.possession import live_chunks
 from app.migration.replication.sessions import SessionScope
-from app.migration.replication.tables import ChunkRow
+from app.store.index import Location
 from app.store.pack import MAX_DEPTH
 
 MAX_NAMED = 4096
@@ -31,15 +31,15 @@ class BrokenChains(MissingChunks):
 
 
 async def packs_below(
-    uow: UnitOfWork, scope: SessionScope, chunks: Mapping[bytes, ChunkRow]
+    uow: UnitOfWork, scope: SessionScope, chunks: Mapping[bytes, Location]
 ) -> frozenset[bytes]:
     """The packs of these chunks and of all chunks that their deltas stand on. Raises BrokenChains."""
     packs: set[bytes] = set()
     broken: set[bytes] = set()
     levels = [dict(chunks)]
     for _ in range(MAX_DEPTH + 1):
-        packs |= {row.pack for row in levels[-1].values()}
-        bases = {row.base for row in levels[-1].values() if row.base is not None}
+        packs |= {at.pack for at in levels[-1].values()}
+        bases = {at.base for at in levels[-1].values() if at.base is not None}
         if not bases:
             break
         found = await live_chunks(uow, scope, bases)
@@ -50,9 +50,9 @@ async def packs_below(
     return frozenset(packs)
 
 
-def _tops(missing: set[bytes], levels: list[dict[bytes, ChunkRow]]) -> set[bytes]:
+def _tops(missing: set[bytes], levels: list[dict[bytes, Location]]) -> set[bytes]:
     """Which chunks of the first level stand on chunks that the last level's deltas lack."""
     names = missing
     for level in reversed(levels):
-        names = {name for name, row in level.items() if row.base in names}
+        names = {name for name, at in level.items() if at.base in names}
     return names

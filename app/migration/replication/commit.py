@@ -11,7 +11,7 @@ marker is durable too, else a rebuild of the database would take it for a refuse
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -34,11 +34,10 @@ from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.meters import CHECKPOINTS, SOURCE_BYTES
 from app.migration.replication.nodes import write_roots
 from app.migration.replication.orders import fulfil_rescan
-from app.migration.replication.possession import BATCH, LIVE, owned_packs
+from app.migration.replication.possession import BATCH, LIVE, owned_chunks
 from app.migration.replication.sessions import SessionScope, head_roots, session_scope
 from app.migration.replication.tables import (
     CheckpointRow,
-    ChunkRow,
     DiskRootRow,
     NodeRow,
     PackRow,
@@ -209,13 +208,13 @@ async def _referenced_packs(uow: UnitOfWork, scope: SessionScope, ids: frozenset
 
     Raises MissingChunks for ids that the server does not possess, BrokenChains.
     """
-    owned = await owned_packs(uow, scope, ids)
+    owned = await owned_chunks(uow, scope, ids)
     _require_all(ids, owned)
     return await packs_below(uow, scope, owned)
 
 
-def _require_all(wanted: frozenset[bytes], found: dict[bytes, ChunkRow]) -> None:
-    missing = wanted - found.keys()
+def _require_all(wanted: frozenset[bytes], found: Collection[bytes]) -> None:
+    missing = wanted - set(found)
     if missing:
         raise MissingChunks(
             f"{len(missing)} chunks of the commit were not put by this server, or are gone",

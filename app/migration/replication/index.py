@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.contract.words import ConsistencyLabel
 from app.kit.database import Database, UnitOfWork
 from app.migration.replication.documents import checkpoint_file, names_of
+from app.migration.replication.places import LOCATION, location
 from app.migration.replication.statements import insert_ignoring
 from app.migration.replication.tables import (
     CheckpointRow,
@@ -25,7 +26,6 @@ from app.migration.servers.tables import ServerRow
 from app.store.checkpointfile import CheckpointFile, CheckpointName
 from app.store.index import CheckpointInfo, DiskRoot, Location, NodeInfo, ObjectState, PackInfo
 from app.store.layout import NodeKind
-from app.wire.codec import Codec
 from app.wire.messages import Counters
 
 BATCH = 1000
@@ -42,16 +42,16 @@ class DatabaseIndex:
 
     async def locate(self, project: str, ids: Sequence[bytes]) -> Mapping[bytes, Location]:
         """Where the project's chunks are; see `ChunkIndex`."""
-        query = select(ChunkRow).where(ChunkRow.project_id == project, ChunkRow.id.in_(list(ids)))
-        query = query.where(ChunkRow.pack != NOWHERE)
+        query = select(ChunkRow.id, *LOCATION).where(ChunkRow.project_id == project)
+        query = query.where(ChunkRow.id.in_(list(ids)), ChunkRow.pack != NOWHERE)
         async with self._database.reading() as uow:
-            return {row.id: location(row) for row in await uow.session.scalars(query)}
+            return {name: location(*where) for name, *where in await uow.session.execute(query)}
 
     async def chunks_of(self, pack: bytes) -> Mapping[bytes, Location]:
         """The chunks whose rows point into the pack."""
         async with self._database.reading() as uow:
-            rows = await uow.session.scalars(select(ChunkRow).where(ChunkRow.pack == pack))
-            return {row.id: location(row) for row in rows}
+            rows = await uow.session.execute(select(ChunkRow.id, *LOCATION).where(ChunkRow.pack == pack))
+            return {name: location(*where) for name, *where in rows}
 
     async def packs(self) -> AsyncIterator[PackInfo]:
         """All packs, condemned ones too."""
@@ -149,19 +149,6 @@ def lost_chunk(project: str, name: bytes) -> dict[str, object]:
     """The columns of a row for a chunk that is wanted and stored nowhere."""
     nowhere = {"pack": NOWHERE, "position": 0, "stored_length": 0, "raw_length": 0, "codec": 0, "depth": 0}
     return {"project_id": project, "id": name, "base": None, "damaged": True, **nowhere}
-
-
-def location(row: ChunkRow) -> Location:
-    """Where a chunk's row says that it is."""
-    return Location(
-        row.pack,
-        row.position,
-        row.stored_length,
-        row.raw_length,
-        Codec(row.codec),
-        row.base,
-        row.depth,
-    )
 
 
 def _held(session_id: InstrumentedAttribute[str | None]) -> ColumnElement[bool]:

@@ -1,9 +1,9 @@
 """Taking in a put: frames in, durable packs and leaves out, rows last.
 
-Chunks are gathered until a thread and a question to the database pay. While such a batch is unpacked, hashed
-and put into packs, the next one is gathered. What the project stores already is only granted (sending the
-bytes proved possession), the rest goes into packs in the form it was sent in. Nothing counts as received
-before `finish` has returned.
+Chunks, and patches, are gathered until threads and a question to the database pay. While such a batch is
+unpacked, hashed and put into packs, the next one is gathered. What the project stores already is only
+granted (sending the bytes proved possession), the rest goes into packs in the form it was sent in. Nothing
+counts as received before `finish` has returned.
 """
 
 import asyncio
@@ -12,16 +12,17 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from app.kit.errors import BadRequest
+from app.migration.replication import patching
 from app.migration.replication.leafpatches import LeafPatches
 from app.migration.replication.meters import CHUNKS, STORED_BYTES
 from app.migration.replication.nodes import write_leaves
 from app.migration.replication.packing import PackStream
-from app.migration.replication.possession import grant, known, live_chunks, owned_packs, placed
+from app.migration.replication.patching import Patching
+from app.migration.replication.possession import grant, known, live_chunks
 from app.migration.replication.reading import BATCH, chunk_reader, readable
-from app.migration.replication.received import Stored, is_proved, rebuild, verify
+from app.migration.replication.received import Stored, is_proved, verify
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
-from app.store.pack import MAX_DEPTH
 from app.wire.chunks import MIB
 from app.wire.frames import (
     MAX_RECORDS,
@@ -62,6 +63,11 @@ class Ingest:
         self._gathered: list[ChunkRecord] = []
         self._rebuilt: list[Stored] = []
         self._leaf_patches = LeafPatches(services, scope)
+        self._patching = Patching(services, scope)
+        self._patches: list[PatchRecord] = []
+        self._patch_bytes = 0
+        self._rebuilding: asyncio.Task[None] | None = None
+        self._handing = asyncio.Lock()
         self._gathered_bytes = 0
         self._storing: asyncio.Task[None] | None = None
         self._stored = 0
@@ -75,8 +81,7 @@ class Ingest:
             case FrameType.CHUNKS:
                 await self._gather(frame)
             case FrameType.PATCHES:
-                for patches in _batches(patch_records(frame)):
-                    await self._gather_rebuilt(await self._rebuild(patches))
+                await self._gather_patches(frame)
             case FrameType.PROOFS:
                 for proofs in _batches(proof_records(frame)):
                     await self._prove(proofs)
@@ -92,8 +97,11 @@ class Ingest:
 
     async def settle(self) -> None:
         """All that was accepted is checked and in packs when this returns. Raises as `accept` does."""
+        await self._begin_rebuilding()
+        await self._rebuilt_before()
         await self._hand_over()
-        await self._stored_before()
+        async with self._handing:
+            await self._stored_before()
 
     async def finish(self) -> PutResult:
         """All that was accepted is durable and recorded when this returns. Raises StoreFull."""
@@ -115,6 +123,8 @@ class Ingest:
 
     async def abandon(self) -> None:
         """The stream broke off; what was written stays for the next session to find."""
+        if self._rebuilding is not None:
+            await asyncio.gather(self._rebuilding, return_exceptions=True)
         if self._storing is not None:
             await asyncio.gather(self._storing, return_exceptions=True)
         await self._packs.abandon()
@@ -138,11 +148,12 @@ class Ingest:
 
     async def _hand_over(self) -> None:
         """Begin with the gathered chunks once those before them are done with."""
-        await self._stored_before()
-        records, rebuilt = self._gathered, self._rebuilt
-        self._gathered, self._rebuilt, self._gathered_bytes = [], [], 0
-        if records or rebuilt:
-            self._storing = asyncio.create_task(self._check_and_store(records, rebuilt))
+        async with self._handing:
+            await self._stored_before()
+            records, rebuilt = self._gathered, self._rebuilt
+            self._gathered, self._rebuilt, self._gathered_bytes = [], [], 0
+            if records or rebuilt:
+                self._storing = asyncio.create_task(self._check_and_store(records, rebuilt))
 
     async def _stored_before(self) -> None:
         storing, self._storing = self._storing, None
@@ -179,27 +190,32 @@ class Ingest:
             await self._services.database.run(lambda uow: grant(uow, self._scope, strange))
         return set(found)
 
-    async def _rebuild(self, records: Sequence[PatchRecord]) -> list[Stored]:
-        """Patched chunks, each on a base that the server possesses; what cannot be rebuilt is refused.
+    async def _gather_patches(self, frame: Frame) -> None:
+        """Keep a frame's patches until there are enough of them to go on with."""
+        self._patches += patch_records(frame)
+        self._patch_bytes += memoryview(frame.payload).nbytes
+        is_idle = self._rebuilding is None or self._rebuilding.done()
+        most = patching.FEW if is_idle else patching.BATCH
+        if len(self._patches) >= most or self._patch_bytes >= patching.BATCH_BYTES:
+            await self._begin_rebuilding()
 
-        A chunk that takes the place of a lost one is stored whole: its base might stand on that very chunk.
-        """
-        async with self._services.database.reading() as uow:
-            bases = await owned_packs(uow, self._scope, {record.base for record in records})
-            replaced = await placed(uow, self._scope, {record.id for record in records})
-        plain = await readable(self._reader, self._scope.project_id, bases)
-        chunks = []
-        for record in records:
-            if record.base not in plain:
-                self._refused.append(Refused(record.id.hex(), "BASE_MISSING"))
-                continue
-            depth = MAX_DEPTH if record.id in replaced else bases[record.base].depth
-            chunk = await asyncio.to_thread(rebuild, record, plain[record.base], depth)
-            if chunk is None:
-                self._refused.append(Refused(record.id.hex(), "PATCH_MISMATCH"))
-            else:
-                chunks.append(chunk)
-        return chunks
+    async def _begin_rebuilding(self) -> None:
+        """Begin with the gathered patches once those before them are done with."""
+        await self._rebuilt_before()
+        records, self._patches, self._patch_bytes = self._patches, [], 0
+        if records:
+            self._rebuilding = asyncio.create_task(self._rebuild(records))
+
+    async def _rebuilt_before(self) -> None:
+        rebuilding, self._rebuilding = self._rebuilding, None
+        if rebuilding is not None:
+            await rebuilding
+
+    async def _rebuild(self, records: Sequence[PatchRecord]) -> None:
+        for some in patching.batches(records):
+            async for rebuilt in self._patching.rebuild(some):
+                self._refused += rebuilt.refused
+                await self._gather_rebuilt(rebuilt.chunks)
 
     async def _rebuild_leaves(self, records: Sequence[LeafPatchRecord]) -> None:
         """Store patched leaves whole; what cannot be rebuilt is refused."""

@@ -12,9 +12,11 @@ from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, ex
 from app.contract.words import DedupScope
 from app.kit.database import UnitOfWork
 from app.migration.projects.service import dedup_scope
+from app.migration.replication.places import LOCATION, location
 from app.migration.replication.sessions import SessionScope
 from app.migration.replication.statements import insert_ignoring
 from app.migration.replication.tables import ChunkRow, GrantRow, PackRow
+from app.store.index import Location
 from app.wire.messages import HAVE_KNOWN, HAVE_PROVE, HAVE_SEND
 
 Columns = TypeVarTuple("Columns")
@@ -43,13 +45,13 @@ async def have(uow: UnitOfWork, scope: SessionScope, ids: Sequence[bytes]) -> by
     return bytes(codes.get(name, HAVE_SEND) for name in ids)
 
 
-async def owned_packs(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, ChunkRow]:
+async def owned_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, Location]:
     """The live, undamaged chunks among `ids` that the server possesses, by id."""
     granted = exists().where(GrantRow.server_id == scope.server_id, GrantRow.chunk_id == ChunkRow.id)
     return await _live_chunks(uow, scope, ids, or_(PackRow.server_id == scope.server_id, granted))
 
 
-async def live_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, ChunkRow]:
+async def live_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, Location]:
     """The live, undamaged chunks of the project among `ids`, whoever put them."""
     return await _live_chunks(uow, scope, ids, None)
 
@@ -62,12 +64,12 @@ async def placed(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> 
 
 async def _live_chunks(
     uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes], extra: ColumnElement[bool] | None
-) -> dict[bytes, ChunkRow]:
-    found: dict[bytes, ChunkRow] = {}
+) -> dict[bytes, Location]:
+    found: dict[bytes, Location] = {}
     for batch in _batches(ids):
-        query = _live(select(ChunkRow), scope, batch)
-        rows = await uow.session.scalars(query if extra is None else query.where(extra))
-        found |= {row.id: row for row in rows}
+        query = _live(select(ChunkRow.id, *LOCATION), scope, batch)
+        rows = await uow.session.execute(query if extra is None else query.where(extra))
+        found |= {name: location(*where) for name, *where in rows}
     return found
 
 

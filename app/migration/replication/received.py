@@ -3,15 +3,17 @@
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from app.kit.errors import Invalid
+from app.store.layers import Layers
 from app.store.pack import MAX_DEPTH
 from app.wire.buffers import Buffer
 from app.wire.chunks import chunk_id, is_zero, possession_proof
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
 from app.wire.frames import ChunkRecord, PatchRecord, ProofRecord
-from app.wire.patch import Patch, apply_patch
+from app.wire.patch import Patch, patched_copy
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,15 @@ class Stored:
     data: Buffer
     base: bytes | None = None
     depth: int = 0
+
+
+class Fault(Enum):
+    """Why a patched chunk is refused."""
+
+    BASE = auto()
+    """Its base is not the server's, or cannot be read as what it was."""
+    MISMATCH = auto()
+    """The patch does not give the chunk that it names."""
 
 
 def verify(records: Sequence[ChunkRecord]) -> list[Stored]:
@@ -42,19 +53,27 @@ def verify(records: Sequence[ChunkRecord]) -> list[Stored]:
     return [Stored(record.id, record.codec, record.raw_length, record.data) for record in records]
 
 
-def rebuild(record: PatchRecord, base: bytes, base_depth: int) -> Stored | None:
-    """The patched chunk as a delta on its base, or whole where that is not much larger or the chain of
-    deltas is at its end. None when the patch does not give the chunk that it names."""
+def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool) -> Stored | Fault:
+    """The patched chunk as a delta on its base, whose bytes need not have been verified, or whole where that
+    is not much larger, the chain of deltas is at its end, or it may not stand on another chunk.
+
+    A delta of less than half of what the chain's whole chunk takes is taken without packing the new chunk:
+    that costs as much as everything else here together.
+    """
     try:
         patch = Patch(record.extents, decode(record.codec, record.data, record.patch_length))
-        plain = apply_patch(base, patch, record.raw_length)
+        rebuilt = patched_copy(plain, patch, record.raw_length)
     except WireError:
-        return None
-    if chunk_id(plain) != record.id or is_zero(plain):
-        return None
-    delta, (codec, whole) = patch.encode(), encode(plain)
-    if base_depth < MAX_DEPTH and len(delta) < memoryview(whole).nbytes // 2:
-        return Stored(record.id, Codec.DELTA, record.raw_length, delta, record.base, base_depth + 1)
+        rebuilt = bytearray()
+    if not rebuilt or chunk_id(rebuilt) != record.id or is_zero(rebuilt):
+        return Fault.MISMATCH if chunk_id(plain) == record.base else Fault.BASE
+    delta, depth = patch.encode(), base.depth + 1
+    may_stand = may_stand and depth <= MAX_DEPTH
+    if may_stand and len(delta) < base.bottom.stored_length // 2:
+        return Stored(record.id, Codec.DELTA, record.raw_length, delta, record.base, depth)
+    codec, whole = encode(rebuilt)
+    if may_stand and len(delta) < memoryview(whole).nbytes // 2:
+        return Stored(record.id, Codec.DELTA, record.raw_length, delta, record.base, depth)
     return Stored(record.id, codec, record.raw_length, whole)
 
 

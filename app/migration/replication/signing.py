@@ -4,7 +4,7 @@ import asyncio
 import struct
 from collections.abc import Sequence
 
-from app.migration.replication.possession import owned_packs
+from app.migration.replication.possession import owned_chunks
 from app.migration.replication.reading import BATCH, chunk_reader, readable
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
@@ -18,7 +18,7 @@ async def signatures_of(services: Services, scope: SessionScope, ids: Sequence[b
     or that cannot be read."""
     reader = chunk_reader(services.store, services.database)
     async with services.database.reading() as uow:
-        owned = list(await owned_packs(uow, scope, set(ids)))
+        owned = list(await owned_chunks(uow, scope, set(ids)))
     found: dict[bytes, bytes] = {}
     for at in range(0, len(owned), BATCH):
         plain = await readable(reader, scope.project_id, owned[at : at + BATCH])

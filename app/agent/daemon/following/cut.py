@@ -1,5 +1,7 @@
 """The cut: freeze the source, read what is left of its writes, thaw. A true point in time of all disks.
 
+What was dirty just before was read ahead (`ahead`): of it only the blocks written since are left.
+
 While the source is frozen nothing of this program writes to a disk, logs, forks or loads code: what it needs
 is made before, and the collector of garbage rests. Every failure and every late step thaws at once.
 
@@ -18,6 +20,7 @@ from typing import Final
 from app.agent.daemon.capture.activity import FROZEN, FUZZY, QUIET
 from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import FreezeError
+from app.agent.daemon.following.ahead import not_ahead, stale
 from app.agent.daemon.following.arena import Arena, Reading, TooLate
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer.client import Freezer
@@ -41,11 +44,8 @@ class Cut:
     source_time: datetime | None = None
     failure: str = ""
     doubt: str = ""
-
-    @property
-    def read_bytes(self) -> int:
-        """What was read while the source was frozen."""
-        return sum(reading.view.nbytes for reading in self.readings)
+    read_bytes: int = 0
+    """What was read while the source was frozen."""
 
 
 def cut(rounds: Rounds, arena: Arena, freezer: Freezer | None, standing: OnDisks, budget: float) -> Cut:
@@ -84,15 +84,19 @@ def _read(rounds: Rounds, arena: Arena, done: Cut, deadline: float) -> None:
     """Take what was written up to now and read it; was anything written meanwhile?"""
     tasks = rounds.take()
     done.source_time = datetime.now(UTC)
-    for task in tasks:
+    fresh: list[Reading] = []
+    for task in not_ahead(arena, tasks):
         placed = arena.place(rounds.disk(task.key.disk), task)
         if placed is None:
             return
-        done.readings += placed
+        fresh += placed
+    again = stale(rounds, arena)
     try:
-        arena.fill(done.readings, deadline)
+        arena.fill(fresh, deadline, again)
     except TooLate:
         return
+    done.readings = arena.ahead + fresh
+    done.read_bytes = sum(each.view.nbytes for each in fresh) + sum(each.ranges.total for each in again)
     done.is_complete = True
     done.was_writing = rounds.is_writing()
     done.label = FUZZY if rounds.is_written() else QUIET

@@ -6,7 +6,8 @@ left then fits into memory and is read while the source stands still.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +15,7 @@ from app.agent.daemon.capture.activity import FUZZY
 from app.agent.daemon.disk.mounts import open_mount
 from app.agent.daemon.disk.standing import OnDisks, Standing
 from app.agent.daemon.errors import RescanNeeded
+from app.agent.daemon.following.ahead import read_ahead
 from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading
 from app.agent.daemon.following.cut import Cut, cut
 from app.agent.daemon.following.rounds import Rounds
@@ -25,6 +27,7 @@ from app.agent.daemon.pipeline.scan import blank
 from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.tracking.blocks import BlockSet
 from app.wire.chunks import MIB
+from app.wire.messages import Counters
 
 MAX_ROUNDS: Final = 12
 MAX_CUTS: Final = 4
@@ -33,10 +36,11 @@ RAW_CUTS: Final = 2
 MOST_LEAVES: Final = 1024
 """Leaves kept in memory by a pass: 32 MiB, thrice that while they are done. A pass that touches more is
 committed without a cut first."""
-MOST_LEFT: Final = MOST_BYTES // 2
-"""What may be left for a cut: 32 MiB, which a slow disk gives within the budget. The freeze adds to it."""
-LEAST_ARENA: Final = 32 * MIB
-"""A freeze writes back what was cached since the last round, which cannot be known before."""
+SPARE: Final = 16 * MIB
+"""Of the arena, for chunks that are written to for the first time while the source is being frozen."""
+MOST_LEFT: Final = MOST_BYTES - SPARE
+"""What may be left for a cut, in whole chunks: they are read ahead, and only what is written to meanwhile is
+read within the budget."""
 
 
 @dataclass(frozen=True)
@@ -154,29 +158,37 @@ class Delta:
         standing = self._look()
         self._rounds.note_swap(standing)
         self._most_cuts = RAW_CUTS if standing.raw else MAX_CUTS
-        with Arena(self._arena_bytes()) as arena:
-            try:
-                self._hooks.before()
+        with ExitStack() as undo:
+            with self._owner_told():
+                write_back(standing.filesystems)
+                arena = undo.enter_context(Arena(self._arena_bytes()))
+                read_ahead(self._rounds, arena, SPARE // 2)
                 done = cut(self._rounds, arena, self._freezer, standing, self._budget)
-            finally:
-                self._hooks.after()
-            read = sum(reading.view.nbytes for reading in done.readings)
             if done.is_complete:
                 self._hand_over(done.readings)
                 self._rounds.delivered()
             done.readings = []
-        return done, read
+        return done, done.read_bytes
+
+    @contextmanager
+    def _owner_told(self) -> Iterator[None]:
+        try:
+            self._hooks.before()
+            yield
+        finally:
+            self._hooks.after()
 
     def _arena_bytes(self) -> int:
         """Room for a cut; all that there may be after one that was too large."""
         if self._was_too_large:
             return MOST_BYTES
-        return min(MOST_BYTES, LEAST_ARENA + 2 * self._rounds.left())
+        return min(MOST_BYTES, 2 * SPARE + self._rounds.left())
 
     def _hand_over(self, readings: list[Reading]) -> None:
         by_key: dict[LeafKey, list[Reading]] = {}
         for reading in readings:
             by_key.setdefault(reading.key, []).append(reading)
+            reading.disk.tally.add(Counters(read=reading.view.nbytes))
         self._runner.take(
             set(by_key), lambda keys: [segment for key in keys for segment in _segments(by_key[key])]
         )

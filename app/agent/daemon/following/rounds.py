@@ -35,6 +35,7 @@ class Rounds:
     def __init__(self, tracking: Tracking, disks: Sequence[FollowedDisk]) -> None:
         self._tracking = tracking
         self._undone = {each.key: BlockSet() for each in disks}
+        self._latest = {each.key: BlockSet() for each in disks}
         self.disks = tuple(disks)
 
     def take_all(self, extra: Mapping[str, BlockSet]) -> list[LeafTask]:
@@ -49,8 +50,13 @@ class Rounds:
         """What was written since the last take, and what is still to be done. Raises TrackerGap."""
         self._drain()
         for each in self.disks:
-            self._undone[each.key].update(self._dirty(each).take())
+            self._latest[each.key] = self._dirty(each).take()
+            self._undone[each.key].update(self._latest[each.key])
         return self._tasks()
+
+    def latest(self, number: int) -> BlockSet:
+        """What the last `take` found of the disk with this number: written since the take before it."""
+        return next(self._latest[each.key] for each in self.disks if each.disk.number == number)
 
     def note_swap(self, standing: OnDisks) -> None:
         """What is active swap no more is to be done: another use of it may have begun."""

@@ -174,7 +174,10 @@ class Hasher:
         segment.disk.tally.add(Counters(patched=sum(len(patch.data) for _, patch in patches)))
 
     def _whole(self, candidate: Candidate) -> ChunkRecord:
-        codec, packed = self._packer.pack(candidate.data)
+        """What is left of a delta goes compressed however fast the link is: journals and tables of inodes,
+        which are written in one piece, would else weigh more than all patches."""
+        is_delta = candidate.extents is not None
+        codec, packed = encode(candidate.data) if is_delta else self._packer.pack(candidate.data)
         return ChunkRecord(candidate.id, codec, candidate.data.nbytes, packed)
 
     def _patches(self, missing: list[Candidate]) -> dict[bytes, Patch]:

@@ -1,0 +1,120 @@
+"""Patched chunks: rebuilt on what the store has of their bases, many of them with one question each.
+
+The questions of a batch are asked once; then its bases are read in the order of the store, a few at a time in
+each of some threads, which read, unpack, patch and hash without the interpreter's lock.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.migration.replication.index import DatabaseIndex
+from app.migration.replication.possession import owned_chunks, placed
+from app.migration.replication.received import Fault, Stored, rebuild
+from app.migration.replication.sessions import SessionScope
+from app.migration.services import Services
+from app.store.layers import Layers, layers_of, portions, read_layers
+from app.store.objects import ObjectStore
+from app.wire.chunks import MIB
+from app.wire.frames import PatchRecord
+from app.wire.messages import Refused
+
+BATCH: Final = 1024
+"""Patches that the database is asked about together: a question costs it as much as rebuilding twenty."""
+BATCH_BYTES: Final = 8 * MIB
+FEW: Final = 128
+"""Patches that are not kept waiting where nothing else is under way."""
+THREADS: Final = 4
+"""More than a small host has cores: a pack lies on the disk and not in a cache."""
+CHUNKS: Final = 16
+"""Bases that a thread does at a time: of the chunks that come out whole that many are in memory."""
+
+
+@dataclass
+class Rebuilt:
+    """What came of some patches: chunks to be stored, and what is refused."""
+
+    chunks: list[Stored] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+    def refuse(self, records: Iterable[PatchRecord], fault: Fault) -> None:
+        """These records gave no chunk."""
+        self.refused += [_refused(record.id.hex(), fault) for record in records]
+
+
+def _refused(name: str, fault: Fault) -> Refused:
+    if fault is Fault.BASE:
+        return Refused(name, "BASE_MISSING")
+    return Refused(name, "PATCH_MISMATCH")
+
+
+class Patching:
+    """Rebuilds the patched chunks of one put."""
+
+    def __init__(self, services: Services, scope: SessionScope) -> None:
+        """Nothing is rebuilt yet."""
+        self._services = services
+        self._scope = scope
+        self._index = DatabaseIndex(services.database)
+
+    async def rebuild(self, records: Sequence[PatchRecord]) -> AsyncIterator[Rebuilt]:
+        """Rebuild these patches (at most 4,096), each on a base that the server possesses.
+
+        A chunk that takes the place of a lost one is stored whole: its base might stand on that very chunk.
+        """
+        by_base: dict[bytes, list[PatchRecord]] = {}
+        for record in records:
+            by_base.setdefault(record.base, []).append(record)
+        async with self._services.database.reading() as uow:
+            bases = await owned_chunks(uow, self._scope, by_base)
+            replaced = await placed(uow, self._scope, {record.id for record in records})
+        layers = await layers_of(self._index, self._scope.project_id, bases)
+        store, under_way = self._services.store, deque[asyncio.Task[Rebuilt]]()
+        try:
+            for some in portions(layers, CHUNKS):
+                if len(under_way) == THREADS:
+                    yield await under_way.popleft()
+                work = asyncio.to_thread(_rebuild, store, some, by_base, replaced)
+                under_way.append(asyncio.create_task(work))
+            while under_way:
+                yield await under_way.popleft()
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
+        yield _baseless(by_base, layers)
+
+
+def _baseless(by_base: Mapping[bytes, list[PatchRecord]], layers: Iterable[Layers]) -> Rebuilt:
+    """Refuse what stands on bases that are not there."""
+    found, refused = {each.id for each in layers}, Rebuilt()
+    for base, records in by_base.items():
+        if base not in found:
+            refused.refuse(records, Fault.BASE)
+    return refused
+
+
+def _rebuild(
+    store: ObjectStore,
+    layers: Sequence[Layers],
+    by_base: Mapping[bytes, list[PatchRecord]],
+    replaced: set[bytes],
+) -> Rebuilt:
+    done, read = Rebuilt(), set()
+    for base, plain in read_layers(store, layers):
+        read.add(base.id)
+        for record in by_base[base.id]:
+            made = rebuild(record, base, plain, may_stand=record.id not in replaced)
+            if isinstance(made, Stored):
+                done.chunks.append(made)
+            else:
+                done.refuse([record], made)
+    for each in layers:
+        if each.id not in read:
+            done.refuse(by_base[each.id], Fault.BASE)
+    return done
+
+
+def batches(records: Sequence[PatchRecord]) -> Iterator[Sequence[PatchRecord]]:
+    """The records in groups of at most BATCH."""
+    return (records[at : at + BATCH] for at in range(0, len(records), BATCH))
