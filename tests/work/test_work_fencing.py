@@ -2,11 +2,9 @@
 
 import asyncio
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
 from app.contract.words import Place, WorkState
 from app.kit.database import UnitOfWork
@@ -106,10 +104,11 @@ async def test_the_job_of_a_dead_worker_is_taken_over(engine: Engine) -> None:
     engine.start(lease=LEASE)
     row = await engine.ended(job, S.SUCCEEDED)
     key = f"{job}.only.0"
-    assert (row.fence, ledger.made[key], ledger.asked[key]) == (2, 1, 2)
+    assert ledger.made[key] == 1
+    assert ledger.asked[key] == row.fence >= 2, "each claim ran it once more"
 
 
-async def test_a_living_worker_keeps_its_job_beyond_many_leases(engine: Engine) -> None:
+async def test_a_living_worker_keeps_its_job_beyond_its_lease(engine: Engine) -> None:
     may_end = asyncio.Event()
 
     async def run(context: Context) -> None:
@@ -117,7 +116,7 @@ async def test_a_living_worker_keeps_its_job_beyond_many_leases(engine: Engine) 
 
     engine.add(JobKind("plain", (Step("only", Place.CONTROL, run),)))
     job = await engine.order("plain")
-    lease = replace(LEASE, seconds=3.0)
+    lease = replace(LEASE, seconds=4.0)
     engine.start(lease=lease)
     engine.start(lease=lease)
     row = await engine.until(job, lambda row: row.beat >= 6)
@@ -203,21 +202,20 @@ async def test_a_step_that_takes_its_workers_with_it_fails_at_last(engine: Engin
 async def test_what_a_step_writes_goes_with_its_fence(engine: Engine) -> None:
     refused = asyncio.Event()
 
-    async def run(context: Context) -> None:
+    async def work(uow: UnitOfWork) -> None:
+        raise AssertionError("a unit of a lost lease was begun")
+
+    async def write_late(context: Context) -> None:
         row = await engine.row(context.job_id)
-        if row.fence == 1:
-            sign = Sign(context.job_id, row.fence, row.beat)
-            assert await claimed(engine, Candidate(sign, row.holder), "successor")
+        sign = Sign(context.job_id, row.fence, row.beat)
+        assert await claimed(engine, Candidate(sign, row.holder), "successor")
+        try:
+            await context.write(work)
+        except Fenced:
+            refused.set()
 
-            async def work(uow: UnitOfWork) -> None:
-                raise AssertionError("a unit of a lost lease was begun")
-
-            with suppress(IntegrityError):
-                try:
-                    await context.write(work)
-                except Fenced:
-                    refused.set()
-                    raise
+    async def run(context: Context) -> None:
+        await asyncio.wait({asyncio.create_task(write_late(context))})  # goes on when the step is interrupted
 
     engine.add(JobKind("plain", (Step("only", Place.CONTROL, run),)))
     job = await engine.order("plain")
