@@ -4,7 +4,8 @@ Rounds of pre-copy: while one is sent, more is written. With `drain` (changed by
 second) above `dirty` (bytes that are changed each second) the backlog is gone after
 backlog / (drain - dirty) seconds, the sum of a geometric series. A round also has a fixed cost (asking,
 waiting until all is durable), so that the last one leaves dirty * t with t = ROUND / (1 - dirty / drain).
-That much, in whole chunks, is read while the source is frozen.
+The chunks of that are read ahead as far as AHEAD_BYTES go, and then only its blocks while the source is
+frozen; where they are more, a cut would have to read them whole.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ LONGEST: Final = timedelta(days=365)
 """What takes longer is not worth its exact number."""
 
 RESERVE: Final = 2
+AHEAD_BYTES: Final = 96 << 20
+"""What an agent reads ahead of a cut, in whole chunks."""
+
 READ_RATE: Final = 100_000_000
 """Bytes a second that a disk is taken to give as long as it was not measured: a slow hard disk."""
 
@@ -89,8 +93,9 @@ class Load:
 
     def frozen_for(self, changed: float) -> timedelta:
         """How long the source stands still while this many changed bytes are read."""
-        reading = changed * self.amplification / self._reading
-        return _seconds(self.freeze_overhead + reading)
+        chunks = changed * self.amplification
+        reading = changed if chunks <= AHEAD_BYTES else chunks
+        return _seconds(self.freeze_overhead + reading / self._reading)
 
 
 @dataclass(frozen=True, slots=True)
