@@ -11,7 +11,8 @@ APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive 
 
 # Debian packages of the real parts that the tests use; `make apt` installs those that are missing.
 TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
-  qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl
+  qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
+  qemu-system-x86 seabios ovmf mtools
 
 .PHONY: help setup apt check lint types rooms test test-faults test-fleet test-fast torture fuzz demo run bench openapi clean
 

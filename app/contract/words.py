@@ -251,3 +251,77 @@ class PrincipalKind(StrEnum):
 
     USER = "user"
     TOKEN = "token"  # noqa: S105  (a kind, no secret)
+
+
+class DiskBus(StrEnum):
+    """How a launched machine sees its disks; the fastest first, the most widely known last."""
+
+    VIRTIO_BLK = "virtio-blk"
+    VIRTIO_SCSI = "virtio-scsi"
+    SATA = "sata"
+
+
+class Accelerator(StrEnum):
+    """What runs a guest's instructions: the processor itself, or QEMU's translator."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class InstanceState(StrEnum):
+    """How a launched instance stands.
+
+    `RUNNING`: the machine runs. `ENDED`: it powered off or broke down; launching it again goes on with its
+    disks. `PUBLISHED`: its images lie at the target.
+    """
+
+    RUNNING = "RUNNING"
+    ENDED = "ENDED"
+    PUBLISHED = "PUBLISHED"
+
+
+class BootPhase(StrEnum):
+    """How far a machine came, by its serial line."""
+
+    FIRMWARE = "firmware"
+    BOOTLOADER = "bootloader"
+    KERNEL = "kernel"
+    LOGIN = "login"
+
+
+class BootFailure(StrEnum):
+    """Why a boot counts as failed."""
+
+    NO_BOOTABLE_DEVICE = "NO_BOOTABLE_DEVICE"
+    BOOTLOADER_FAILED = "BOOTLOADER_FAILED"
+    KERNEL_PANIC = "KERNEL_PANIC"
+    INITRAMFS_SHELL = "INITRAMFS_SHELL"
+    EMERGENCY_MODE = "EMERGENCY_MODE"
+    REBOOT_LOOP = "REBOOT_LOOP"
+    MACHINE_ENDED = "MACHINE_ENDED"
+    ACCELERATOR_FAILED = "ACCELERATOR_FAILED"
+    NODE_STORAGE_FULL = "NODE_STORAGE_FULL"
+    NO_SIGN_OF_LIFE = "NO_SIGN_OF_LIFE"
+    NO_LOGIN = "NO_LOGIN"
+    CHECK_FAILED = "CHECK_FAILED"
+    IMAGE_DIFFERS = "IMAGE_DIFFERS"
+
+
+class CheckKind(StrEnum):
+    """What a check of a launched machine looks at."""
+
+    LOGIN = "login"
+    SCREEN = "screen"
+    TCP = "tcp"
+    HTTP = "http"
+    SCRIPT = "script"
+    IMAGES = "images"
+
+
+class ImageFormat(StrEnum):
+    """A file format of disk images."""
+
+    RAW = "raw"
+    QCOW2 = "qcow2"
+    VMDK = "vmdk"
+    VHDX = "vhdx"

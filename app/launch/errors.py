@@ -1,0 +1,93 @@
+"""What can go wrong on the way from a checkpoint to a machine.
+
+Go2CloudError
+└── LaunchError               500  LAUNCH_ERROR
+    ├── SettingsWrong         422  TARGET_SETTINGS_WRONG  the target's settings, or the order, cannot work
+    ├── ToolMissing           503  TOOL_MISSING           a program or a firmware file is not installed
+    ├── ToolFailed            500  TOOL_FAILED            a program ended with an error
+    ├── VolumeUnproved        409  VOLUME_UNPROVED        the volume is not the one that was verified
+    ├── TargetBusy            503  TARGET_BUSY            another process holds the target for too long
+    ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
+    ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
+    ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
+    └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
+"""
+
+from app.kit.errors import Go2CloudError
+
+
+class LaunchError(Go2CloudError):
+    """Something about launching."""
+
+    code = "LAUNCH_ERROR"
+    title = "Launch error"
+
+
+class SettingsWrong(LaunchError):
+    """The target's settings, or what is to be launched, cannot work."""
+
+    status = 422
+    code = "TARGET_SETTINGS_WRONG"
+    title = "Target cannot do this"
+
+
+class ToolMissing(LaunchError):
+    """A program or a firmware file that the target needs is not installed."""
+
+    status = 503
+    code = "TOOL_MISSING"
+    title = "Tool missing"
+
+
+class ToolFailed(LaunchError):
+    """A program that the target runs ended with an error."""
+
+    code = "TOOL_FAILED"
+    title = "Tool failed"
+
+
+class VolumeUnproved(LaunchError):
+    """The volume's file is not the one whose root was recomputed and found equal to the checkpoint's."""
+
+    status = 409
+    code = "VOLUME_UNPROVED"
+    title = "Volume not verified"
+
+
+class TargetBusy(LaunchError):
+    """Another process launches or terminates at this target, for longer than is reasonable."""
+
+    status = 503
+    code = "TARGET_BUSY"
+    title = "Target busy"
+
+
+class InstanceDiffers(LaunchError):
+    """An instance of this id exists and was ordered differently."""
+
+    status = 409
+    code = "INSTANCE_DIFFERS"
+    title = "Instance exists"
+
+
+class InstanceUnknown(LaunchError):
+    """There is no instance of this id at the target."""
+
+    status = 404
+    code = "INSTANCE_UNKNOWN"
+    title = "No such instance"
+
+
+class MachineRefused(LaunchError):
+    """The machine could not be started."""
+
+    code = "MACHINE_REFUSED"
+    title = "Machine did not start"
+
+
+class MachineSilent(LaunchError):
+    """The machine's monitor does not answer in time, or answers with an error."""
+
+    status = 503
+    code = "MACHINE_SILENT"
+    title = "Machine's monitor silent"

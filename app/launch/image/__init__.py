@@ -1,0 +1,1 @@
+"""The target `image`: files that other platforms import, in a folder, with checksums and a manifest."""

@@ -1,0 +1,221 @@
+"""The driver `image`: launching is publishing, terminating takes the images away."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.contract.words import BootFailure, CheckKind, FindingSeverity, ImageFormat, InstanceState
+from app.kit.clock import Clock, SystemClock
+from app.launch.boot.checks import CheckPlan
+from app.launch.boot.evidence import Evidence
+from app.launch.boot.proof import BootProof, CheckResult
+from app.launch.boot.verdict import REMEDIES
+from app.launch.durable import sync
+from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong
+from app.launch.image.converting import make_image
+from app.launch.image.manifest import VERSION, Manifest, Published, order_text, sha256_of
+from app.launch.locking import locked
+from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
+from app.launch.programs import QEMU_IMG, require_program
+from app.launch.target import LaunchPlan, TargetFinding
+from app.launch.volumes import VolumeFolder, require_proved
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Where images go and as what."""
+
+    folder: Path
+    """One folder an instance; it may be shared with others."""
+    work: Path
+    """Of the volumes that the images are made from; on a local filesystem."""
+    formats: tuple[ImageFormat, ...] = (ImageFormat.QCOW2,)
+
+    def __post_init__(self) -> None:
+        """Raises SettingsWrong where nothing is to be written, or something twice."""
+        if not self.formats or len(set(self.formats)) < len(self.formats):
+            raise SettingsWrong(f"the formats {self.formats} are none, or one of them stands there twice")
+
+
+@dataclass(frozen=True)
+class ImageTarget:
+    """See `app.launch.target.Target`."""
+
+    settings: ImageSettings
+    clock: Clock = field(default_factory=SystemClock)
+    kind: str = "image"
+
+    async def validate(self) -> tuple[TargetFinding, ...]:
+        """See `Target.validate`."""
+        return await asyncio.to_thread(self._validate)
+
+    def _validate(self) -> tuple[TargetFinding, ...]:
+        try:
+            require_program(QEMU_IMG)
+            for folder in (self.settings.folder, self.settings.work):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+        except LaunchError as error:
+            return (TargetFinding(FindingSeverity.BLOCKER, error.code, error.detail, error.remedy),)
+        except OSError as error:
+            text = f"{error.filename or self.settings.folder} cannot be used: {error.strerror or error}"
+            return (TargetFinding(FindingSeverity.BLOCKER, "FOLDER_UNUSABLE", text),)
+        names = ", ".join(self.settings.formats)
+        return (TargetFinding(FindingSeverity.OK, "IMAGES_POSSIBLE", f"images are written as {names}"),)
+
+    async def plan(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> LaunchPlan:
+        """See `Target.plan`. An image is counted with its disk's whole size."""
+        findings = [*await self.validate()]
+        if machine.ports:
+            text = "no machine is started: nothing is forwarded"
+            findings.append(TargetFinding(FindingSeverity.NOTE, "PORTS_UNUSED", text))
+        size = sum(disk.size for disk in disks)
+        free = await asyncio.to_thread(VolumeFolder(self.settings.folder).free_bytes)
+        needed = size * (1 + len(self.settings.formats))
+        if needed > free:
+            text = f"volumes and images may need {needed} bytes and {self.settings.folder} has {free}"
+            findings.append(
+                TargetFinding(FindingSeverity.WARNING, "FOLDER_SMALL", text, "free space, or move it")
+            )
+        return LaunchPlan(self.kind, needed, free, tuple(findings))
+
+    async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.materialise`."""
+        return await self._volumes.materialise(disk, stream)
+
+    async def drop(self, volume: Volume) -> None:
+        """See `Target.drop`."""
+        await self._volumes.drop(volume)
+
+    @property
+    def _volumes(self) -> VolumeFolder:
+        return VolumeFolder(self.settings.work / "volumes")
+
+    async def launch(self, order: LaunchOrder) -> Instance:
+        """See `Target.launch`: publish an image of each volume in each format."""
+        return await asyncio.to_thread(self._publish, order)
+
+    def _publish(self, order: LaunchOrder) -> Instance:
+        folder, fresh = self._folder(order.instance), self._partial(order.instance)
+        with locked(self._lock(order.instance)):
+            found = self._found(order.instance)
+            if found is not None:
+                _require_same(folder, order)
+                return found
+            for volume in order.volumes:
+                require_proved(volume)
+            shutil.rmtree(fresh, ignore_errors=True)
+            try:
+                fresh.mkdir(parents=True, mode=0o750)
+                self._fill(fresh, order)
+                fresh.rename(folder)
+            finally:
+                shutil.rmtree(fresh, ignore_errors=True)
+            sync(folder.parent)
+        return self._require(order.instance)
+
+    def _fill(self, folder: Path, order: LaunchOrder) -> None:
+        images = [
+            make_image(volume, each, folder) for volume in order.volumes for each in self.settings.formats
+        ]
+        Manifest(VERSION, order.instance, order, tuple(images)).write(folder)
+        sync(folder)
+
+    async def find(self, instance: str) -> Instance | None:
+        """See `Target.find`."""
+        return await asyncio.to_thread(self._found, instance)
+
+    def _found(self, instance: str) -> Instance | None:
+        folder = self._folder(instance)
+        published = Published.read(folder)
+        if published is None:
+            return None
+        files = tuple(folder / name for name, _ in published.sums)
+        return Instance(instance, self.kind, InstanceState.PUBLISHED, folder, files=files)
+
+    def _require(self, instance: str) -> Instance:
+        found = self._found(instance)
+        if found is None:
+            raise InstanceUnknown(f"no images of {instance} are published", remedy="launch it")
+        return found
+
+    async def check(self, instance: str, plan: CheckPlan, evidence: Path) -> BootProof:
+        """See `Target.check`: read the images again. Raises SettingsWrong where a machine is asked for."""
+        if any(check.kind is not CheckKind.IMAGES for check in plan.checks):
+            raise SettingsWrong("images have no console and no ports", remedy="check nothing but the images")
+        return await asyncio.to_thread(self._checked, self._require(instance), plan, Evidence(evidence))
+
+    def _checked(self, instance: Instance, plan: CheckPlan, evidence: Evidence) -> BootProof:
+        began = time.monotonic()
+        evidence.begin()
+        published = Published.read(instance.folder)
+        assert published is not None, "it was found"
+        bad = [name for name, digest in published.sums if not _sums_to(instance.folder / name, digest)]
+        detail = f"not what was published: {', '.join(bad)}" if bad else f"{len(published.sums)} images agree"
+        seconds = round(time.monotonic() - began, 2)
+        proof = BootProof(
+            instance=instance.id,
+            target=self.kind,
+            passed=not bad,
+            reason=BootFailure.IMAGE_DIFFERS if bad else None,
+            detail=detail,
+            remedy=REMEDIES[BootFailure.IMAGE_DIFFERS] if bad else None,
+            at=self.clock.now(),
+            seconds=seconds,
+            phases=(),
+            checks=tuple(
+                CheckResult(check.name, check.kind, not bad, None if bad else seconds, detail)
+                for check in plan.checks
+            ),
+            screenshots=(),
+            thumbnail=None,
+            accelerator=None,
+            serial_tail="",
+        )
+        evidence.keep_proof(proof)
+        return proof
+
+    async def terminate(self, instance: str) -> bool:
+        """See `Target.terminate`."""
+        return await asyncio.to_thread(self._remove, instance)
+
+    def _remove(self, instance: str) -> bool:
+        folder, fresh = self._folder(instance), self._partial(instance)
+        with locked(self._lock(instance)):
+            there = folder.exists() or fresh.exists()
+            if folder.exists():
+                shutil.rmtree(fresh, ignore_errors=True)
+                folder.rename(fresh)
+            if fresh.exists():
+                shutil.rmtree(fresh)
+                sync(fresh.parent)
+        return there
+
+    def _folder(self, instance: str) -> Path:
+        return self.settings.folder / require_name(instance, "an instance")
+
+    def _lock(self, instance: str) -> Path:
+        """Of one instance, since publishing takes as long as its disks are large."""
+        return self.settings.work / "locks" / require_name(instance, "an instance")
+
+    def _partial(self, instance: str) -> Path:
+        """Where images are made, and taken away from; never a name of an instance, which begins otherwise."""
+        return self.settings.folder / f".{require_name(instance, 'an instance')}.partial"
+
+
+def _require_same(folder: Path, order: LaunchOrder) -> None:
+    published = Published.read(folder)
+    if published is not None and published.order != order_text(order):
+        raise InstanceDiffers(
+            f"images of {order.instance} are published from other disks",
+            remedy="terminate it first, or take another id",
+        )
+
+
+def _sums_to(path: Path, digest: str) -> bool:
+    return path.is_file() and sha256_of(path) == digest

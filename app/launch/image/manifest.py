@@ -1,0 +1,94 @@
+"""What lies beside published images.
+
+    <folder>/<instance>/
+        <disk>.<format> …     the images
+        SHA256SUMS            for `sha256sum --check`
+        manifest.json         the order, and for each image its disk, root, format, sizes and sum
+
+The manifest is written last; the folder gets its name when all of it is on stable storage.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from app.contract.words import ImageFormat
+from app.launch.boot.proof import document
+from app.launch.durable import sync, write_json
+from app.launch.machine import LaunchOrder, Volume
+
+VERSION: Final = 1
+_PIECE: Final = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Image:
+    """One published file."""
+
+    file: str
+    format: ImageFormat
+    disk: str
+    root: str
+    """The checkpoint's root hash of the disk, hexadecimal."""
+    disk_size: int
+    file_size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path, format_: ImageFormat, volume: Volume) -> "Image":
+        """Read a finished file of a volume."""
+        size, digest = path.stat().st_size, sha256_of(path)
+        return cls(path.name, format_, volume.disk, volume.root, volume.size, size, digest)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of images holds."""
+
+    version: int
+    instance: str
+    order: LaunchOrder
+    images: tuple[Image, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write sums and manifest. Durable when it returns."""
+        sums = folder / "SHA256SUMS"
+        sums.write_text("".join(f"{image.sha256}  {image.file}\n" for image in self.images), encoding="utf-8")
+        sync(sums)
+        write_json(folder / "manifest.json", document(self))
+
+
+@dataclass(frozen=True)
+class Published:
+    """A manifest that was read, as far as it is needed again."""
+
+    order: str
+    """The order in one canonical form, for comparison."""
+    sums: tuple[tuple[str, str], ...]
+    """Each file and its SHA-256."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "Published | None":
+        """The manifest in `folder`; None where there is none."""
+        try:
+            found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        sums = tuple((str(image["file"]), str(image["sha256"])) for image in found["images"])
+        return cls(json.dumps(found["order"], sort_keys=True), sums)
+
+
+def order_text(order: LaunchOrder) -> str:
+    """An order in the form of `Published.order`."""
+    return json.dumps(document(order), sort_keys=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""The driver `qemu`."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from app.contract.words import Accelerator, DiskBus, FindingSeverity, InstanceState
+from app.kit.clock import Clock, SystemClock
+from app.launch.boot.checks import CheckPlan
+from app.launch.boot.evidence import Evidence
+from app.launch.boot.proof import BootProof
+from app.launch.boot.watch import BootWatch
+from app.launch.errors import InstanceUnknown, LaunchError
+from app.launch.locking import locked
+from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
+from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
+from app.launch.qemu.accelerator import Verdict, choose
+from app.launch.qemu.commandline import MOST_SATA
+from app.launch.qemu.console import QemuConsole
+from app.launch.qemu.launching import Launching
+from app.launch.qemu.qmp import Qmp
+from app.launch.qemu.runfolder import RunFolder
+from app.launch.qemu.user import MachineUser
+from app.launch.target import LaunchPlan, TargetFinding
+from app.launch.volumes import VolumeFolder, require_proved
+
+POWER_OFF_SECONDS: Final = 90
+
+
+@dataclass(frozen=True)
+class QemuSettings:
+    """Where machines live on this node and how they run."""
+
+    folder: Path
+    """Of run folders, volumes and the verdict about KVM; on a local filesystem."""
+    user: str = "nobody"
+    """Whom machines run as where the service is root. A user of their own is better: one of other programs
+    could be disturbed by them."""
+    accelerator: Accelerator | None = None
+    """None: KVM where it really works."""
+
+    @property
+    def runs(self) -> Path:
+        """The run folders."""
+        return self.folder / "runs"
+
+    @property
+    def volumes(self) -> Path:
+        """The volumes."""
+        return self.folder / "volumes"
+
+    @property
+    def verdict(self) -> Path:
+        """The verdict about KVM."""
+        return self.folder / "accelerator.json"
+
+
+@dataclass(frozen=True)
+class QemuTarget:
+    """See `app.launch.target.Target`."""
+
+    settings: QemuSettings
+    clock: Clock = field(default_factory=SystemClock)
+    kind: str = "qemu"
+
+    async def validate(self) -> tuple[TargetFinding, ...]:
+        """See `Target.validate`; may try KVM, which takes up to half a minute once a boot of the node."""
+        return await asyncio.to_thread(self._validate)
+
+    def _validate(self) -> tuple[TargetFinding, ...]:
+        try:
+            for program in (QEMU, QEMU_IMG):
+                require_program(program)
+            require_ovmf()
+            MachineUser.of(self.settings.user)
+            self.settings.runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+            verdict = self._accelerator()
+        except LaunchError as error:
+            return (TargetFinding(FindingSeverity.BLOCKER, error.code, error.detail, error.remedy),)
+        except OSError as error:
+            text = f"{self.settings.folder} cannot be used: {error.strerror or error}"
+            return (TargetFinding(FindingSeverity.BLOCKER, "FOLDER_UNUSABLE", text),)
+        severity, text = FindingSeverity.OK, "machines run under KVM"
+        if verdict.accelerator is Accelerator.TCG:
+            severity, text = (
+                FindingSeverity.NOTE,
+                f"machines run without KVM, ten times slower: {verdict.reason}",
+            )
+        return (TargetFinding(severity, f"ACCELERATOR_{verdict.accelerator.name}", text),)
+
+    def _accelerator(self) -> Verdict:
+        if self.settings.accelerator is not None:
+            return Verdict(self.settings.accelerator, "the settings say so", "", "")
+        return choose(self.settings.verdict)
+
+    async def plan(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> LaunchPlan:
+        """See `Target.plan`. Overlays are counted with a tenth of their disks."""
+        findings = [*await self.validate(), *self._fitting(machine, disks)]
+        size = sum(disk.size for disk in disks)
+        free = await asyncio.to_thread(VolumeFolder(self.settings.volumes).free_bytes)
+        needed = size + size // 10
+        if needed > free:
+            text = f"the volumes may need {needed} bytes and {self.settings.folder} has {free}"
+            findings.append(
+                TargetFinding(FindingSeverity.WARNING, "FOLDER_SMALL", text, "free space, or move it")
+            )
+        return LaunchPlan(self.kind, needed, free, tuple(findings))
+
+    def _fitting(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> list[TargetFinding]:
+        """Blockers about the machine's size and places."""
+        findings, memory = [], os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
+        if machine.memory_mib > memory:
+            text = f"the machine wants {machine.memory_mib} MiB of memory and the node has {memory}"
+            findings.append(
+                TargetFinding(FindingSeverity.BLOCKER, "MEMORY_SHORT", text, "give it less for the test")
+            )
+        if machine.bus is DiskBus.SATA and len(disks) > MOST_SATA:
+            text = f"the bus sata has places for {MOST_SATA} disks, not for {len(disks)}"
+            findings.append(
+                TargetFinding(FindingSeverity.BLOCKER, "DISKS_TOO_MANY", text, "take virtio-scsi")
+            )
+        return findings
+
+    async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.materialise`."""
+        return await VolumeFolder(self.settings.volumes).materialise(disk, stream)
+
+    async def drop(self, volume: Volume) -> None:
+        """See `Target.drop`."""
+        await VolumeFolder(self.settings.volumes).drop(volume)
+
+    async def launch(self, order: LaunchOrder) -> Instance:
+        """See `Target.launch`. A machine that ended is started again, on what it wrote."""
+        return await asyncio.to_thread(self._launch, order)
+
+    def _launch(self, order: LaunchOrder) -> Instance:
+        launching = self._launching(order)
+        with locked(self.settings.runs / ".lock") as lock:
+            found = self._prepared(launching)
+            if found is not None and found.state is InstanceState.RUNNING:
+                return found
+            try:
+                launching.start(lock)
+            except LaunchError:
+                if found is None:
+                    launching.folder.require_removed()
+                raise
+        return self._require(launching.folder)
+
+    def _launching(self, order: LaunchOrder) -> Launching:
+        folder = RunFolder.of(self.settings.runs, order.instance)
+        return Launching(folder, order, self._accelerator().accelerator, MachineUser.of(self.settings.user))
+
+    def _prepared(self, launching: Launching) -> Instance | None:
+        """The instance, if it was started before; else its folder is ready for the start."""
+        launching.folder.require_same(launching.order)
+        found = launching.folder.instance()
+        if found is None or found.state is not InstanceState.RUNNING:
+            for volume in launching.order.volumes:
+                require_proved(volume)
+            launching.prepare()
+        return found
+
+    async def prepare(self, order: LaunchOrder) -> tuple[Path, ...]:
+        """Make everything for a launch but start nothing; the overlays (qcow2), in the order of the volumes.
+
+        For conversion, which works on overlays. `launch` then goes on with them, `terminate` drops them.
+        Raises VolumeUnproved, InstanceDiffers.
+        """
+        return await asyncio.to_thread(self._prepare, order)
+
+    def _prepare(self, order: LaunchOrder) -> tuple[Path, ...]:
+        launching = self._launching(order)
+        with locked(self.settings.runs / ".lock"):
+            self._prepared(launching)
+        return tuple(launching.folder.overlay(number) for number in range(len(order.volumes)))
+
+    def _require(self, folder: RunFolder) -> Instance:
+        found = folder.instance()
+        if found is None:
+            raise InstanceUnknown(f"there is no machine {folder.path.name}", remedy="launch it")
+        return found
+
+    async def find(self, instance: str) -> Instance | None:
+        """See `Target.find`."""
+        return await asyncio.to_thread(RunFolder.of(self.settings.runs, instance).instance)
+
+    async def check(self, instance: str, plan: CheckPlan, evidence: Path) -> BootProof:
+        """See `Target.check`."""
+        folder = RunFolder.of(self.settings.runs, instance)
+        console = await asyncio.to_thread(QemuConsole.of, folder, self.settings.verdict)
+        return await BootWatch(console, plan, Evidence(evidence), self.clock).run()
+
+    async def power_off(self, instance: str, seconds: float = POWER_OFF_SECONDS) -> bool:
+        """Press the power button and wait; whether the machine ended. Its disks stay as it left them."""
+        folder = RunFolder.of(self.settings.runs, instance)
+        process = folder.require_process()
+        if process.alive():
+            await asyncio.to_thread(_press, folder)
+        return await asyncio.to_thread(process.ended_within, seconds)
+
+    async def terminate(self, instance: str) -> bool:
+        """See `Target.terminate`."""
+        return await asyncio.to_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
+
+    def _terminate(self, folder: RunFolder) -> bool:
+        with locked(self.settings.runs / ".lock"):
+            return folder.require_removed()
+
+
+def _press(folder: RunFolder) -> None:
+    with Qmp(folder.monitor) as monitor:
+        monitor.power_down()

@@ -1,0 +1,91 @@
+"""The interface of a target: a place where a checkpoint becomes a machine.
+
+Promises that every driver keeps (the conformance suite in tests/launch holds each to them):
+
+- Each method may be repeated with the same arguments, by another process, after this one was killed anywhere:
+  the second call finds what the first one did and goes on. Nothing is made twice.
+- A volume is never written to by a machine. It counts only once its root was recomputed from its own bytes.
+- Nothing appears under its final name before it is complete and on stable storage.
+- What cannot be done raises a LaunchError or VolumeError that names the thing and the remedy.
+- Methods are coroutines and block no loop; cancelling one stops it. What it had begun is undone by
+  `terminate` or redone by the next call.
+"""
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from app.contract.words import FindingSeverity
+from app.launch.boot.checks import CheckPlan
+from app.launch.boot.proof import BootProof
+from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
+
+
+@dataclass(frozen=True)
+class TargetFinding:
+    """Something about a target that an operator should know before work begins."""
+
+    severity: FindingSeverity
+    code: str
+    text: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """What a launch would take; `findings` with a blocker say that it would fail."""
+
+    target: str
+    bytes_needed: int
+    """At most, for volumes and for what the machine writes or the images hold."""
+    bytes_free: int
+    findings: tuple[TargetFinding, ...]
+
+    @property
+    def possible(self) -> bool:
+        """Whether nothing stands in the way."""
+        return all(finding.severity is not FindingSeverity.BLOCKER for finding in self.findings)
+
+
+class Target(Protocol):
+    """A driver with its settings."""
+
+    @property
+    def kind(self) -> str:
+        """The driver's name: `qemu`, `image`."""
+
+    async def validate(self) -> tuple[TargetFinding, ...]:
+        """Look whether the settings can work here: programs, firmware, folders. Changes nothing lasting."""
+
+    async def plan(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> LaunchPlan:
+        """What launching these disks in this machine would take. Makes nothing."""
+
+    async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """Write a disk from its export stream (`app.store.export`) and verify it.
+
+        A volume that was made before is verified again from its own bytes and returned, the stream unread.
+        Raises VolumeError where the stream or the storage does not give the checkpoint's root.
+        """
+
+    async def drop(self, volume: Volume) -> None:
+        """Remove a volume; harmless when it is gone."""
+
+    async def launch(self, order: LaunchOrder) -> Instance:
+        """Make the instance be there: started, or its images published.
+
+        Raises VolumeUnproved, InstanceDiffers where the id belongs to another order, MachineRefused.
+        """
+
+    async def find(self, instance: str) -> Instance | None:
+        """The instance as it stands now, or None. From any process."""
+
+    async def check(self, instance: str, plan: CheckPlan, evidence: Path) -> BootProof:
+        """Watch the instance until its checks passed, or failed, or the plan's time is over.
+
+        Screenshots, serial log and `proof.json` go into the folder `evidence`, which outlives the instance.
+        A failed boot is a proof that says so, not an error. Raises InstanceUnknown.
+        """
+
+    async def terminate(self, instance: str) -> bool:
+        """End the instance and remove all of it but volumes and evidence; False when there was nothing."""

@@ -1,0 +1,135 @@
+"""One try of each check against a real service of this machine in the guest's place."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.contract.words import Accelerator
+from app.launch.boot.checks import CheckPlan, HttpCheck, LoginCheck, ScriptCheck, TcpCheck
+from app.launch.boot.phases import NamedFailure
+from app.launch.boot.probes import try_http, try_once, try_script
+from app.launch.boot.screen import Picture
+from app.launch.errors import SettingsWrong
+from app.launch.machine import Forward
+
+
+@dataclass(frozen=True)
+class Here:
+    """This machine seen as a guest: its ports are the guest's."""
+
+    forwards: tuple[Forward, ...] = ()
+    serial: Path = Path("/dev/null")
+    instance: str = "ins-1"
+    target: str = "here"
+    accelerator: Accelerator = Accelerator.TCG
+
+    def after(self) -> float:
+        return 1.0
+
+    async def alive(self) -> bool:
+        return True
+
+    async def fault(self) -> NamedFailure | None:
+        return None
+
+    async def picture(self) -> Picture | None:
+        return None
+
+    async def accepted(self, guest: int) -> bool:
+        return True
+
+    def last_words(self) -> str:
+        return ""
+
+
+@asynccontextmanager
+async def answering(answer: bytes) -> AsyncIterator[int]:
+    """A server that gives this answer to whoever asks."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "says"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nversion\n 42", True, "42"),
+        (b"HTTP/1.1 200 OK\r\n\r\nversion 41", False, "version 41"),
+        (b"HTTP/1.1 503 No\r\n\r\nversion 42", False, "503"),
+        (b"SSH-2.0-OpenSSH\r\n", False, "SSH-2.0"),
+        (b"", False, "GET / on port 80"),
+    ],
+)
+async def test_an_answer_is_compared_with_status_and_pattern(answer: bytes, passed: bool, says: str) -> None:
+    async with answering(answer) as port:
+        found = await asyncio.to_thread(try_http, port, HttpCheck(80, body="version.*42"))
+    assert found.passed is passed
+    assert says in found.detail
+
+
+async def test_a_port_that_is_not_forwarded_is_a_mistake_of_the_settings() -> None:
+    with pytest.raises(SettingsWrong, match="not forwarded"):
+        await try_once(Here(), TcpCheck(80))
+
+
+async def test_a_script_gets_the_ports_and_its_last_words_are_kept() -> None:
+    check = ScriptCheck(("sh", "-c", "echo $GO2CLOUD_ADDRESS:$GO2CLOUD_PORT_80 $GO2CLOUD_INSTANCE; exit 3"))
+    found = await try_script(Here((Forward(80, 40080),)), check)
+    assert not found.passed
+    assert found.detail == "sh ended with 3: 127.0.0.1:40080 ins-1"
+
+
+async def test_a_script_out_of_time_is_ended_with_its_children(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    check = ScriptCheck(("sh", "-c", f"sleep 60 & echo $! > {pids}; wait"), seconds=1)
+    found = await try_script(Here(), check)
+    assert not found.passed
+    assert "did not end" in found.detail
+    child = int(pids.read_text())
+    for _ in range(100):
+        if not runs(child):
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the script's child still runs")
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and not only waiting to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_script_that_is_not_there_says_so() -> None:
+    found = await try_script(Here(), ScriptCheck(("/nowhere/check",)))
+    assert (found.passed, "cannot be run" in found.detail) == (False, True)
+    assert os.sep in found.detail
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: HttpCheck(80, body="("),
+        lambda: HttpCheck(80, path="/ HTTP/1.1\r\nX: y"),
+        lambda: ScriptCheck(()),
+        lambda: CheckPlan(()),
+        lambda: CheckPlan((LoginCheck(), LoginCheck())),
+        lambda: CheckPlan(seconds=0),
+    ],
+)
+def test_checks_that_cannot_be_made_are_refused_before_anything_starts(wrong: type) -> None:
+    with pytest.raises(SettingsWrong):
+        wrong()
