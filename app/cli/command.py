@@ -10,6 +10,7 @@ import typer
 from app.cli import (
     document,
     jobs,
+    launching,
     login,
     offline,
     preflights,
@@ -18,6 +19,7 @@ from app.cli import (
     replication,
     scrub,
     servers,
+    tests,
     tokens,
     verifications,
 )
@@ -51,6 +53,14 @@ for command in (
 ):
     servers.app.command()(command)
 servers.app.command("replication")(replication.show_replication)
+servers.app.command()(launching.launch_settings)
+servers.app.command("test")(tests.order_test)
+servers.app.command("tests")(tests.list_tests)
+servers.app.command()(tests.screenshot)
+servers.app.command()(tests.serial)
+servers.app.command()(tests.terminate_test)
+servers.app.command()(tests.mark_ready)
+servers.app.command()(tests.revert)
 app.add_typer(servers.app, name="server")
 app.add_typer(replicas.app, name="replica")
 app.add_typer(jobs.app, name="job")
