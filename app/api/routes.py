@@ -18,6 +18,7 @@ from app.api.v1 import (
     scrub,
     servers,
     sessions,
+    tests,
     tokens,
     verifications,
 )
@@ -33,6 +34,7 @@ NOUNS = (
     verifications,
     scrub,
     jobs,
+    tests,
     tokens,
     install_tokens,
     audit,

@@ -35,7 +35,7 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import preflights, replication, servers, verifications
+    from app.cli import launching, preflights, replication, servers, tests, verifications
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -50,6 +50,14 @@ def _servers() -> typer.Typer:
         servers.app.command()(command)
     servers.app.command("replication")(replication.show_replication)
     servers.app.command()(verifications.verify)
+    servers.app.command()(launching.launch_settings)
+    servers.app.command("test")(tests.order_test)
+    servers.app.command("tests")(tests.list_tests)
+    servers.app.command()(tests.screenshot)
+    servers.app.command()(tests.serial)
+    servers.app.command()(tests.terminate_test)
+    servers.app.command()(tests.mark_ready)
+    servers.app.command()(tests.revert)
     return servers.app
 
 

@@ -280,6 +280,21 @@ class InstanceState(StrEnum):
     PUBLISHED = "PUBLISHED"
 
 
+class TestState(StrEnum):
+    """How a test of a server stands.
+
+    `PREPARING`: its volumes are being made. `BOOTING`: its machine runs and is being watched. `RUNNING`: the
+    boot is proved, and the machine lives until it is terminated. `TERMINATED`: machine and volumes are gone.
+    """
+
+    __test__ = False
+
+    PREPARING = "PREPARING"
+    BOOTING = "BOOTING"
+    RUNNING = "RUNNING"
+    TERMINATED = "TERMINATED"
+
+
 class BootPhase(StrEnum):
     """How far a machine came, by its serial line."""
 

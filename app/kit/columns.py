@@ -115,3 +115,15 @@ class JsonText(TypeDecorator[Json]):
             return None
         loaded: Json = json.loads(value)
         return loaded
+
+
+class Blob(TypeDecorator[bytes]):
+    """Bytes, at most 16 MiB less one."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """MEDIUMBLOB, since BLOB ends at 64 KiB."""
+        kind = mysql.MEDIUMBLOB() if dialect.name in _SERVERS else LargeBinary()
+        return dialect.type_descriptor(kind)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.kit.clock import Clock
-from app.kit.columns import Base, Hash32, Id, JsonText, UtcDateTime
+from app.kit.columns import Base, Blob, Hash32, Id, JsonText, UtcDateTime
 from app.kit.engines import make_engines
 from app.kit.errors import Conflict
 from app.kit.filelock import FileLock
@@ -31,6 +31,7 @@ from app.kit.turns import NestedUnit, make_turns
 
 __all__ = [
     "Base",
+    "Blob",
     "CommitUncertain",
     "Database",
     "DatabaseInUse",

@@ -26,6 +26,7 @@ from app.kit.ratewindows import MOST_RATE, RateCalendar, RateWindow, parsed_wind
 GIB = 1 << 30
 DATABASE_FILE = "go2cloud.db"
 STORE_FOLDER = "store"
+LAUNCH_FOLDER = "launch"
 SHORTEST_INTERVAL_SECONDS = 5
 LONGEST_INTERVAL_SECONDS = 7 * 86400
 """Between two checkpoints of a server, as in the contract."""
@@ -201,6 +202,35 @@ class WorkSettings(Section):
     node: str | None = Field(None, max_length=100, description="a name of this node for jobs bound to it")
 
 
+class Acceleration(StrEnum):
+    """What runs the instructions of test machines; `AUTO` is KVM where it really works."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class LaunchingSettings(Section):
+    """LAUNCH: test machines on the nodes of role agent."""
+
+    folder: File = Field(description="a folder on a local disk for machines and their volumes")
+    user: str = Field("nobody", min_length=1, description="a user without rights that machines run as")
+    accelerator: Annotated[Acceleration, BeforeValidator(_lower)] = Field(
+        Acceleration.AUTO, description="auto, kvm or tcg"
+    )
+    cpus: int = Field(4, ge=1, le=255, description="processors of a test machine, at most, unless ordered")
+    memory: ByteSize = Field(
+        ByteSize(4 * GIB),
+        ge=64 << 20,
+        description="memory of a test machine, at most, unless ordered, in bytes or like 4GiB",
+    )
+    tests_at_once: int = Field(4, ge=1, le=1000, description="tests of servers that run at once")
+    scripts: File | None = Field(None, description="a folder of the programs that checks may run")
+    test_days: int = Field(
+        7, ge=1, le=3650, description="days for which a tested checkpoint counts as a proof"
+    )
+
+
 class LimitSettings(Section):
     """LIMITS: the most that one request may carry or ask for."""
 
@@ -247,6 +277,7 @@ class Keys(BaseSettings):
     tls: TlsSettings = TlsSettings()
     access: AccessSettings = AccessSettings()
     work: WorkSettings = WorkSettings()
+    launch: LaunchingSettings
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="before")
@@ -256,7 +287,8 @@ class Keys(BaseSettings):
         given = _without_empty(data)
         folder = Path(given["DATA_DIR"]).expanduser()
         store = {"PATH": str(folder / STORE_FOLDER)} | given.get("STORE", {})
-        return {"DB_PATH": str(folder / DATABASE_FILE)} | given | {"STORE": store}
+        launch = {"FOLDER": str(folder / LAUNCH_FOLDER)} | given.get("LAUNCH", {})
+        return {"DB_PATH": str(folder / DATABASE_FILE)} | given | {"STORE": store, "LAUNCH": launch}
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:

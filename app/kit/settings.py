@@ -22,10 +22,12 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.kit.settingkeys import (
+    Acceleration,
     AccessSettings,
     AgentSettings,
     Engine,
     Keys,
+    LaunchingSettings,
     LimitSettings,
     LogFormat,
     LogLevel,
@@ -47,11 +49,13 @@ from app.kit.settingsources import (
 )
 
 __all__ = [
+    "Acceleration",
     "AccessSettings",
     "AgentSettings",
     "DatabaseSettings",
     "Engine",
     "HttpSettings",
+    "LaunchingSettings",
     "LimitSettings",
     "LogFormat",
     "LogLevel",
@@ -127,6 +131,7 @@ class Settings:
     limits: LimitSettings
     pace: PaceSettings
     work: WorkSettings
+    launch: LaunchingSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
     file: Path | None = field(default=None, compare=False)
@@ -227,6 +232,7 @@ def _settings(keys: Keys) -> Settings:
         limits=keys.limits,
         pace=keys.pace,
         work=keys.work,
+        launch=keys.launch,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )

@@ -31,7 +31,7 @@ class VolumeFolder:
 
     async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
         """See `Target.materialise`."""
-        volume = self._named(disk)
+        volume = self.named(disk)
         if _noted(volume.path) is not None:
             await in_thread(self._verify, volume, disk)
             return volume
@@ -49,7 +49,8 @@ class VolumeFolder:
                 remedy="drop the volume and materialise it again; look at the storage below it",
             )
 
-    def _named(self, disk: DiskContent) -> Volume:
+    def named(self, disk: DiskContent) -> Volume:
+        """The volume of a disk, there or not."""
         path = self.folder / disk.checkpoint / f"{disk.disk}.raw"
         return Volume(disk.checkpoint, disk.disk, path, disk.size, disk.root.hex(), disk.sector_size)
 

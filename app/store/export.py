@@ -8,7 +8,7 @@ END
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from app.store.objects import ObjectStore
@@ -16,22 +16,30 @@ from app.store.reader import ChunkReader
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB, ZERO_ID
 from app.wire.frames import ChunkRecord, encode_chunks, encode_end, encode_leaves, encode_root
-from app.wire.tree import ZERO_LEAF, leaf_ids
+from app.wire.tree import LEAF_IDS, ZERO_LEAF, leaf_ids
 
 FRAME_BYTES: Final = 2 * MIB
 """Stored bytes of a CHUNKS frame, exceeded by at most one chunk."""
 
 
 async def export_stream(
-    objects: ObjectStore, reader: ChunkReader, project: str, root: bytes
+    objects: ObjectStore,
+    reader: ChunkReader,
+    project: str,
+    root: bytes,
+    on_progress: Callable[[int], None] | None = None,
 ) -> AsyncIterator[bytes]:
     """The stream of the disk whose root hash is `root`, in pieces of about 2 MiB.
+
+    `on_progress` is told before each leaf how many bytes of the disk the stream has passed.
 
     Raises ObjectMissing, ObjectDamaged; the receiver then sees a stream without END.
     """
     node = await asyncio.to_thread(objects.read_root, root)
     yield _joined(encode_root(node.encode()))
-    for name in node.leaf_hashes():
+    for number, name in enumerate(node.leaf_hashes()):
+        if on_progress is not None:
+            on_progress(number * LEAF_IDS * node.chunk_size)
         if name == ZERO_LEAF:
             continue
         leaf = await asyncio.to_thread(objects.read_leaf, name)

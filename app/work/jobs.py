@@ -102,6 +102,10 @@ class Jobs:
         journal.tell(uow, self.bus, row)
         return row.id
 
+    async def require_free(self, uow: UnitOfWork, subject: str) -> None:
+        """Raises JobStands where the subject has a job that is not over."""
+        await _require_free(uow, subject)
+
     async def cancel(self, uow: UnitOfWork, scope: Scope, job_id: str) -> None:
         """Let a job be undone: the running step is told to stop, what was done is undone in reverse.
 

@@ -41,7 +41,7 @@ def test_a_static_address_has_its_own_range_and_gateway() -> None:
     arguments = network_arguments(machine, (Forward(80, 40080),))
     assert arguments[1] == (
         "user,id=net0,restrict=on,ipv6=off,net=192.168.7.0/24,host=192.168.7.1,dns=192.168.7.3,"
-        "dhcpstart=192.168.7.4,hostfwd=tcp:127.0.0.1:40080-192.168.7.2:80"
+        "dhcpstart=192.168.7.2,hostfwd=tcp:127.0.0.1:40080-192.168.7.2:80"
     )
     assert arguments[3].startswith("e1000e,")
 

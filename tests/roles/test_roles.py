@@ -73,3 +73,14 @@ def test_ports_and_names() -> None:
     assert parse_roles("all") == frozenset(Role)
     with pytest.raises(ValueError, match="platform, api, agent, all"):
         parse_roles("worker")
+
+
+def test_role_api_loads_no_driver_of_machines(tmp_path: Path) -> None:
+    script = LOADED.replace(
+        "create_app(settings",
+        "import app.migration.launch.kinds\ncreate_app(settings",
+    )
+    command = [sys.executable, "-c", script, "api", str(tmp_path)]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "app.migration.launch.steps" in loaded
+    assert [name for name in loaded if name.startswith(("app.launch.qemu", "app.launch.image"))] == []

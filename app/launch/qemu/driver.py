@@ -128,6 +128,10 @@ class QemuTarget:
         """See `Target.materialise`."""
         return await VolumeFolder(self.settings.volumes).materialise(disk, stream)
 
+    def volume(self, disk: DiskContent) -> Volume:
+        """The volume that `materialise` makes of a disk, there or not: what is to be dropped."""
+        return VolumeFolder(self.settings.volumes).named(disk)
+
     async def drop(self, volume: Volume) -> None:
         """See `Target.drop`."""
         await VolumeFolder(self.settings.volumes).drop(volume)

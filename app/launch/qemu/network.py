@@ -52,7 +52,10 @@ def _netdev(number: int, nic: Nic, forwards: Sequence[Forward]) -> str:
 
 
 def _range(nic: Nic) -> list[str]:
-    """The range of a guest with a static address; the gateway's address answers as the host's would."""
+    """The range of a guest with an address; the gateway's address answers as the host's would.
+
+    A guest that asks DHCP gets the same address: whoever took it from the source need not know how it got it.
+    """
     if nic.address is None:
         return []
     interface = ipaddress.IPv4Interface(nic.address)
@@ -67,9 +70,7 @@ def _range(nic: Nic) -> list[str]:
     host = wanted if wanted is not None and usable else _unused(network, taken)
     taken.add(host)
     dns = _unused(network, taken)
-    taken.add(dns)
-    dhcp = _unused(network, taken)
-    return [f"net={network}", f"host={host}", f"dns={dns}", f"dhcpstart={dhcp}"]
+    return [f"net={network}", f"host={host}", f"dns={dns}", f"dhcpstart={interface.ip}"]
 
 
 def _unused(network: ipaddress.IPv4Network, taken: set[ipaddress.IPv4Address]) -> ipaddress.IPv4Address:

@@ -108,7 +108,7 @@ class DatabaseGarbageIndex(DatabaseIndex):
             base = exists().where(
                 SessionRow.base_checkpoint_id == CheckpointRow.id, SessionRow.ended_at.is_(None)
             )
-            free = (CheckpointRow.id == name.id, ~head, ~base)
+            free = (CheckpointRow.id == name.id, CheckpointRow.kept.is_(False), ~head, ~base)
             await uow.session.execute(
                 delete(CheckpointRow).where(*free).execution_options(synchronize_session=False)
             )

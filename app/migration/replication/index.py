@@ -157,10 +157,10 @@ def _held(session_id: InstrumentedAttribute[str | None]) -> ColumnElement[bool]:
 
 
 def _pinned() -> ColumnElement[bool]:
-    """Whether a checkpoint is a head or the base of an open session."""
+    """Whether a checkpoint is a head, the base of an open session, or kept since a machine was made of it."""
     head = exists().where(ServerRow.head_checkpoint_id == CheckpointRow.id)
     base = exists().where(SessionRow.base_checkpoint_id == CheckpointRow.id, SessionRow.ended_at.is_(None))
-    return head | base
+    return head | base | CheckpointRow.kept
 
 
 def _pack_info(row: PackRow, held: bool) -> PackInfo:

@@ -31,7 +31,8 @@ class SessionRow(Base):
 class CheckpointRow(Base):
     """A committed point in time of all disks of a server.
 
-    The source was frozen for `freeze_ms`, after `rounds` passes over what was written meanwhile.
+    The source was frozen for `freeze_ms`, after `rounds` passes over what was written meanwhile. `kept`: a
+    machine was made of it, so retention never drops it.
     """
 
     __tablename__ = "checkpoint"
@@ -52,6 +53,7 @@ class CheckpointRow(Base):
     counters: Mapped[dict[str, int]] = mapped_column(JsonText)
     freeze_ms: Mapped[int] = mapped_column(Integer, default=0)
     rounds: Mapped[int] = mapped_column(Integer, default=0)
+    kept: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class DiskRootRow(Base):

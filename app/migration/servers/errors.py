@@ -31,3 +31,9 @@ class ServerDisconnected(Conflict):
     """The server was disconnected: its agent may not replicate any more."""
 
     code = "SERVER_DISCONNECTED"
+
+
+class LifecycleNotAllowed(Conflict):
+    """The server's lifecycle state forbids the operation; `allowedOperations` lists those that it allows."""
+
+    code = "LIFECYCLE_NOT_ALLOWED"

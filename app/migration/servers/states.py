@@ -33,6 +33,9 @@ TRANSITIONS: Final[Mapping[tuple[LifecycleState, ServerOperation], LifecycleStat
     }
 )
 
+SERVED: Final = frozenset((O.TEST, O.MARK_READY, O.REVERT))
+"""The operations that this version carries out."""
+
 
 def after_checkpoint(state: LifecycleState) -> LifecycleState:
     """The state after a bootable checkpoint was committed: the first one makes a server ready for a test."""
@@ -41,4 +44,11 @@ def after_checkpoint(state: LifecycleState) -> LifecycleState:
 
 def allowed(state: LifecycleState) -> tuple[ServerOperation, ...]:
     """What may be done to a server in this state, in the order of the words."""
-    return tuple(operation for operation in O if (state, operation) in TRANSITIONS)
+    return tuple(operation for operation in O if operation in SERVED and (state, operation) in TRANSITIONS)
+
+
+def taken_back(
+    state: LifecycleState, operation: ServerOperation, came_from: LifecycleState
+) -> LifecycleState:
+    """The state when an operation is undone: the one that it came from, unless it was led on since."""
+    return came_from if TRANSITIONS.get((came_from, operation)) is state else state

@@ -1,0 +1,1 @@
+"""Launching servers: their launch settings, test boots with the proof, and the way to ready for cutover."""

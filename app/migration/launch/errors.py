@@ -1,0 +1,42 @@
+"""What can be refused about launching a server."""
+
+from app.kit.errors import Conflict, NotFound, PreconditionFailed
+
+
+class TestNotFound(NotFound):
+    """The server has no such test."""
+
+    __test__ = False
+    code = "TEST_NOT_FOUND"
+
+
+class EvidenceNotFound(NotFound):
+    """The test has no such picture or log."""
+
+    code = "EVIDENCE_NOT_FOUND"
+
+
+class NoTestMachine(Conflict):
+    """The server has no test machine that could be terminated."""
+
+    code = "NO_TEST_MACHINE"
+
+
+class TestNotPassed(Conflict):
+    """The server's newest test did not pass, or it was never tested."""
+
+    __test__ = False
+    code = "TEST_NOT_PASSED"
+
+
+class TestTooOld(Conflict):
+    """The checkpoint that was tested is older than the policy allows."""
+
+    __test__ = False
+    code = "TEST_TOO_OLD"
+
+
+class LaunchSettingsChanged(PreconditionFailed):
+    """The launch settings were changed since the caller read them."""
+
+    code = "LAUNCH_SETTINGS_CHANGED"

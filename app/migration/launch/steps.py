@@ -1,0 +1,264 @@
+"""The steps of the jobs `server.test` and `server.terminate-test`.
+
+The machine is named by its test, and every step can be run again, by another process: see
+`app.launch.target`. Undoing takes away whatever of the test is on the node, and no evidence.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Coroutine
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from app.contract.resources.launch import LaunchMachine
+from app.contract.words import FindingSeverity, JobEventLevel
+from app.kit.errors import Conflict, Invalid, NotFound
+from app.launch.boot.checks import CheckPlan
+from app.launch.errors import InstanceDiffers, SettingsWrong
+from app.launch.machine import DiskContent, LaunchOrder, Volume
+from app.migration.launch import machines, tests
+from app.migration.launch.evidence import collect
+from app.migration.launch.queries import Content, content_of, live_tests
+from app.migration.launch.tables import TestRow
+from app.migration.launch.targets import evidence_folder, target_of
+from app.migration.launch.tests import Chosen, Effect, Wanted
+from app.migration.replication.reading import chunk_reader
+from app.migration.services import Services
+from app.store.export import export_stream
+from app.work.context import Context
+from app.work.errors import StepFailed
+
+if TYPE_CHECKING:
+    from app.launch.qemu.driver import QemuTarget
+
+T = TypeVar("T")
+
+CHOOSE: Final = "choose"
+MATERIALISE: Final = "materialise"
+LISTEN_SECONDS: Final = 1.0
+
+_FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
+"""Errors that a repetition would meet again."""
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """What `materialise` made, in the order of the machine's disks."""
+
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a test came to that passed."""
+
+    test_id: str
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """A test as its steps need it."""
+
+    id: str
+    checkpoint_number: int
+    machine: LaunchMachine
+    content: Content
+
+
+@dataclass(frozen=True)
+class TestSteps:
+    """The steps, in a process with these services."""
+
+    __test__ = False
+
+    services: Services
+
+    @cached_property
+    def _target(self) -> "QemuTarget":
+        return target_of(self.services.settings.launch, self.services.clock)
+
+    async def choose(self, context: Context) -> Chosen:
+        """Choose the checkpoint and settle the machine; from now on the server is TESTING."""
+        wanted, effect = context.input(Wanted), Effect(context.job_id, context.key, _server(context))
+        caps = self.services.settings.launch
+        chosen = await _for_good(context.write(lambda uow: tests.choose(uow, effect, wanted, caps)))
+        context.log(f"test {chosen.test_id} starts checkpoint {chosen.checkpoint_number}")
+        for text in chosen.warnings:
+            context.log(text, JobEventLevel.WARNING)
+        return chosen
+
+    async def unchoose(self, context: Context) -> None:
+        """The test is over; the server is what it was before, unless the machine came to a verdict."""
+        await context.write(lambda uow: tests.unchoose(uow, context.key))
+
+    async def prepare(self, context: Context) -> None:
+        """See that the node can do it, bind the job to it, and end the machine of an earlier test."""
+        known = await self._known(context)
+        await self._require_possible(context, known)
+        await context.pin()
+        await context.write(lambda uow: tests.place(uow, known.id, context.node))
+        for earlier in await self._live(context):
+            if earlier.id != known.id:
+                context.log(f"the machine of test {earlier.id} is terminated: a new test replaces it")
+                await self._retire(context, earlier)
+
+    async def _require_possible(self, context: Context, known: Known) -> None:
+        """Raises StepFailed TARGET_NOT_READY, and that of a check whose program is not there."""
+        await _for_good(asyncio.to_thread(self._plan, known.machine))
+        plan = await self._target.plan(machines.spec(known.machine), known.content.disks)
+        for finding in plan.findings:
+            if finding.severity is FindingSeverity.BLOCKER:
+                raise StepFailed(
+                    f"target {plan.target} on node {context.node}: {finding.text}",
+                    code="TARGET_NOT_READY",
+                    remedy=finding.remedy or "see docs/launch.md for what the target needs",
+                )
+            is_grave = finding.severity is FindingSeverity.WARNING
+            context.log(finding.text, JobEventLevel.WARNING if is_grave else JobEventLevel.INFO)
+
+    def _plan(self, machine: LaunchMachine) -> CheckPlan:
+        return machines.plan(machine, self.services.settings.launch.scripts)
+
+    async def materialise(self, context: Context) -> Volumes:
+        """Write the checkpoint's disks on this node, each verified by its root."""
+        known = await self._known(context)
+        volumes, done = [], 0
+        for disk in known.content.disks:
+            stream = self._stream(context, known, disk, done)
+            volumes.append(await _for_good(self._target.materialise(disk, stream)))
+            context.log(f"disk {disk.disk}: {disk.size} bytes written and verified, root {disk.root.hex()}")
+            done += disk.size
+        return Volumes(tuple(volumes))
+
+    async def _stream(
+        self, context: Context, known: Known, disk: DiskContent, before: int
+    ) -> AsyncIterator[bytes]:
+        def passed(at: int) -> None:
+            context.check_cancelled()
+            percent = 100 * (before + at) // max(known.content.size, 1)
+            context.progress(percent, f"disk {disk.disk}, {at} of {disk.size} bytes")
+
+        reader = chunk_reader(self.services.store, self.services.database)
+        async for piece in export_stream(
+            self.services.store, reader, known.content.project_id, disk.root, passed
+        ):
+            context.check_cancelled()
+            yield piece
+
+    async def dematerialise(self, context: Context) -> None:
+        """Remove the volumes, finished or not."""
+        if context.has_result(CHOOSE):
+            await self._drop_volumes((await self._known(context)).content)
+
+    async def launch(self, context: Context) -> None:
+        """Start the machine in its isolated network, or find it running."""
+        known = await self._known(context)
+        volumes = context.result(MATERIALISE, Volumes).volumes
+        order = LaunchOrder(known.id, machines.spec(known.machine), volumes)
+        instance = await _for_good(self._target.launch(order))
+        await context.write(lambda uow: tests.launched(uow, known.id, instance.forwards))
+        ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
+        context.log(f"the machine runs on node {context.node} under {instance.accelerator}; ports: {ports}")
+
+    async def unlaunch(self, context: Context) -> None:
+        """End the machine; its evidence stays."""
+        if context.has_result(CHOOSE):
+            await self._target.terminate(context.result(CHOOSE, Chosen).test_id)
+
+    async def check(self, context: Context) -> None:
+        """Watch the machine until there is a verdict, and keep what was seen."""
+        known = await self._known(context)
+        folder = evidence_folder(self.services.settings.launch, known.id)
+        plan = await _for_good(asyncio.to_thread(self._plan, known.machine))
+        proof = await _listening(context, self._target.check(known.id, plan, folder))
+        evidence = await asyncio.to_thread(collect, folder, proof)
+        await context.write(lambda uow: tests.judged(uow, known.id, proof, evidence))
+        for each in proof.checks:
+            word = "passed" if each.passed else "did not pass"
+            level = JobEventLevel.INFO if each.passed else JobEventLevel.WARNING
+            context.log(f"check {each.name} {word}: {each.detail}", level)
+
+    async def outcome(self, context: Context) -> Outcome:
+        """Say what came of it. Raises StepFailed with the reason of a failed boot: then all is undone."""
+        test = await self._test(context)
+        proof = test.proof or {}
+        detail = str(proof.get("detail", ""))
+        if not test.passed:
+            remedy = proof.get("remedy")
+            raise StepFailed(
+                f"checkpoint {test.checkpoint_number} did not boot: {detail}",
+                code=str(proof.get("reason") or "CHECK_FAILED"),
+                remedy=f"{remedy or 'look at the evidence'}; the evidence: go2cloud server screenshot",
+            )
+        return Outcome(test.id, float(str(proof.get("seconds", 0))), detail)
+
+    async def terminate(self, context: Context) -> int:
+        """End the test machines of the server that are on this node; how many tests that ended."""
+        found = await self._live(context)
+        for test in found:
+            await self._retire(context, test)
+            context.log(f"test {test.id} is terminated")
+        if not found:
+            context.log("the server has no test machine")
+        return len(found)
+
+    async def _retire(self, context: Context, test: TestRow) -> None:
+        if test.node is not None and test.node != context.node:
+            raise StepFailed(
+                f"the machine of test {test.id} is on node {test.node}, this is {context.node}",
+                code="TEST_MACHINE_ELSEWHERE",
+                remedy="terminate it first: go2cloud server terminate-test",
+            )
+        if test.node is not None:
+            await self._target.terminate(test.id)
+            async with self.services.database.reading() as uow:
+                content = await content_of(uow, test.checkpoint_id)
+            await self._drop_volumes(content)
+        await context.write(lambda uow: tests.terminated(uow, test.id))
+
+    async def _drop_volumes(self, content: Content) -> None:
+        for disk in content.disks:
+            await self._target.drop(self._target.volume(disk))
+
+    async def _live(self, context: Context) -> list[TestRow]:
+        async with self.services.database.reading() as uow:
+            return await live_tests(uow, _server(context))
+
+    async def _test(self, context: Context) -> TestRow:
+        async with self.services.database.reading() as uow:
+            return await tests.get_test(uow, context.result(CHOOSE, Chosen).test_id)
+
+    async def _known(self, context: Context) -> Known:
+        async with self.services.database.reading() as uow:
+            test = await tests.get_test(uow, context.result(CHOOSE, Chosen).test_id)
+            content = await content_of(uow, test.checkpoint_id)
+        machine = LaunchMachine.model_validate(test.machine)
+        return Known(test.id, test.checkpoint_number, machine, content)
+
+
+def _server(context: Context) -> str:
+    assert context.server_id is not None, "the job is of a server"
+    return context.server_id
+
+
+async def _for_good(work: Awaitable[T]) -> T:
+    """The same, but errors that a repetition would meet again end the step for good."""
+    try:
+        return await work
+    except _FOR_GOOD as error:
+        raise StepFailed(error.detail, code=error.code, remedy=error.remedy) from error
+
+
+async def _listening(context: Context, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is stopped within a second when the step is to stop."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            context.check_cancelled()
+            await asyncio.wait({task}, timeout=LISTEN_SECONDS)
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,50 @@
+"""Changing the lifecycle state of a server: by the table in `states`, from the state that was read."""
+
+from sqlalchemy import update
+
+from app.contract.words import LifecycleState, ServerOperation
+from app.kit.database import UnitOfWork
+from app.migration.servers.errors import LifecycleNotAllowed
+from app.migration.servers.states import TRANSITIONS, allowed, taken_back
+from app.migration.servers.tables import ServerRow
+
+
+def require_allowed(server: ServerRow, operation: ServerOperation) -> LifecycleState:
+    """The state that the operation leads to. Raises LifecycleNotAllowed."""
+    state = LifecycleState(server.lifecycle_state)
+    if operation not in allowed(state):
+        names = [each.value for each in allowed(state)]
+        raise LifecycleNotAllowed(
+            f"server {server.name!r} is {state}: {operation} is not possible",
+            remedy=f"allowed now: {', '.join(names) or 'nothing'}",
+            state=state.value,
+            allowedOperations=names,
+        )
+    return TRANSITIONS[state, operation]
+
+
+async def change(uow: UnitOfWork, server: ServerRow, operation: ServerOperation) -> None:
+    """Lead the server on. Raises LifecycleNotAllowed, also where another unit changed its state meanwhile."""
+    await _move(uow, server, require_allowed(server, operation), operation)
+
+
+async def take_back(
+    uow: UnitOfWork, server: ServerRow, operation: ServerOperation, came_from: LifecycleState
+) -> None:
+    """Undo an operation: the server is again what it was, unless something else led it on since."""
+    after = taken_back(LifecycleState(server.lifecycle_state), operation, came_from)
+    if after != server.lifecycle_state:
+        await _move(uow, server, after, operation)
+
+
+async def _move(
+    uow: UnitOfWork, server: ServerRow, after: LifecycleState, operation: ServerOperation
+) -> None:
+    same = (ServerRow.id == server.id, ServerRow.lifecycle_state == server.lifecycle_state)
+    values = {"lifecycle_state": after, "version": ServerRow.version + 1}
+    if not await uow.changed(update(ServerRow).where(*same).values(**values)):
+        raise LifecycleNotAllowed(
+            f"server {server.name!r} changed its state while {operation} was under way",
+            remedy="look at it again: go2cloud server show",
+        )
+    await uow.session.refresh(server)
