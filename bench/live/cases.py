@@ -113,7 +113,7 @@ class Product:
             freezes=tuple(each.freeze_ms for each in made),
             labels=tuple(each.label.value for each in made),
             delivered=_delivered(made),
-            copies=len(made),
+            passes=tuple(replica.pass_seconds(each) for each in made),
             measured=measured,
         )
 

@@ -13,8 +13,8 @@ R = TypeVar("R")
 Line = tuple[str, ...]
 
 STEADY: Final = (
-    "peer", "written MB/s", "lag s p50", "max", "copies", "freeze ms p50", "max", "core source", "target",
-    "wire MB", "per written", "per delivered", "RSS source", "RSS target", "labels",
+    "peer", "written MB/s", "lag s p50", "max", "copies", "pass s p50", "× ours", "freeze ms p50", "max",
+    "core source", "target", "wire MB", "per written", "per delivered", "RSS source", "RSS target", "labels",
 )  # fmt: skip
 DELTA: Final = ("peer", "wall s", "× ours", "CPU s", "wire MB", "per changed", "after order s")
 
@@ -50,20 +50,27 @@ def _steady(found: list[Steady]) -> list[str]:
         table(
             f"steady at {churn / MB:g} MB/s",
             STEADY,
-            [_steady_line(each) for each in found if each.churn == churn],
+            _steady_lines([each for each in found if each.churn == churn]),
         )
         for churn in churns
     ]
 
 
-def _steady_line(found: Steady) -> Line:
+def _steady_lines(found: list[Steady]) -> list[Line]:
+    ours = [seconds for each in found if each.peer == OURS for seconds in each.passes]
+    return [_steady_line(each, ours) for each in found]
+
+
+def _steady_line(found: Steady, ours: Sequence[float]) -> Line:
     took = found.measured
     return (
         found.peer,
         f"{found.written / took.wall / MB:.1f}",
         _known(found.lags, lambda lags: f"{median(lags):.1f}"),
         _known(found.lags, lambda lags: f"{max(lags):.1f}"),
-        str(found.copies),
+        str(len(found.passes)),
+        _known(found.passes, lambda passes: f"{median(passes):.2f}"),
+        f"{median(found.passes) / median(ours):.1f}" if found.passes and ours else "—",
         _known(found.freezes, lambda freezes: f"{median(freezes):.0f}"),
         _known(found.freezes, lambda freezes: str(max(freezes))),
         f"{took.cpu_source / took.wall:.1%}",

@@ -11,7 +11,8 @@ class Steady:
 
     `churn` is the rate that the writer was told, in bytes a second, `written` what the disk took meanwhile.
     `lags` are seconds, one every half second, `freezes` milliseconds, one for each copy that was made;
-    `delivered` are the plain bytes that were sent, None where that is not known.
+    `passes` are the seconds that each of these took; `delivered` are the plain bytes that were sent, None
+    where that is not known.
     """
 
     peer: str
@@ -21,7 +22,7 @@ class Steady:
     freezes: tuple[int, ...]
     labels: tuple[str, ...]
     delivered: int | None
-    copies: int
+    passes: tuple[float, ...]
     measured: Measured
 
 

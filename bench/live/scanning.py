@@ -51,7 +51,8 @@ def _steady(kind: PeerKind, peer: Peer, scene: Scene, churn: int) -> Steady:
         end, written = time.monotonic(), scene.disk.written() - written
     scene.tell(f"{kind.name} at {churn / MB:g} MB/s: {len(copies) - 1} passes")
     found = tuple(lags(copies, begin, end))
-    return Steady(kind.name, churn, written, found, (), (), None, len(copies) - 1, measured)
+    passes = tuple(each.done - each.of for each in copies[1:])
+    return Steady(kind.name, churn, written, found, (), (), None, passes, measured)
 
 
 def _loop(peer: Peer, copies: list[Copy], until: float) -> None:

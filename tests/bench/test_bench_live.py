@@ -49,7 +49,7 @@ def test_a_delta_is_told_as_medians_and_as_a_multiple_of_ours() -> None:
 
 
 def test_a_steady_state_in_which_no_copy_was_made_is_no_division_by_zero() -> None:
-    text = live_tables([Steady("go2cloud", 5 * MB, 0, (), (), (), 0, 0, TOOK)])
+    text = live_tables([Steady("go2cloud", 5 * MB, 0, (), (), (), 0, (), TOOK)])
     assert text.splitlines()[-1].split()[:6] == ["go2cloud", "0.0", "—", "—", "0", "—"]
     assert "10.0%" in text
     assert "20.0%" in text
