@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.demo.tiny_disk import PAGE, make_disk
 from app.client import jobs, servers, tests
 from app.client.errors import ClientError
 from app.client.transport import Client
@@ -22,7 +23,6 @@ from tests.e2e.replica import assert_identical
 from tests.e2e.source_host import SourceHost
 from tests.launch.boot_sector import dead_disk
 from tests.launch.conftest import end_all
-from tests.launch.tiny_disk import PAGE, make_disk
 
 pytestmark = pytest.mark.slow
 

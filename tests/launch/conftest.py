@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.demo.tiny_disk import Tiny, make_disk
 from app.contract.words import ImageFormat
 from app.launch.image.driver import ImageSettings, ImageTarget
 from app.launch.qemu.driver import QemuSettings, QemuTarget
 from tests.launch.replica import Replica
-from tests.launch.tiny_disk import Tiny, make_disk
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.demo.tiny_disk import SERVE, Tiny, make_disk
 from app.contract.words import Accelerator, BootFailure, BootPhase, DiskBus, Firmware, InstanceState
 from app.launch.boot.checks import CheckPlan, HttpCheck, LoginCheck, ScreenCheck, ScriptCheck, TcpCheck
 from app.launch.boot.proof import BootProof
@@ -18,7 +19,6 @@ from app.launch.qemu.driver import QemuTarget
 from app.launch.qemu.qmp import Qmp
 from tests.launch.hostile import GUESSED, MIB, SECRET, hostile_disk
 from tests.launch.replica import Replica, digest
-from tests.launch.tiny_disk import SERVE, Tiny, make_disk
 
 pytestmark = pytest.mark.slow
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.demo.boot import boot
 from app.cli.demo.compare import first_difference
 from app.cli.demo.disk import DISK_BYTES, DemoDisk, Tools
 from app.cli.demo.service import DemoAgent, DemoService, demo_service
@@ -65,7 +66,7 @@ def run_demo(console: Console, keep: Path | None = None) -> None:
     """Run the whole job and print the proof.
 
     `keep` is a folder for the disk, the export and the logs; without it they are deleted at the end.
-    Raises NotProved, Unavailable, ClientError, StoreError.
+    Raises NotProved, NotBooted, Unavailable, ClientError, StoreError.
     """
     tools = Tools.find()
     folder = keep or Path(tempfile.mkdtemp(prefix="go2cloud-demo-"))
@@ -75,6 +76,7 @@ def run_demo(console: Console, keep: Path | None = None) -> None:
             console.print(f"[bold]•[/] service on {service.url}, log in {folder / 'service.log'}")
             proof = _prove(console, tools, service, client)
             _summary(console, proof, service)
+            boot(console, service, client, keep is not None)
     finally:
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)

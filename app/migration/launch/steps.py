@@ -5,10 +5,10 @@ The machine is named by its test, and every step can be run again, by another pr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from app.contract.resources.launch import LaunchMachine
 from app.contract.words import FindingSeverity, JobEventLevel
@@ -19,6 +19,7 @@ from app.launch.machine import DiskContent, LaunchOrder, Volume
 from app.migration.launch import machines, tests
 from app.migration.launch.evidence import collect
 from app.migration.launch.queries import Content, content_of, live_tests
+from app.migration.launch.stopping import listening, whole
 from app.migration.launch.tables import TestRow
 from app.migration.launch.targets import evidence_folder, target_of
 from app.migration.launch.tests import Chosen, Effect, Wanted
@@ -35,7 +36,6 @@ T = TypeVar("T")
 
 CHOOSE: Final = "choose"
 MATERIALISE: Final = "materialise"
-LISTEN_SECONDS: Final = 1.0
 
 _FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
 """Errors that a repetition would meet again."""
@@ -127,7 +127,7 @@ class TestSteps:
         volumes, done = [], 0
         for disk in known.content.disks:
             stream = self._stream(context, known, disk, done)
-            volumes.append(await _for_good(self._target.materialise(disk, stream)))
+            volumes.append(await _for_good(whole(self._target.materialise(disk, stream))))
             context.log(f"disk {disk.disk}: {disk.size} bytes written and verified, root {disk.root.hex()}")
             done += disk.size
         return Volumes(tuple(volumes))
@@ -157,7 +157,7 @@ class TestSteps:
         known = await self._known(context)
         volumes = context.result(MATERIALISE, Volumes).volumes
         order = LaunchOrder(known.id, machines.spec(known.machine), volumes)
-        instance = await _for_good(self._target.launch(order))
+        instance = await _for_good(whole(self._target.launch(order)))
         await context.write(lambda uow: tests.launched(uow, known.id, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
         context.log(f"the machine runs on node {context.node} under {instance.accelerator}; ports: {ports}")
@@ -165,14 +165,14 @@ class TestSteps:
     async def unlaunch(self, context: Context) -> None:
         """End the machine; its evidence stays."""
         if context.has_result(CHOOSE):
-            await self._target.terminate(context.result(CHOOSE, Chosen).test_id)
+            await whole(self._target.terminate(context.result(CHOOSE, Chosen).test_id))
 
     async def check(self, context: Context) -> None:
         """Watch the machine until there is a verdict, and keep what was seen."""
         known = await self._known(context)
         folder = evidence_folder(self.services.settings.launch, known.id)
         plan = await _for_good(asyncio.to_thread(self._plan, known.machine))
-        proof = await _listening(context, self._target.check(known.id, plan, folder))
+        proof = await listening(context, self._target.check(known.id, plan, folder))
         evidence = await asyncio.to_thread(collect, folder, proof)
         await context.write(lambda uow: tests.judged(uow, known.id, proof, evidence))
         for each in proof.checks:
@@ -212,7 +212,7 @@ class TestSteps:
                 remedy="terminate it first: go2cloud server terminate-test",
             )
         if test.node is not None:
-            await self._target.terminate(test.id)
+            await whole(self._target.terminate(test.id))
             async with self.services.database.reading() as uow:
                 content = await content_of(uow, test.checkpoint_id)
             await self._drop_volumes(content)
@@ -249,16 +249,3 @@ async def _for_good(work: Awaitable[T]) -> T:
         return await work
     except _FOR_GOOD as error:
         raise StepFailed(error.detail, code=error.code, remedy=error.remedy) from error
-
-
-async def _listening(context: Context, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is stopped within a second when the step is to stop."""
-    task = asyncio.create_task(work)
-    try:
-        while not task.done():
-            context.check_cancelled()
-            await asyncio.wait({task}, timeout=LISTEN_SECONDS)
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})

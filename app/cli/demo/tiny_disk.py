@@ -5,13 +5,13 @@ The initramfs holds the few modules that the virtual machine needs; it mounts th
 over to its /init, which serves /www on port 8080 and shows a login prompt on screen and serial line.
 
 Nothing is installed on this machine and no root is needed: Debian's packages are downloaded once, unpacked
-into a cache ($XDG_CACHE_HOME/go2cloud-tiny-disk), and used from there.
+into a cache (~/.cache/go2cloud-tiny-disk), and used from there.
 """
 
-import os
 import shutil
 import struct
 import subprocess
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from app.cli.demo.partitions import EFI_SYSTEM, LINUX_DATA, Slot, write_gpt
+from app.kit.errors import Unavailable
 from app.kit.filelock import FileLock
 
 MIB: Final = 1024 * 1024
@@ -29,6 +30,7 @@ CORE_START, CORE_BYTES = MIB, MIB
 EFI_START, EFI_BYTES = 2 * MIB, 16 * MIB
 ROOT_START: Final = EFI_START + EFI_BYTES
 ROOT_BYTES: Final = DISK_BYTES - ROOT_START - MIB
+KERNEL_PACKAGE: Final = "linux-image-cloud-amd64"
 PAGE: Final = "rows-of-the-checkpoint: 4711\n"
 
 MODULES: Final = ("virtio_pci", "virtio_blk", "virtio_net", "ahci", "sd_mod", "ext4", "af_packet")
@@ -90,10 +92,15 @@ class Tiny:
     files: Mapping[str, str] = field(default_factory=lambda: {"www/index.html": PAGE})
     loader: bool = True
     """False leaves out both boot loaders."""
+    uefi: bool = True
+    """False leaves out the one for UEFI, for which mtools are needed."""
 
 
 def make_disk(path: Path, tiny: Tiny | None = None) -> Path:
-    """Make the raw disk at `path`: a second or two, once the cache is filled."""
+    """Make the raw disk at `path`: a second or two, once the cache is filled.
+
+    Raises Unavailable where this machine has no packages of Debian, or a tool is missing.
+    """
     tiny, parts = tiny or Tiny(), _Parts.cached()
     with path.open("wb") as file:
         file.truncate(DISK_BYTES)
@@ -106,6 +113,7 @@ def make_disk(path: Path, tiny: Tiny | None = None) -> Path:
     _write_root(path, parts, tiny)
     if tiny.loader:
         _write_bios_loader(path, parts)
+    if tiny.loader and tiny.uefi:
         _write_efi_loader(path, parts)
     return path
 
@@ -153,11 +161,11 @@ class _Parts:
     @classmethod
     def cached(cls) -> "_Parts":
         """The pieces; made by the first caller, for which the others wait."""
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "go2cloud-tiny-disk"
+        base = Path.home() / ".cache" / "go2cloud-tiny-disk"
         base.mkdir(parents=True, exist_ok=True)
         lock = FileLock(base / "lock")
         while not lock.acquire():
-            subprocess.run(["sleep", "0.2"], check=True)
+            time.sleep(0.2)
         try:
             return cls._ready(base)
         finally:
@@ -175,6 +183,7 @@ class _Parts:
 
     @property
     def packages(self) -> Path:
+        """Debian's packages, unpacked."""
         return self.folder / "packages"
 
     @property
@@ -184,14 +193,17 @@ class _Parts:
 
     @property
     def boot_sector(self) -> Path:
+        """GRUB's first sector."""
         return self.packages / "usr/lib/grub/i386-pc/boot.img"
 
     @property
     def core(self) -> Path:
+        """GRUB for BIOS."""
         return self.folder / "core.img"
 
     @property
     def efi(self) -> Path:
+        """GRUB for UEFI."""
         return self.folder / "bootx64.efi"
 
 
@@ -210,11 +222,10 @@ def _make_parts(parts: _Parts) -> None:
 
 def _download(parts: _Parts) -> None:
     parts.packages.mkdir()
-    kernel = next(
-        line.split()[-1]
-        for line in _run("apt-cache", "depends", "linux-image-cloud-amd64").splitlines()
-        if "Depends: linux-image-" in line
-    )
+    depends = _run("apt-cache", "depends", KERNEL_PACKAGE).splitlines()
+    kernel = next((line.split()[-1] for line in depends if "Depends: linux-image-" in line), None)
+    if kernel is None:
+        raise Unavailable(f"apt knows no {KERNEL_PACKAGE}", code="TOOL_MISSING", remedy="apt-get update")
     names = (kernel, "busybox-static", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin")
     _run("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *names, cwd=parts.folder)
     for package in parts.folder.glob("*.deb"):
@@ -288,11 +299,12 @@ def _with_dependencies(source: Path, packages: Path, release: str) -> Iterator[P
 
 
 def _run(*command: str, cwd: Path | None = None) -> str:
-    """A command's output. Raises CalledProcessError with what it said."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path}
-    )
+    """A command's output. Raises Unavailable with what it said, or where there is no such program."""
+    program = shutil.which(command[0]) or shutil.which(command[0], path="/usr/sbin:/sbin")
+    if program is None:
+        raise Unavailable(f"{command[0]} is not installed", code="TOOL_MISSING")
+    done = subprocess.run([program, *command[1:]], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr or done.stdout}")
+        said = done.stderr.strip() or done.stdout.strip()
+        raise Unavailable(f"{Path(command[0]).name} ended with {done.returncode}: {said}", code="TOOL_FAILED")
     return done.stdout
