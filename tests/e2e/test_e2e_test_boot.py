@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from app.contract.words import BootFailure, BootPhase, TestState, WorkState
 from app.kit.clock import SystemClock
 from app.kit.settings import load_settings
 from app.migration.launch.targets import target_of
-from tests.e2e.deployment import Deployment, embedded, until
+from tests.e2e.deployment import Deployment, embedded, of_three_roles, run_deployment, until
 from tests.e2e.replica import assert_identical
 from tests.e2e.source_host import SourceHost
 from tests.launch.boot_sector import dead_disk
 from tests.launch.conftest import end_all
+from tests.services.mariadb_server import MariaDb
+from tests.services.redis_server import RedisServer
 
 pytestmark = pytest.mark.slow
 
@@ -43,17 +46,33 @@ MACHINE = LaunchSettingsUpdate.model_validate(
 )
 
 
+SETTINGS = {"G2C_WORK__LEASE_SECONDS": "5", "G2C_WORK__NODE": "here"}
+"""A killed service's jobs are soon taken over, by its successor on the same node."""
+
+
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    """Role `all`, whose jobs are soon taken over when it is killed, and no machine that outlives the test."""
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The service's folder, of which no machine outlives the test."""
     folder = tmp_path / "service"
     folder.mkdir()
-    try:
-        with embedded(folder, G2C_WORK__LEASE_SECONDS="5", G2C_WORK__NODE="here") as running:
-            yield running
-    finally:
-        settings = load_settings({"G2C_DATA_DIR": str(folder), "HOME": str(folder)})
-        end_all(target_of(settings.launch, SystemClock()))
+    yield folder
+    settings = load_settings({"G2C_DATA_DIR": str(folder), "HOME": str(folder)})
+    end_all(target_of(settings.launch, SystemClock()))
+
+
+@pytest.fixture
+def deployment(folder: Path) -> Iterator[Deployment]:
+    """Role `all`."""
+    with embedded(folder, **SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def apart(folder: Path, mariadb: MariaDb, redis_server: RedisServer) -> Iterator[Deployment]:
+    """Each role in a process of its own: what role agent saw is shown by role api."""
+    database, redis = mariadb.create_database(), redis_server.settings()
+    planned = of_three_roles(folder, database, redis)
+    yield from run_deployment(replace(planned, environment=planned.environment | SETTINGS))
 
 
 def replicated(deployment: Deployment, folder: Path, disk: Path) -> str:
@@ -134,7 +153,9 @@ def test_a_replica_boots_survives_a_kill_of_the_service_and_proves_itself(
         assert client.send(tests.screenshot(server)).startswith(b"\x89PNG")
 
 
-def test_a_broken_disk_fails_with_the_picture_and_the_reason(deployment: Deployment, tmp_path: Path) -> None:
+@pytest.mark.service
+def test_a_broken_disk_fails_with_the_picture_and_the_reason(apart: Deployment, tmp_path: Path) -> None:
+    deployment = apart
     disk = tmp_path / "disk.img"
     disk.write_bytes(dead_disk() + os.urandom(1 << 20))
     server = replicated(deployment, tmp_path / "agent", disk)
