@@ -14,7 +14,7 @@ from app.agent.daemon.console import Console
 from app.agent.daemon.following.follower import Follower
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
-from app.agent.daemon.loop import Daemon
+from app.agent.daemon.loop import Daemon, Workers
 from app.agent.daemon.preflight.delivery import OnDemand
 from app.agent.daemon.preflight.registry import Wanted
 from app.agent.daemon.service import Service
@@ -106,13 +106,11 @@ def agent(
         daemon = Daemon(
             service,
             state,
-            synchroniser,
-            preflights,
+            Workers(synchroniser, preflights, verifications),
             console,
             halt,
             board,
             lambda: Inventory("host"),
-            verifications,
         )
         thread = threading.Thread(target=daemon.forever, daemon=True)
         made = Agent(gateway, daemon, board, stop, synchroniser, thread)

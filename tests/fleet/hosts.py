@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.agent.daemon.cli import VERSION
+from app.agent.daemon.version import VERSION
 from app.agent.daemon.disk.selection import describe_disks
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
 from app.agent.daemon.inventory.registry import collect
