@@ -10,6 +10,7 @@ from app.agent.daemon.following.follower import Follower
 from app.agent.daemon.freezer.client import Freezer
 from app.agent.daemon.hookmark import HookMark
 from app.agent.daemon.hooks import Hooks
+from app.agent.daemon.host import Host
 from app.agent.daemon.inventory.registry import inventory_of
 from app.agent.daemon.link.enrolled import link_of
 from app.agent.daemon.loop import Daemon, Workers
@@ -44,12 +45,7 @@ def compose(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop,
     service, halt, board = Service(link), Halt(stop), Board()
     follower = Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
     verifications = Verifications(link, enrolment.disks, stop, console.note, follower.doubt_all, follower)
-    synchroniser = Synchroniser(
-        service,
-        state.instance_id(),
-        enrolment.disks,
-        halt,
-        console,
+    host = Host(
         follower,
         Freezer() if os.geteuid() == 0 else None,
         Hooks(manner.hooks, mark=HookMark(state.run_dir)),
@@ -57,6 +53,7 @@ def compose(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop,
         Gate(manner.caps, choose_gauge() if manner.yields else None, console.note),
         board,
     )
+    synchroniser = Synchroniser(service, state.instance_id(), enrolment.disks, halt, console, host)
     preflights = OnDemand(
         link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
     )
