@@ -30,6 +30,7 @@ OF_REPLICATION = sorted((ROOT / "app" / "migration" / "replication").glob("*.py"
 NOT_OF_THE_PROTOCOL = {
     "app.wire.chunks.KIB",
     "app.wire.chunks.MIB",
+    "app.wire.memory.HUGE_PAGE",
     "app.agent.gateway.commands.LOOK_SECONDS",
     "app.agent.gateway.intake.PARSED_INLINE_BYTES",
     "app.agent.gateway.answers.BYTES",
