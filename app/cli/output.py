@@ -16,6 +16,7 @@ from typing import Annotated, Generic, TypeVar
 import typer
 
 from app.contract.resources.base import Resource
+from app.kit.amounts import size_text
 
 R = TypeVar("R", bound=Resource)
 
@@ -81,14 +82,7 @@ def show_one(item: R, view: View[R], form: Format) -> None:
 
 def size(value: Cell) -> str:
     """Bytes as people read them, in powers of 1,024."""
-    if not isinstance(value, int):
-        return "-"
-    amount, unit = float(value), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
-        if amount < 1024 or unit == "PiB":
-            break
-        amount /= 1024
-    return f"{value} B" if unit == "B" else f"{amount:.1f} {unit}"
+    return size_text(value) if isinstance(value, int) else "-"
 
 
 def harmless(text: str) -> str:

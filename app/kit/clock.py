@@ -19,6 +19,18 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+def parsed_time(text: str) -> datetime:
+    """The moment that an ISO-8601 time with its zone states, in UTC. Raises ValueError, which names it."""
+    try:
+        stated = datetime.fromisoformat(text)
+        moment = stated.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text[:64]!r} is not an ISO-8601 time") from error
+    if stated.tzinfo is None:
+        raise ValueError(f"the time {text[:64]!r} does not state its zone")
+    return moment
+
+
 class ManualClock:
     """A clock that moves only when told to."""
 

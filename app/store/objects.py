@@ -94,17 +94,6 @@ class ObjectStore:
         data = self.backend.get(key)
         return examine(name, data), data
 
-    def verify_pack(self, name: bytes) -> PackIndex:
-        """Read a whole pack: its hash, and the hash of every chunk that is not a delta.
-
-        Raises ObjectMissing, ObjectDamaged.
-        """
-        found, _ = self.examine_pack(name)
-        if found.index is None or found.fault:
-            key = layout.pack_key(name)
-            raise ObjectDamaged(f"{key}: {found.fault}", object=key, chunks=len(found.damaged))
-        return found.index
-
     def packs(self) -> Iterator[StoredPack]:
         """All packs of the backend."""
         return layout.stored_packs(self.backend.list(layout.PACKS))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.service import Service
@@ -43,7 +44,7 @@ def service(gateway: FakeGateway, stop: Stop) -> Iterator[Service]:
 def synchroniser(service: Service, stop: Stop, tmp_path: Path) -> Callable[..., Synchroniser]:
     """Make a synchroniser of these disks, none of which is followed."""
     return lambda *paths: Synchroniser(
-        service, "instance", tuple(map(str, paths)), stop, Observer(), Follower(tmp_path)
+        service, "instance", tuple(map(str, paths)), stop, Observer(), Host(Follower(tmp_path))
     )
 
 

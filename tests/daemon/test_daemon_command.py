@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import app.agent.daemon.cli as command
 from app.agent.daemon.errors import StateError
 from app.agent.daemon.state import Enrolment, StateDir
+from app.agent.daemon.version import VERSION
 from app.wire.messages import Polled
 from tests.daemon.fake_gateway import CREDENTIAL, TOKEN, FakeGateway
 
@@ -252,4 +252,4 @@ SITE = f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
 
 def test_the_agent_has_the_version_of_the_project() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    assert f'\nversion = "{command.VERSION}"\n' in text
+    assert f'\nversion = "{VERSION}"\n' in text

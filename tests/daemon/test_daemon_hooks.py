@@ -42,7 +42,6 @@ def test_hooks_run_in_the_order_of_their_names_and_know_the_phase(directory: Pat
         *(f"{name} post-thaw post-thaw" for name in ("10-a", "20-b", "30-c")),
     ]
     assert {result.phase for result in after} == {Phase.POST_THAW}
-    assert len(hooks.run(Phase.STOP_SERVICES)) == 3
 
 
 def test_a_failing_hook_stops_the_row_and_is_undone_with_those_before_it(directory: Path) -> None:
@@ -77,7 +76,7 @@ def test_a_hook_that_overruns_is_killed_with_its_children(directory: Path, tmp_p
 def test_a_hook_may_start_a_service_that_keeps_its_output_open(directory: Path, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     hook(directory, "1", f"setsid sleep 600 & echo $! > {pid}; echo started")
-    (result,) = Hooks(directory, limit=60.0).run(Phase.START_SERVICES)
+    (result,) = Hooks(directory, limit=60.0).before_freeze()
     assert (result.has_succeeded, result.output) == (True, "started\n")
     assert not is_gone(pid)
     os.kill(int(pid.read_text()), 9)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.pipeline.leaves import MOST_CHANGES, LeafKey, LeafWork
@@ -115,7 +116,7 @@ def following(service: Service, stop: Stop, disk: LoopDisk, tmp_path: Path) -> I
     run = tmp_path / "run"
     run.mkdir()
     follower = Follower(run, TraceTracker(run))
-    made = Synchroniser(service, "instance", (str(disk.device),), stop, Observer(), follower)
+    made = Synchroniser(service, "instance", (str(disk.device),), stop, Observer(), Host(follower))
     try:
         made.run()
         yield made

@@ -16,6 +16,7 @@ import trustme
 
 from app.agent.daemon.errors import Denied, LinkError, LinkRefused, Refusal, UsageError
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.link.connection import send_all
 from app.agent.daemon.link.endpoint import Endpoint, Proxy, split_token
 from app.agent.daemon.link.link import Link, Request
@@ -357,5 +358,5 @@ def test_replication_over_tls(
 ) -> None:
     path = image("disk.img", 5 * 1024 * 1024, (0, b"data" * 100_000))
     service = connect(tls_gateway.url, fingerprint=fingerprint_of(certificate))
-    Synchroniser(service, "instance", (str(path),), Stop(), Observer(), Follower(path.parent)).run()
+    Synchroniser(service, "instance", (str(path),), Stop(), Observer(), Host(Follower(path.parent))).run()
     assert tls_gateway.content(str(path)) == path.read_bytes()

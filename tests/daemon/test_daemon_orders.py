@@ -12,9 +12,10 @@ import pytest
 
 from app.agent.daemon.console import Console
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
-from app.agent.daemon.loop import Daemon
+from app.agent.daemon.loop import Daemon, Workers
 from app.agent.daemon.preflight.delivery import OnDemand
 from app.agent.daemon.preflight.registry import Wanted
 from app.agent.daemon.service import Service
@@ -90,7 +91,7 @@ def agent(
     halt, board, service = Halt(stop), Board(), Service(link)
     console = Console(io.StringIO(), is_terminal=False)
     synchroniser = Resting(
-        service, "instance", (str(source),), halt, console, Follower(tmp_path), board=board
+        service, "instance", (str(source),), halt, console, Host(Follower(tmp_path), board=board)
     )
     preflights = OnDemand(link, lambda order: Wanted((str(source),), "0", link, order), stop, console.note)
     verifications = Verifications(link, (str(source),), stop, console.note, lambda _: None)
@@ -106,13 +107,11 @@ def agent(
         daemon = Daemon(
             service,
             state,
-            synchroniser,
-            preflights,
+            Workers(synchroniser, preflights, verifications),
             console,
             halt,
             board,
             lambda: Inventory("host"),
-            verifications,
         )
         thread = threading.Thread(target=daemon.forever, daemon=True)
         made = Agent(gateway, daemon, board, stop, synchroniser, thread)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.agent.daemon.errors import DiskError, LinkError
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.pace import BURST_SECONDS, DEBT_SECONDS, TokenBucket, Tokens
 from app.agent.daemon.service import PUT_SECONDS, Service
 from app.agent.daemon.stopping import Stop, Stopped
@@ -296,7 +297,7 @@ def test_a_failure_elsewhere_ends_a_copy_that_waits_for_its_pace(
     disk = random_disk(image, 48 * MIB)
     service.link.pace.set_rate(8 * KIB)
     copy = Synchroniser(
-        service, "instance", (str(disk),), stop, Observer(), Follower(disk.parent), gate=FailingGate()
+        service, "instance", (str(disk),), stop, Observer(), Host(Follower(disk.parent), gate=FailingGate())
     )
     thread, ended = in_thread(copy.run)
     thread.join(DEADLINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.daemon.capture.choice import choose
+from app.agent.daemon.capture.rescan import Rescan
 from app.agent.daemon.disk.layout import read_layout
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
@@ -59,7 +59,7 @@ def passes(image: Callable[..., Path]) -> Iterator[tuple[DiskPass, ...]]:
         made = []
         for number, key in enumerate(("sda", "sdb")):
             reader = stack.enter_context(DiskReader(image(f"{key}.img", 10 * MIB)))
-            capture = choose(reader).begin(reader, read_layout(reader))
+            capture = Rescan(reader, read_layout(reader))
             made.append(
                 DiskPass(number, reader, DiskBase(f"dsk-{key}", key, CHUNK_SIZE, "", 0), capture, NO_BASE)
             )

@@ -10,10 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.daemon.capture.choice import choose
-from app.agent.daemon.capture.method import Probe
-from app.agent.daemon.capture.rescan import Rescan
-from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.errors import AgentError, DiskError, Garbled, LinkError, Refusal
 from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser
@@ -332,19 +328,6 @@ def test_a_killed_run_is_taken_up_where_it_stopped(
     assert result.counters.sent == 0
     assert gateway.received - received < 100_000
     assert gateway.content(str(path)) == path.read_bytes()
-
-
-def test_a_disk_for_which_no_method_works_is_named_with_the_reasons(image: Image) -> None:
-    class Never(Rescan):
-        name = "never"
-
-        def probe(self, reader: DiskReader) -> Probe:
-            return Probe(False, "not on a Monday")
-
-    with DiskReader(image("disk.img", MIB)) as reader:
-        assert choose(reader, (Never(), Rescan())).name == "rescan"
-        with pytest.raises(DiskError, match="never: not on a Monday"):
-            choose(reader, (Never(),))
 
 
 def test_a_leaf_that_the_service_lost_and_that_is_zeros_now_keeps_no_pass_from_its_commit(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.daemon.capture.method import Probe
 from app.agent.daemon.tracking import disks, trial
 from app.agent.daemon.tracking.choice import NoTracking, TrackingMethod, choose_tracking
 from app.agent.daemon.tracking.disks import (
@@ -18,7 +17,7 @@ from app.agent.daemon.tracking.disks import (
 )
 from app.agent.daemon.tracking.instance import TRACEFS
 from app.agent.daemon.tracking.tracefs import TraceTracker, default_buffer_kib
-from app.agent.daemon.tracking.trial import probe_disk, probe_machine
+from app.agent.daemon.tracking.trial import Probe, probe_disk, probe_machine
 from tests.daemon.disk_images import run, sparse
 
 NOWHERE = TrackedDisk("/dev/none", os.makedev(259, 1000), 0, 4096)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.pressure import LoadGauge, Pressure, StallGauge, choose_gauge
 from app.agent.daemon.service import Service
 from app.agent.daemon.stopping import Stop
@@ -255,7 +256,9 @@ def test_under_pressure_that_never_ends_a_pass_still_ends(
 ) -> None:
     disk = image("disk.img", 96 * MIB, (0, os.urandom(96 * MIB)))
     gate = Gate(gauge=SetGauge(*[100.0] * 10_000))
-    Synchroniser(service, "instance", (str(disk),), stop, Observer(), Follower(disk.parent), gate=gate).run()
+    Synchroniser(
+        service, "instance", (str(disk),), stop, Observer(), Host(Follower(disk.parent), gate=gate)
+    ).run()
     assert gate.share < 1
     assert gateway.content(str(disk)) == disk.read_bytes()
 
@@ -277,7 +280,9 @@ def test_no_more_is_read_than_the_cap_allows(
     disk = image("disk.img", 64 * MIB, *((at * MIB, b"x" * 4096) for at in range(64)))
     began = time.monotonic()
     gate = Gate(Caps(read_mib=32))
-    copy = Synchroniser(service, "instance", (str(disk),), stop, Observer(), Follower(disk.parent), gate=gate)
+    copy = Synchroniser(
+        service, "instance", (str(disk),), stop, Observer(), Host(Follower(disk.parent), gate=gate)
+    )
     result = copy.run()
     read = result.counters.read
     assert read > 0

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.agent.daemon.cli import VERSION
 from app.agent.daemon.disk.selection import describe_disks
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
 from app.agent.daemon.inventory.registry import collect
@@ -23,6 +22,7 @@ from app.agent.daemon.service import Service
 from app.agent.daemon.state import Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.tracking.tracefs import TraceTracker
+from app.agent.daemon.version import VERSION
 from app.wire.messages import Enroll
 from tests.e2e.source_host import AGENT
 from tests.services.loop_disks import loop_disk

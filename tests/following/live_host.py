@@ -20,6 +20,7 @@ from app.agent.daemon.following.follower import RETRY_SECONDS, Follower, Plan
 from app.agent.daemon.freezer.client import DEAD_MAN_SECONDS, Freezer
 from app.agent.daemon.freezer.results import Frozen
 from app.agent.daemon.hooks import Hooks
+from app.agent.daemon.host import Host
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.service import Service
@@ -176,11 +177,7 @@ def live_host(
             enrolment.disks,
             Stop(),
             _Notes(notes),
-            follower,
-            freezer,
-            Hooks(hooks or folder / "no-hooks"),
-            verifications,
-            budget=budget,
+            Host(follower, freezer, Hooks(hooks or folder / "no-hooks"), verifications, budget=budget),
         )
         try:
             yield LiveHost(

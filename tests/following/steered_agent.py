@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from app.agent.daemon import cli
+from app.agent.daemon import composition
 from app.agent.daemon.following import cut
 from app.agent.daemon.service import Service, Session
 from tests.following.live_host import WitnessFreezer
@@ -33,7 +33,7 @@ def main() -> None:
     folder = Path(os.environ[STEERING])
     disks = [LoopDisk(*map(Path, path.read_text().split("\n"))) for path in sorted(folder.glob("disk-*"))]
     run = Path(os.environ[STEERING]) / "freezer"
-    vars(cli)["Freezer"] = lambda *_: WitnessFreezer(run, disks, folder)
+    vars(composition)["Freezer"] = lambda *_: WitnessFreezer(run, disks, folder)
     vars(cut)["GRACE_SECONDS"] = 3600.0
     _hold(folder)
     _die_at_commit(folder / "die-at-commit")

@@ -8,7 +8,7 @@ import pytest
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.errors import RescanNeeded, TrackerGap
 from app.agent.daemon.following.follower import Follower
-from app.agent.daemon.following.ledger import Entry, Ledger, extents, ranges
+from app.agent.daemon.following.ledger import Entry, Ledger
 from app.agent.daemon.tracking.bits import BLOCK
 from app.wire.chunks import MIB
 from app.wire.messages import DiskBase
@@ -195,4 +195,4 @@ def test_unreadable_ranges_are_tried_again_after_a_while(tmp_path: Path, trackin
 
 def test_ranges_survive_the_ledger(tmp_path: Path) -> None:
     found = Extents.of([(0, 5 * BLOCK), (9 * BLOCK, 12 * BLOCK)])
-    assert extents(ranges(found)) == found
+    assert Extents.of_ranges(found.ranges()) == found

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host
 from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
@@ -77,7 +78,7 @@ def test_agents_wait_while_packs_are_written_slowly(
     disk = tmp_path / "disk.img"
     disk.write_bytes(os.urandom(SIZE))
     service, watcher, done = enrolled(running), Watcher(), list[SyncResult]()
-    copy = Synchroniser(service, "instance", (str(disk),), Stop(), watcher, Follower(tmp_path))
+    copy = Synchroniser(service, "instance", (str(disk),), Stop(), watcher, Host(Follower(tmp_path)))
     thread = threading.Thread(target=lambda: done.append(copy.run()))
     thread.start()
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.host import Host as SourceHost
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.service import Service
@@ -127,7 +128,9 @@ def host_of(running: Running, state: Path, *disks: Path) -> Iterator[Host]:
     folder = StateDir(state)
     link = Link(Endpoint.parse(running.url), stop, folder.require_enrolment().credential)
     names = tuple(map(str, disks))
-    synchroniser = Synchroniser(Service(link), "instance", names, stop, Observer(), Follower(folder.run_dir))
+    synchroniser = Synchroniser(
+        Service(link), "instance", names, stop, Observer(), SourceHost(Follower(folder.run_dir))
+    )
     host = Host(running, server, disks, stop, link, synchroniser)
     try:
         yield host

@@ -9,40 +9,27 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from app.agent.daemon import priority, signals
+from app.agent.daemon.composition import Manner, compose
 from app.agent.daemon.console import Console
-from app.agent.daemon.disk.selection import describe_disks
 from app.agent.daemon.errors import AgentError, FreezeError
-from app.agent.daemon.following.follower import Follower
-from app.agent.daemon.freezer.client import Freezer
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
-from app.agent.daemon.hookmark import HookMark
 from app.agent.daemon.hooks import DIRECTORY as HOOKS
-from app.agent.daemon.hooks import HookResult, Hooks
+from app.agent.daemon.hooks import HookResult
 from app.agent.daemon.hooksleft import finish_left
-from app.agent.daemon.inventory.registry import collect
+from app.agent.daemon.inventory.registry import inventory_of
 from app.agent.daemon.link.endpoint import Endpoint, split_token
 from app.agent.daemon.link.link import Link
-from app.agent.daemon.loop import Daemon
 from app.agent.daemon.preflight import command as preflight
-from app.agent.daemon.preflight.delivery import OnDemand
-from app.agent.daemon.preflight.registry import Wanted
-from app.agent.daemon.pressure import choose_gauge
 from app.agent.daemon.service import Service
 from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
-from app.agent.daemon.status import Board
-from app.agent.daemon.stopping import Halt, Stop
-from app.agent.daemon.sync import Synchroniser
-from app.agent.daemon.tracking.tracefs import TraceTracker
-from app.agent.daemon.verification.background import Verifications
-from app.agent.daemon.yielding import Caps, Gate
-from app.wire.messages import Enroll, Inventory
-
-VERSION: Final = "0.1.0"
+from app.agent.daemon.stopping import Stop
+from app.agent.daemon.version import VERSION
+from app.agent.daemon.yielding import Caps
+from app.wire.messages import Enroll
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,11 +144,6 @@ def _add_thaw(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_thaw)
 
 
-def _inventory(named: tuple[str, ...]) -> Inventory:
-    disks, warnings = describe_disks(named)
-    return collect(disks, warnings)
-
-
 def _enroll(options: argparse.Namespace, streams: Streams) -> int:
     token, fingerprint = split_token(options.token)
     endpoint = Endpoint.parse(
@@ -173,7 +155,7 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
     disks = tuple(str(Path(path).absolute()) for path in options.disk)
     with StateDir(options.state_dir) as state:
         state.require_not_enrolled()
-        message = Enroll(token, state.instance_id(), VERSION, _inventory(disks))
+        message = Enroll(token, state.instance_id(), VERSION, inventory_of(disks))
         link = Link(endpoint, Stop())
         try:
             enrolled = Service(link).enroll(message)
@@ -209,8 +191,8 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         _finish_cut(state, console)
         for note in priority.lower():
             console.note(note)
-        gate = Gate(_caps(options, enrolment), None if options.no_yield else choose_gauge(), console.note)
-        daemon = _daemon(enrolment, state, console, stop, gate, options.hooks)
+        manner = Manner(_caps(options, enrolment), options.hooks, yields=not options.no_yield)
+        daemon = compose(enrolment, state, console, stop, manner)
         if options.once:
             daemon.once()
         else:
@@ -234,34 +216,6 @@ def _caps(options: argparse.Namespace, enrolment: Enrolment) -> Caps:
         enrolment.max_cpu if options.max_cpu is None else options.max_cpu,
         enrolment.max_read if options.max_read is None else options.max_read,
     )
-
-
-def _daemon(
-    enrolment: Enrolment, state: StateDir, console: Console, stop: Stop, gate: Gate, hooks: Path
-) -> Daemon:
-    link = preflight.link_of(enrolment, stop)
-    stop.listen(link.interrupt)
-    service, halt, board = Service(link), Halt(stop), Board()
-    follower = Follower(state.run_dir, TraceTracker(state.run_dir), console.note)
-    verifications = Verifications(link, enrolment.disks, stop, console.note, follower.doubt_all, follower)
-    synchroniser = Synchroniser(
-        service,
-        state.instance_id(),
-        enrolment.disks,
-        halt,
-        console,
-        follower,
-        Freezer() if os.geteuid() == 0 else None,
-        Hooks(hooks, mark=HookMark(state.run_dir)),
-        verifications,
-        gate,
-        board,
-    )
-    preflights = OnDemand(
-        link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
-    )
-    inventory = partial(_inventory, enrolment.disks)
-    return Daemon(service, state, synchroniser, preflights, console, halt, board, inventory, verifications)
 
 
 def _status(options: argparse.Namespace, streams: Streams) -> int:

@@ -32,8 +32,6 @@ class Phase(StrEnum):
 
     PRE_FREEZE = "pre-freeze"
     POST_THAW = "post-thaw"
-    STOP_SERVICES = "stop-services"
-    START_SERVICES = "start-services"
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,6 @@ class Hooks:
     def finish(self, names: Collection[str]) -> tuple[HookResult, ...]:
         """Run those with these names for `post-thaw`."""
         return tuple(self._results(Phase.POST_THAW, set(names).__contains__))
-
-    def run(self, phase: Phase) -> tuple[HookResult, ...]:
-        """Run all for a phase, whatever they answer."""
-        return tuple(self._results(phase))
 
     def _results(
         self, phase: Phase, is_wanted: Callable[[str], bool] = lambda _: True

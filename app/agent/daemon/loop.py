@@ -8,6 +8,7 @@ sent again; while it lasts the agent only polls.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -39,6 +40,15 @@ RUN: Final = "RUN"
 PAUSE: Final = "PAUSE"
 
 
+@dataclass(frozen=True)
+class Workers:
+    """Who does what the service wants: the passes, and beside them preflights and verifications."""
+
+    synchroniser: Synchroniser
+    preflights: OnDemand
+    verifications: Verifications
+
+
 class Daemon:
     """The loop; `inventory` is taken anew at each start, `halt` is what the synchroniser's passes hear."""
 
@@ -46,23 +56,21 @@ class Daemon:
         self,
         service: Service,
         state: StateDir,
-        synchroniser: Synchroniser,
-        preflights: OnDemand,
+        workers: Workers,
         console: Console,
         halt: Halt,
         board: Board,
         inventory: Callable[[], Inventory],
-        verifications: Verifications,
     ) -> None:
         self._service = service
         self._state = state
-        self._synchroniser = synchroniser
-        self._preflights = preflights
+        self._synchroniser = workers.synchroniser
+        self._preflights = workers.preflights
+        self._verifications = workers.verifications
         self._console = console
         self._halt = halt
         self._board = board
         self._inventory = inventory
-        self._verifications = verifications
         self._instance = state.instance_id()
         self._schedule = Schedule()
         self._was_absent = False

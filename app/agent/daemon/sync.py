@@ -21,19 +21,17 @@ from app.agent.daemon.following.beginning import Beginning, Passes
 from app.agent.daemon.following.capture import FollowedCapture
 from app.agent.daemon.following.cut import Cut
 from app.agent.daemon.following.delta import Delta, Outcome
-from app.agent.daemon.following.follower import Follower, Plan
-from app.agent.daemon.following.owner import OwnerHooks, Pausing
+from app.agent.daemon.following.follower import Plan
+from app.agent.daemon.following.owner import OwnerHooks
 from app.agent.daemon.following.resending import Resending
 from app.agent.daemon.following.rounds import Rounds
-from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
-from app.agent.daemon.hooks import Hooks
+from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.host import Host
 from app.agent.daemon.pipeline.base import LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service, Session
-from app.agent.daemon.status import Board
 from app.agent.daemon.stopping import Stop
-from app.agent.daemon.yielding import Gate
 from app.wire.messages import Commit, Committed, Counters, Open
 
 ATTEMPTS: Final = 5
@@ -115,31 +113,25 @@ class Synchroniser:
         named: tuple[str, ...],
         stop: Stop,
         observer: Observer,
-        follower: Follower,
-        freezer: Freezer | None = None,
-        hooks: Hooks | None = None,
-        pausing: Pausing | None = None,
-        gate: Gate | None = None,
-        board: Board | None = None,
-        budget: float = BUDGET_SECONDS,
+        host: Host,
     ) -> None:
-        """Without a `freezer` the source is never frozen; with one, for at most `budget` seconds."""
-        self._budget = budget
+        """`named` are the disks as they were named at enrolment; `stop` ends a pass."""
         self._service = service
         self._instance = instance
         self._named = named
         self._stop = stop
         self._observer = observer
-        self._follower = follower
-        self._hooks = OwnerHooks(hooks or Hooks(), observer.note, pausing)
+        self._follower = host.follower
+        self._hooks = OwnerHooks(host.hooks, observer.note, host.pausing)
         self._resending = Resending()
         self._leaves = LeafCache()
-        self._freezer = freezer
         self._told_clock: datetime | None = None
-        self._gate = gate or Gate()
-        self._board = board or Board()
-        self._board.backlog_from(lambda: follower.backlog)
-        self._board.written_from(lambda: follower.written_bytes)
+        self._freezer = host.freezer
+        self._gate = host.gate
+        self._board = host.board
+        self._budget = host.budget
+        self._board.backlog_from(lambda: host.follower.backlog)
+        self._board.written_from(lambda: host.follower.written_bytes)
 
     @property
     def is_wanted(self) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, select
 from app.contract.paging import Page, PageRequest, Scope
 from app.contract.resources.preflight import Preflight, PreflightReport, PreflightVerdict
 from app.contract.words import LifecycleState, WorkState
+from app.kit.clock import parsed_time
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
 from app.migration.preflight.errors import BadPreflight, PreflightNotFound
@@ -112,12 +113,9 @@ def _require_plausible(report: preflight.Preflight) -> datetime:
 
 def _time(text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
+        return parsed_time(text)
     except ValueError as error:
-        raise BadPreflight(f"{text!r} is not a time") from error
-    if time.tzinfo is None:
-        raise BadPreflight(f"the time {text!r} has no zone")
-    return time
+        raise BadPreflight(str(error)) from error
 
 
 async def _forget_old(uow: UnitOfWork, server_id: str) -> None:

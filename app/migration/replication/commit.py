@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from sqlalchemy import or_, select, update
 
 from app.contract.words import ConsistencyLabel, LifecycleState
+from app.kit.clock import parsed_time
 from app.kit.database import CommitUncertain, UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
@@ -271,12 +272,9 @@ def _source_time(message: Commit, parent: CheckpointRow | None) -> datetime:
 
 def _time(text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
-        at = time.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise Invalid(f"{text[:64]!r} is not an ISO-8601 time", code="BAD_COMMIT") from error
-    if time.tzinfo is None:
-        raise Invalid(f"the time {text} does not state its zone", code="BAD_COMMIT")
+        at = parsed_time(text)
+    except ValueError as error:
+        raise Invalid(str(error), code="BAD_COMMIT") from error
     if at < EPOCH:
         raise Invalid(f"the time {text} lies before 1970: the source's clock is wrong", code="BAD_COMMIT")
     return at

@@ -66,11 +66,12 @@ def _disk(root: DiskRootRow, disk: DiskRow, counters: Counters) -> CheckpointDis
         parent_root=root.parent_root.hex() if root.parent_root else "",
         root=root.root.hex(),
         label=root.label,
-        omitted=_ranges(root.omitted),
-        unreadable=_ranges(root.unreadable),
+        omitted=ranges_of(root.omitted),
+        unreadable=ranges_of(root.unreadable),
         counters=counters,
     )
 
 
-def _ranges(pairs: Sequence[Sequence[int]]) -> tuple[Range, ...]:
+def ranges_of(pairs: Sequence[Sequence[int]]) -> tuple[Range, ...]:
+    """Ranges as the database keeps them, as messages have them."""
     return tuple((offset, length) for offset, length in pairs)

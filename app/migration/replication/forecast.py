@@ -13,6 +13,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from app.kit.amounts import size_text
+
 ROUND_SECONDS: Final = 1.0
 """What a round costs however little it sends: a session, an inquiry, a put made durable, a commit."""
 
@@ -146,28 +148,20 @@ def _converging(load: Load, caught_up_in: timedelta, freeze: timedelta) -> Forec
 
 def _diverging(load: Load) -> Forecast:
     """More is changed than can be sent: the whole backlog would have to be read in the freeze."""
-    link, written = load.link or 0, f"{_size(load.dirty)}/s are written"
+    link, written = load.link or 0, f"{size_text(load.dirty)}/s are written"
     is_link = link / load.wire_cost <= load.dirty
     freeze = load.frozen_for(load.backlog)
     says = f"cutover now would freeze {freeze.total_seconds():.1f} s"
     if not is_link:
-        why = f"{written}, and the disks are read too slowly for more than {_size(load.drain or 0)}/s"
+        why = f"{written}, and the disks are read too slowly for more than {size_text(load.drain or 0)}/s"
         return Forecast(Verdict.DISKS_TOO_SLOW, False, f"{why}; {says}", None, freeze)
     by = "the limit lets through" if load.is_limited else "the link takes"
-    why = f"{written}, and {by} {_size(link)}/s"
+    why = f"{written}, and {by} {size_text(link)}/s"
     return Forecast(Verdict.LINK_TOO_SLOW, False, f"{why}; {says}", None, freeze)
 
 
 def _seconds(value: float) -> timedelta:
     return timedelta(seconds=round(min(value, LONGEST.total_seconds()), 3))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
 def _duration(value: timedelta) -> str:

@@ -1,9 +1,10 @@
 """What a heartbeat tells: the agent's status, the source's clock, and how replication stands by them."""
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from app.contract.words import AgentActivity, ReplicationGoal, ReplicationReason, ReplicationState
+from app.kit.clock import parsed_time
 from app.kit.database import UnitOfWork
 from app.kit.errors import BadRequest
 from app.migration.replication.clocks import lag, smoothed
@@ -111,13 +112,9 @@ def _reason(text: str) -> ReplicationReason | None:
 
 def _clock(text: str) -> datetime:
     try:
-        clock = datetime.fromisoformat(text)
-        at = clock.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise BadRequest(f"the clock {text!r} is not an ISO-8601 time", code="BAD_CLOCK") from error
-    if clock.tzinfo is None:
-        raise BadRequest(f"the clock {text!r} does not state its zone", code="BAD_CLOCK")
-    return at
+        return parsed_time(text)
+    except ValueError as error:
+        raise BadRequest(f"the agent's clock: {error}", code="BAD_CLOCK") from error
 
 
 def _is_close(server: ServerRow, head: CheckpointRow | None, rhythm: Rhythm, now: datetime) -> bool:

@@ -3,6 +3,7 @@
 from sqlalchemy import select
 
 from app.kit.database import UnitOfWork
+from app.migration.replication.documents import ranges_of
 from app.migration.replication.errors import CheckpointNotFound, DiskNotFound
 from app.migration.replication.tables import CheckpointRow, DiskRootRow
 from app.migration.servers.enrolment import find_server
@@ -10,7 +11,6 @@ from app.migration.servers.tables import DiskRow
 from app.migration.verification.errors import LeavesUnreadable
 from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.objects import ObjectStore
-from app.wire.messages import Range
 from app.wire.verification import HEAD, CheckpointRoot, CheckpointRoots, LeftOut
 
 
@@ -50,11 +50,7 @@ async def disk_root(uow: UnitOfWork, server_id: str, ref: str, disk_id: str) -> 
 
 def left_out(root: DiskRootRow) -> LeftOut:
     """What of the disk are zeros in the replica, whatever the source holds there."""
-    return LeftOut(_ranges(root.omitted), _ranges(root.unreadable))
-
-
-def _ranges(pairs: list[list[int]]) -> tuple[Range, ...]:
-    return tuple((offset, length) for offset, length in pairs)
+    return LeftOut(ranges_of(root.omitted), ranges_of(root.unreadable))
 
 
 def stored_ids(store: ObjectStore, root: DiskRootRow, start: int, count: int) -> bytes:

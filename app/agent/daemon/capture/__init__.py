@@ -1,1 +1,1 @@
-"""How a disk is read: capture methods behind one interface, and what of the disk is free."""
+"""How a disk is read: ways of reading behind one interface, and what of the disk is free."""

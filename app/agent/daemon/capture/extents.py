@@ -5,6 +5,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Self
 
+from app.wire.messages import Range
+
 
 class Extents:
     """Ranges [start, end) in ascending order; ranges that touch are one. Grows at its end only."""
@@ -20,6 +22,15 @@ class Extents:
         for start, end in sorted(ranges):
             made.add(start, end)
         return made
+
+    @classmethod
+    def of_ranges(cls, ranges: Iterable[Range]) -> Self:
+        """Build from the ranges of a message, (start, length) in any order."""
+        return cls.of((start, start + length) for start, length in ranges)
+
+    def ranges(self) -> tuple[Range, ...]:
+        """As a message has them: (start, length)."""
+        return tuple((start, end - start) for start, end in self)
 
     def add(self, start: int, end: int) -> None:
         """Append [start, end); its start must not lie before the start of the last range."""

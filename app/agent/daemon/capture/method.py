@@ -1,23 +1,13 @@
-"""The seam between capture methods and the pipeline.
+"""The seam between ways of reading a disk and the pipeline.
 
-A method says by a probe whether it works for a disk, and why not. A capture is one pass over one disk:
-it names the byte ranges that need not be read, and judges afterwards how consistent the pass was.
+A capture is one pass over one disk: it names the byte ranges that need not be read, and judges afterwards how
+consistent the pass was.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.agent.daemon.capture.extents import Extents
-from app.agent.daemon.disk.layout import Layout
-from app.agent.daemon.disk.reader import DiskReader
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Whether a method works for a disk; `reason` says why or why not."""
-
-    is_usable: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -39,15 +29,3 @@ class Capture(Protocol):
 
     def recheck(self) -> Recheck:
         """Judge the pass so far. Ranges in `spoilt` have left `omitted`. Raises DiskError."""
-
-
-class CaptureMethod(Protocol):
-    """A way of finding out what a disk holds. `name` goes into the commit."""
-
-    name: str
-
-    def probe(self, reader: DiskReader) -> Probe:
-        """Whether this method works for the disk."""
-
-    def begin(self, reader: DiskReader, layout: Layout) -> Capture:
-        """Begin a pass. Raises DiskError."""

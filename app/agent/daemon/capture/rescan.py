@@ -3,13 +3,13 @@
 from app.agent.daemon.capture.activity import label, take_snapshot
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.free_space.finder import find_free, notes_of, united
-from app.agent.daemon.capture.method import Probe, Recheck
+from app.agent.daemon.capture.method import Recheck
 from app.agent.daemon.disk.layout import FilesystemPlace, Layout
 from app.agent.daemon.disk.reader import DiskReader
 
 
-class RescanCapture:
-    """One pass by rescan; see `Capture`."""
+class Rescan:
+    """One pass over one disk; see `Capture`."""
 
     def __init__(self, reader: DiskReader, layout: Layout) -> None:
         self._reader = reader
@@ -27,21 +27,6 @@ class RescanCapture:
         self.omitted = united(self._maps)
         verdict = label(self._before, take_snapshot(self._reader))
         return Recheck(verdict, Extents.of(_span(free_map.place) for free_map in spoilt))
-
-
-class Rescan:
-    """The method `rescan`; see `CaptureMethod`."""
-
-    name = "rescan"
-
-    def probe(self, reader: DiskReader) -> Probe:
-        """Always usable: a disk that could be opened can be read."""
-        how = "past the page cache" if reader.direct else "through the page cache"
-        return Probe(True, f"{reader.path} is read whole, {how}")
-
-    def begin(self, reader: DiskReader, layout: Layout) -> RescanCapture:
-        """Begin a pass. Raises DiskError."""
-        return RescanCapture(reader, layout)
 
 
 def _span(place: FilesystemPlace) -> tuple[int, int]:

@@ -6,6 +6,7 @@ STATUS64), or by path where this user may not open them; when in doubt one count
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -35,6 +36,18 @@ class Member:
     def node(self) -> Path:
         """Where its device file is expected."""
         return Path("/dev") / self.name.replace("!", "/")
+
+    def refusal(self) -> str:
+        """Why the kernel does not let it be opened exclusively: somebody may use it. Empty if it does."""
+        try:
+            os.close(os.open(self.node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno == errno.EBUSY:
+                return f"{self.name} is in exclusive use"
+            if error.errno == errno.ENOMEDIUM:
+                return ""
+            return f"{self.name} cannot be opened to see whether it is in use: {error.strerror}"
+        return ""
 
 
 def members_of(status: os.stat_result) -> list[Member]:

@@ -5,7 +5,6 @@ loop devices whose files lie on such a filesystem, the filesystems on those, and
 namespaces and subvolumes show a filesystem many times; it is listed once.
 """
 
-import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -220,23 +219,10 @@ def _in_raw_use(carriers: Carriers, known: set[str]) -> list[RawUse]:
     return [
         RawUse(item.name, item.disks, item.span, reason)
         for item in unknown
-        if (reason := _refusal(item.member.node))
+        if (reason := item.member.refusal())
     ]
 
 
 def _device(number: str) -> int:
     major, _, minor = number.partition(":")
     return os.makedev(int(major), int(minor))
-
-
-def _refusal(node: Path) -> str:
-    """Why the kernel does not open the device exclusively; empty if it does."""
-    try:
-        os.close(os.open(node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            return f"{node.name} is in exclusive use"
-        if error.errno == errno.ENOMEDIUM:
-            return ""
-        return f"{node.name} cannot be opened to see whether it is in use: {error.strerror}"
-    return ""

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from app.agent.daemon.capture.choice import choose
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.free_space.finder import notes_of, united
 from app.agent.daemon.capture.free_space.unread import free_maps, swapped
+from app.agent.daemon.capture.rescan import Rescan
 from app.agent.daemon.disk.selection import SourceDisk
 from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import LinkError
 from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
 from app.agent.daemon.following.follower import Follower, Plan
-from app.agent.daemon.following.ledger import Entry, extents
+from app.agent.daemon.following.ledger import Entry
 from app.agent.daemon.following.resending import Resending
 from app.agent.daemon.following.rounds import FollowedDisk
 from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
@@ -122,7 +122,7 @@ class Beginning:
         return BaseLeaves(fetch, count, entry.node if entry else None, self._cache)
 
     def _rescan(self, number: int, disk: SourceDisk, base: DiskBase) -> DiskPass:
-        capture = choose(disk.reader).begin(disk.reader, disk.layout)
+        capture = Rescan(disk.reader, disk.layout)
         return DiskPass(number, disk.reader, base, capture, self._leaves(disk, base))
 
     def _whole(self, number: int, disk: SourceDisk, base: DiskBase, standing: OnDisks) -> DiskPass:
@@ -136,11 +136,11 @@ class Beginning:
         self, found: Passes, number: int, disk: SourceDisk, base: DiskBase, entry: Entry, standing: OnDisks
     ) -> None:
         tracking = self._follower.tracking
-        swap_then, swap_now = extents(entry.unwritten), swapped(standing, base.key)
+        swap_then, swap_now = Extents.of_ranges(entry.unwritten), swapped(standing, base.key)
         gone, came = swap_then.without(swap_now), swap_now.without(swap_then)
-        omitted = Extents.of([*extents(entry.omitted).without(gone), *came])
+        omitted = Extents.of([*Extents.of_ranges(entry.omitted).without(gone), *came])
         capture = FollowedCapture(tracking, base.key, omitted, swap_now, (), came)
-        damaged = extents(entry.unreadable)
+        damaged = Extents.of_ranges(entry.unreadable)
         leaves = self._leaves(disk, base, entry)
         dirt = RoundDirt(tracking, base.key)
         part = DiskPass(number, disk.reader, base, capture, leaves, dirt, damaged)

@@ -15,7 +15,7 @@ from typing import Final
 from app.agent.daemon.disk.selection import SourceDisk
 from app.agent.daemon.errors import RescanNeeded, TrackerGap, TrackingError
 from app.agent.daemon.following.capture import FollowedCapture
-from app.agent.daemon.following.ledger import Entry, Ledger, ranges
+from app.agent.daemon.following.ledger import Entry, Ledger
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.tracking.choice import TrackingChoice, choose_tracking
@@ -239,9 +239,9 @@ class Follower:
             root=disk.root.hash.hex(),
             tree=disk.root.encode().hex(),
             tracker=self.tracking.identity_of(disk.base.key),
-            omitted=ranges(capture.omitted),
-            unreadable=ranges(disk.damaged),
-            unwritten=ranges(capture.unwritten),
+            omitted=capture.omitted.ranges(),
+            unreadable=disk.damaged.ranges(),
+            unwritten=capture.unwritten.ranges(),
         )
 
     def _ledger(self, key: str) -> Ledger:

@@ -9,7 +9,7 @@ learns from the next session which of the two the service has: see `Ledger.of`. 
 sets, in memory: a reboot ends both.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Final
 
 from blake3 import blake3
 
-from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.errors import TrackingError
+from app.agent.daemon.state import write_atomically
 from app.wire.errors import MessageError, TreeError
 from app.wire.jsonform import decode, encode
 from app.wire.messages import Hash, Range
@@ -47,16 +47,6 @@ class Entry:
         return RootNode.decode(bytes.fromhex(self.tree))
 
 
-def ranges(extents: Extents) -> tuple[Range, ...]:
-    """Extents as a message has them."""
-    return tuple((start, end - start) for start, end in extents)
-
-
-def extents(found: Iterable[Range]) -> Extents:
-    """Ranges of a message as extents."""
-    return Extents.of((start, start + length) for start, length in found)
-
-
 class Ledger:
     """The entries of one disk. Raises TrackingError where they cannot be kept."""
 
@@ -83,7 +73,7 @@ class Ledger:
     def ask(self, entry: Entry) -> None:
         """A commit of this entry is about to be asked for."""
         with _keeping(self._next):
-            _write(self._next, entry)
+            write_atomically(self._next, encode(entry))
 
     def promote(self) -> None:
         """The commit that was asked for succeeded."""
@@ -121,10 +111,3 @@ def _read(path: Path) -> Entry | None:
         return entry if entry.node.hash.hex() == entry.root else None
     except (FileNotFoundError, MessageError, TreeError, ValueError):
         return None
-
-
-def _write(path: Path, entry: Entry) -> None:
-    """Replace the file as a whole; it need not survive the machine, only this process."""
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(encode(entry))
-    temporary.replace(path)

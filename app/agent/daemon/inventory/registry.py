@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from app.agent.daemon.disk.selection import describe_disks
 from app.agent.daemon.inventory.cpu import collect_cpu
 from app.agent.daemon.inventory.firmware import collect_firmware
 from app.agent.daemon.inventory.kernel import collect_kernel
@@ -48,3 +49,12 @@ def collect(
         except (OSError, ValueError, LookupError) as error:
             found = replace(found, warnings=(*found.warnings, f"{name}: {error or type(error).__name__}"))
     return found
+
+
+def inventory_of(named: tuple[str, ...]) -> Inventory:
+    """The host's inventory with the disks that are copied, all physical ones if none is named.
+
+    Raises DiskError for a named one that cannot be opened.
+    """
+    disks, warnings = describe_disks(named)
+    return collect(disks, warnings)

@@ -14,7 +14,7 @@ from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, ReadyL
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.chunks import ID_BYTES
 from app.wire.frames import LeafPatchRecord
-from app.wire.messages import DiskBase, DiskCommit, LeafChange, Range
+from app.wire.messages import DiskBase, DiskCommit, LeafChange
 from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode, leaf_count, leaf_hash
 
 
@@ -160,8 +160,8 @@ class DiskPass:
             size=self.reader.size,
             label=self.label,
             changed=tuple(LeafChange(index, self._changed[index].hex()) for index in sorted(self._changed)),
-            omitted=_ranges(omitted),
-            unreadable=_ranges(self.damaged),
+            omitted=omitted.ranges(),
+            unreadable=self.damaged.ranges(),
             counters=counters,
         )
 
@@ -180,10 +180,6 @@ class DiskPass:
             read = Extents.of((first * unit, (first + count) * unit) for first, count in work.read)
             kept = list(Extents.of(self._damaged.get(work.key.index, [])).without(read))
         self._damaged[work.key.index] = kept + work.damaged
-
-
-def _ranges(extents: Extents) -> tuple[Range, ...]:
-    return tuple((start, end - start) for start, end in extents)
 
 
 def _runs(task: LeafTask) -> tuple[Run, ...]:

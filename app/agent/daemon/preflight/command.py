@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from app.agent.daemon.errors import AgentError, UsageError
-from app.agent.daemon.link.endpoint import Endpoint
-from app.agent.daemon.link.link import Link
+from app.agent.daemon.link.enrolled import link_of
 from app.agent.daemon.preflight.delivery import deliver
 from app.agent.daemon.preflight.registry import ENROL_SECONDS, OBSERVE_SECONDS, Wanted, examine
 from app.agent.daemon.preflight.text import finding_lines, lines_of
@@ -83,17 +82,6 @@ def _examine_enrolled(enrolment: Enrolment, wanted: Wanted, err: IO[str]) -> Pre
         return report
     finally:
         link.close()
-
-
-def link_of(enrolment: Enrolment, stop: Stop) -> Link:
-    """A link to the service that the host is enrolled at."""
-    endpoint = Endpoint.parse(
-        enrolment.url,
-        fingerprint=enrolment.fingerprint,
-        allow_plain_http=enrolment.allow_plain_http,
-        proxy=enrolment.proxy,
-    )
-    return Link(endpoint, stop, enrolment.credential)
 
 
 def _show(report: Preflight, out: IO[str], *, as_json: bool) -> None:

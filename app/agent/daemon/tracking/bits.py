@@ -5,7 +5,7 @@ stretches are set and found by the C code of bytes, integers and regular express
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from mmap import mmap
 from typing import Final
 
@@ -53,8 +53,13 @@ def union(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
 
 def runs(bitmap: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """The runs [first, end) of ones, ascending; neighbours are joined."""
+    return joined(_pieces(bitmap))
+
+
+def joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Runs [first, end) that come in ascending order and do not overlap; those that touch become one."""
     first = end = 0
-    for low, high in _pieces(bitmap):
+    for low, high in pieces:
         if low != end or first == end:
             if first < end:
                 yield first, end

@@ -10,6 +10,7 @@ from app.agent.daemon.tracking.bits import (
     LEAF_MASK,
     LEAF_SHIFT,
     count,
+    joined,
     runs,
     set_run,
     union,
@@ -90,16 +91,10 @@ class BlockSet:
 
     def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """What of the blocks lies in the bytes [start, end), as byte ranges, ascending."""
-        low, high = start, start
-        for first, stop in self._pieces(start >> BLOCK_SHIFT, -(-end // BLOCK)):
-            first, stop = max(start, first << BLOCK_SHIFT), min(end, stop << BLOCK_SHIFT)
-            if first != high or low == high:
-                if low < high:
-                    yield low, high
-                low = first
-            high = stop
-        if low < high:
-            yield low, high
+        return joined(
+            (max(start, first << BLOCK_SHIFT), min(end, stop << BLOCK_SHIFT))
+            for first, stop in self._pieces(start >> BLOCK_SHIFT, -(-end // BLOCK))
+        )
 
     def touches(self, start: int, end: int) -> bool:
         """Whether a block has one of the bytes [start, end)."""

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from app.agent.daemon.capture.method import Probe
 from app.agent.daemon.tracking.disks import TrackedDisk
-from app.agent.daemon.tracking.trial import probe_disk
+from app.agent.daemon.tracking.trial import Probe, probe_disk
 
 
 class TrackingMethod(Protocol):

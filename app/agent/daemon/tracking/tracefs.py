@@ -22,7 +22,6 @@ from typing import Final
 
 from blake3 import blake3
 
-from app.agent.daemon.capture.method import Probe
 from app.agent.daemon.errors import TrackingError
 from app.agent.daemon.tracking.dirty import DirtyMap
 from app.agent.daemon.tracking.disks import TrackedDisk, is_writing
@@ -31,7 +30,6 @@ from app.agent.daemon.tracking.intake import Sieve
 from app.agent.daemon.tracking.record import read_record
 from app.agent.daemon.tracking.roster import record_path
 from app.agent.daemon.tracking.session import Session
-from app.agent.daemon.tracking.trial import probe_machine
 from app.agent.daemon.tracking.watch import Watch
 
 _KIB_PER_CPU: Final = 4096
@@ -59,11 +57,6 @@ class TraceTracker:
         self._watch: Watch | None = None
         self._lock = threading.RLock()
         self._lock_fd = -1
-
-    @staticmethod
-    def probe() -> Probe:
-        """Whether tracking can work on this machine, and why not; `trial.probe_disk` tries a disk."""
-        return probe_machine()
 
     @property
     def instance(self) -> Instance:

@@ -8,10 +8,10 @@ another device (as native NVMe multipath does), fails it. It never writes.
 import mmap
 import os
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.agent.daemon.capture.method import Probe
 from app.agent.daemon.errors import TrackingError
 from app.agent.daemon.tracking.disks import TrackedDisk, event_numbers, has_queues, name_of
 from app.agent.daemon.tracking.instance import EVENTS, TRACEFS, Instance, mount_tracefs
@@ -20,6 +20,14 @@ _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 _FILESYSTEMS: Final = Path("/proc/filesystems")
 _BLOCK: Final = 4096
 _BUFFER_KIB: Final = 64
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Whether a method works for a disk; `reason` says why or why not."""
+
+    is_usable: bool
+    reason: str
 
 
 def probe_machine(root: Path = TRACEFS) -> Probe:

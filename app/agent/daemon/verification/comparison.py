@@ -57,7 +57,6 @@ class DiskComparison:
     @property
     def result(self) -> DiskVerification:
         """What was found."""
-        named = [(start, end - start) for start, end in self._unexplained]
         return DiskVerification(
             key=self._key,
             size=self._reader.size,
@@ -68,7 +67,7 @@ class DiskComparison:
             lost=self._lost,
             excused=self._excused,
             unproved=self._unproved,
-            unexplained=tuple(named[:MAX_UNEXPLAINED]),
+            unexplained=self._unexplained.ranges()[:MAX_UNEXPLAINED],
             unexplained_bytes=self._unexplained.total,
             milliseconds=round((time.monotonic() - self._started) * 1000),
             code=self._code[:64],

@@ -7,7 +7,7 @@ from app.agent.daemon.errors import Refusal
 from app.agent.daemon.verification.calls import VerificationCalls
 from app.wire.chunks import ID_BYTES
 from app.wire.tree import LEAF_IDS
-from app.wire.verification import CheckpointRoot, LeftOut
+from app.wire.verification import CheckpointRoot
 
 GONE: Final = "CHECKPOINT_NOT_FOUND"
 
@@ -47,7 +47,7 @@ class Head:
         """The ranges of the disk that are zeros in the replica, whatever the source holds there."""
         if self._zeros is None or self._zeros[0] != disk.disk_id:
             found = self._calls.left_out(self.checkpoint_id, disk.disk_id)
-            self._zeros = disk.disk_id, _extents(found)
+            self._zeros = disk.disk_id, Extents.of_ranges((*found.omitted, *found.unreadable))
         return self._zeros[1]
 
     def chunk_id(self, disk: CheckpointRoot, number: int) -> bytes:
@@ -57,11 +57,6 @@ class Head:
             ids = self._calls.leaf(self.checkpoint_id, disk.disk_id, index)
             self._leaf = disk.disk_id, index, ids
         return self._leaf[2][at : at + ID_BYTES]
-
-
-def _extents(found: LeftOut) -> Extents:
-    ranges = (*found.omitted, *found.unreadable)
-    return Extents.of((offset, offset + length) for offset, length in ranges)
 
 
 def is_gone(error: Refusal) -> bool:

@@ -5,7 +5,6 @@ devices that start where the filesystem starts, which the kernel refuses while a
 in whatever namespace. What cannot be found out counts as in use.
 """
 
-import errno
 import os
 from pathlib import Path
 
@@ -52,12 +51,4 @@ def _proved(touching: list[Member], start: int, size: int) -> bool:
 
 
 def _refused(member: Member, start: int, size: int) -> str:
-    if not _is_its_device(member, start, size):
-        return ""
-    try:
-        os.close(os.open(member.node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            return f"{member.name} is in exclusive use"
-        return f"{member.name} cannot be opened to see whether it is in use: {error.strerror}"
-    return ""
+    return member.refusal() if _is_its_device(member, start, size) else ""
