@@ -216,6 +216,18 @@ def test_the_agent_needs_less_than_200_mb_whatever_the_number_of_disks(
     assert int(done.stdout) * 1024 < 200_000_000
 
 
+def test_a_pass_that_cannot_be_noted_is_good_all_the_same(
+    gateway: FakeGateway, image: Image, tmp_path: Path
+) -> None:
+    """Else a host whose disk is full would take each of its commits for failures, and come ever later."""
+    state = tmp_path / "state"
+    enroll(gateway, state, "--disk", image("disk.img", MIB))
+    (state / "last-pass.json.new").mkdir()
+    done = agent("run", "--once", "--state-dir", state)
+    assert (done.returncode, len(gateway.commits)) == (0, 1)
+    assert "last-pass.json cannot be written" in done.stdout
+
+
 @pytest.mark.root
 def test_a_hook_is_not_ended_while_something_is_frozen_still(
     gateway: FakeGateway, image: Image, tmp_path: Path
