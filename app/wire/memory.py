@@ -13,16 +13,21 @@ from typing import Final
 
 _HUGE_PAGE: Final = 2 << 20
 """Bytes, where pages are of 4 KiB."""
+_WIPE_ON_FORK: Final = 18
+"""MADV_WIPEONFORK of Linux 4.14, which `mmap` does not name."""
 
 
 def aligned(size: int) -> memoryview:
     """`size` bytes of zeros from a multiple of _HUGE_PAGE on, in huge pages where the kernel grants them.
 
-    The memory is given back when the last view of it is gone. Forked processes do not have it: a fork in the
+    The memory is given back when the last view of it is gone. A forked process has zeros there: a fork in the
     middle of a read past the page cache could else leave what was read with the child.
     """
     memory = mmap.mmap(-1, size + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_DONTFORK)
+    try:
+        memory.madvise(_WIPE_ON_FORK)
+    except OSError:  # before Linux 4.14: a forked process has nothing there, and must not look
+        memory.madvise(mmap.MADV_DONTFORK)
     with contextlib.suppress(OSError):  # a kernel without huge pages: slower and no less right
         memory.madvise(mmap.MADV_HUGEPAGE)
     start = -_address(memory) % _HUGE_PAGE

@@ -216,6 +216,45 @@ def test_the_agent_needs_less_than_200_mb_whatever_the_number_of_disks(
     assert int(done.stdout) * 1024 < 200_000_000
 
 
+def test_a_pass_that_cannot_be_noted_is_good_all_the_same(
+    gateway: FakeGateway, image: Image, tmp_path: Path
+) -> None:
+    """Else a host whose disk is full would take each of its commits for failures, and come ever later."""
+    state = tmp_path / "state"
+    enroll(gateway, state, "--disk", image("disk.img", MIB))
+    (state / "last-pass.json.new").mkdir()
+    done = agent("run", "--once", "--state-dir", state)
+    assert (done.returncode, len(gateway.commits)) == (0, 1)
+    assert "last-pass.json cannot be written" in done.stdout
+
+
+@pytest.mark.root
+def test_a_hook_is_not_ended_while_something_is_frozen_still(
+    gateway: FakeGateway, image: Image, tmp_path: Path
+) -> None:
+    """It would write there, and wait for good: the agent with it."""
+    state, log, hook = tmp_path / "state", tmp_path / "log", tmp_path / "hooks.d" / "app"
+    hook.parent.mkdir(mode=0o755)
+    hook.write_text(f"#!/bin/sh\necho $1 >> {log}\n")
+    hook.chmod(0o755)
+    enroll(gateway, state, "--disk", image("disk.img", MIB))
+    mark = StateDir(state).run_dir / "hooks-1"
+    mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark.write_bytes(b"%s\0app\0" % os.fsencode(hook.parent))
+    code = (
+        "import errno, io, app.agent.daemon.cli as cli\n"
+        "from app.agent.daemon.freezer.rescue import Rescued\n"
+        "cli.thaw_left_frozen = lambda _: (Rescued('8:1', '/data', errno.EIO),)\n"
+        f"arguments = ['run', '--once', '--state-dir', {str(state)!r}]\n"
+        "assert cli.run(arguments, cli.Streams(io.StringIO(), io.StringIO())) == 0\n"
+    )
+    try:
+        subprocess.run([sys.executable, "-c", code], check=True)
+        assert (log.exists(), mark.exists()) == (False, True)
+    finally:
+        shutil.rmtree(mark.parent)
+
+
 def test_a_copied_state_directory_is_another_instance(tmp_path: Path) -> None:
     with StateDir(tmp_path / "one") as state:
         first, again = state.instance_id(), state.instance_id()

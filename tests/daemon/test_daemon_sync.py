@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from app.agent.daemon.errors import AgentError, DiskError, Garbled, LinkError, Refusal
+from app.agent.daemon.link.link import STALL_SECONDS
+from app.agent.daemon.service import PutStream, Session
 from app.agent.daemon.stopping import Stop, Stopped
 from app.agent.daemon.sync import Synchroniser
 from app.wire.chunks import CHUNK_SIZE, chunk_id
@@ -137,6 +140,29 @@ def test_a_put_that_is_cut_off_costs_its_leaves_and_nothing_else(
     synchroniser(path).run()
     assert gateway.content(str(path)) == path.read_bytes()
     assert gateway.generation == 1
+
+
+def test_a_service_that_is_slow_with_each_put_is_given_more_time_also_in_a_small_pass(
+    gateway: FakeGateway, synchroniser: Make, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its one put is lost again and again, each time in a round of its own."""
+    path = image("disk.img", 4 * MIB, (0, noise(MIB)))
+    open_put, waits = Session.begin_put, list[float]()
+
+    def begin_put(session: Session, patience: float) -> PutStream:
+        waits.append(patience)
+        put = open_put(session, patience)
+        if patience <= STALL_SECONDS:
+            monkeypatch.setattr(put, "result", stalled)
+        return put
+
+    def stalled() -> NoReturn:
+        raise LinkError("nothing moved") from TimeoutError()
+
+    monkeypatch.setattr(Session, "begin_put", begin_put)
+    synchroniser(path).run()
+    assert gateway.content(str(path)) == path.read_bytes()
+    assert waits == [STALL_SECONDS] * 3 + [3 * STALL_SECONDS]
 
 
 def test_a_commit_whose_answer_is_lost_is_repeated(

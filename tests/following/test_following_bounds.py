@@ -1,15 +1,18 @@
 """What a pass over writes may hold in memory, and what it may do while the source is frozen."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.agent.daemon.capture.activity import FUZZY, QUIET
 from app.agent.daemon.capture.extents import Extents
+from app.agent.daemon.capture.reading import read_span
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.disk.standing import OnDisks
-from app.agent.daemon.following import beginning, delta
+from app.agent.daemon.following import ahead, arena, beginning, delta
 from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
 from app.agent.daemon.following.delta import Delta
 from app.agent.daemon.following.rounds import FollowedDisk, Rounds
@@ -37,10 +40,11 @@ PLACES = tuple(index * LEAF + 5 * BLOCK for index in range(LEAVES))
 
 
 class Owner:
-    """Notes how often the source was to be frozen."""
+    """Notes how often the source was to be frozen, and whether that is over."""
 
     def __init__(self) -> None:
         self.cuts = 0
+        self.is_told = threading.Event()
 
     def before(self) -> None:
         """A cut comes."""
@@ -48,6 +52,7 @@ class Owner:
 
     def after(self) -> None:
         """It is over."""
+        self.is_told.set()
 
 
 class Pass:
@@ -134,6 +139,27 @@ def test_rounds_that_would_keep_too_many_leaves_end_without_a_cut(
     assert (outcome.cut.is_complete, outcome.rounds, work.owner.cuts) == (False, 1, 0)
     left = work.tracking.dirty_of(KEY).written()
     assert list(left.extents()) == [(at, at + BLOCK) for at in PLACES[2:]]
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_the_owners_programs_held(
+    work: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their hooks may have locked a database: it waits for a disk's answer only as long as is allowed."""
+    told = list[bool]()
+
+    def read(*arguments: Any) -> None:
+        if not told:
+            told.append(False)
+            told[0] = work.owner.is_told.wait(20)
+        read_span(*arguments)
+
+    monkeypatch.setattr(arena, "read_span", read)
+    monkeypatch.setattr(ahead, "SECONDS", 0.2)
+    work.write(*PLACES)
+    outcome = work.run()
+    assert told == [True]
+    assert (outcome.cut.label, outcome.cut.is_complete, outcome.rounds) == (QUIET, True, 1)
+    work.require_all_there()
 
 
 def test_what_waits_for_the_cut_has_room_in_it(work: Pass) -> None:

@@ -12,6 +12,7 @@ from app.kit.errors import Invalid
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.projects.service import create_project
 from app.migration.replication.index import DatabaseIndex
+from app.migration.replication.patching import CHUNKS, Patching
 from app.migration.replication.service import verify_stream
 from app.migration.replication.sessions import session_scope
 from app.migration.replication.signing import signatures_of
@@ -94,6 +95,22 @@ async def test_a_patch_is_stored_as_a_delta_and_reads_back_whole(services: Servi
     assert done.stored_bytes < 3 * BLOCK
     await agent.commit({"disk-a": changed})
     assert await agrees(services, agent)
+
+
+async def test_many_patches_on_one_base_are_rebuilt_a_few_at_a_time(services: Services) -> None:
+    """Each may come out whole: a thousand small records of one frame would be gigabytes of memory."""
+    agent = await AgentDouble.enrolled(services)
+    base = DATA[:CHUNK_SIZE]
+    await agent.replicate({"disk-a": base})
+    await agent.open({"disk-a": len(base)})
+    changed = [patched(base, at * BLOCK, RANDOM.randbytes(BLOCK)) for at in (0, 1, 2, 3, 4) for _ in range(9)]
+    async with services.database.reading() as uow:
+        scope = await session_scope(uow, agent.server, agent.session.session_id)
+    rebuilding = Patching(services, scope).rebuild([patch_record(base, data) for data in changed])
+    done = [rebuilt async for rebuilt in rebuilding]
+    assert max(len(rebuilt.chunks) + len(rebuilt.refused) for rebuilt in done) == CHUNKS
+    assert {chunk.id for rebuilt in done for chunk in rebuilt.chunks} == {chunk_id(data) for data in changed}
+    assert not any(rebuilt.refused for rebuilt in done)
 
 
 async def test_a_long_chain_of_patches_is_cut_and_reads_back(services: Services) -> None:

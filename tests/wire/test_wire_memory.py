@@ -2,6 +2,8 @@
 
 import ctypes
 import mmap
+import subprocess
+import sys
 
 import pytest
 
@@ -21,3 +23,22 @@ def test_it_begins_at_a_huge_page_and_is_zero(size: int) -> None:
 def test_it_is_given_back_with_the_last_view() -> None:
     for _ in range(10_000):
         aligned(16 << 20)
+
+
+FORKING = """
+import os
+from app.wire.memory import aligned
+view = aligned(4096)
+view[0] = 7
+child = os.fork()
+if child == 0:
+    was, view[0] = view[0], 9
+    os._exit(was)
+print(os.waitpid(child, 0)[1], view[0])
+"""
+
+
+def test_a_forked_process_has_memory_of_its_own_there() -> None:
+    """Nothing at all would end a child of a fork server by SIGSEGV at its first large write."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "7"]

@@ -201,11 +201,13 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
 
 
 def _finish_cut(state: StateDir, console: Console) -> None:
-    """Do what an agent left undone that was killed during a cut."""
+    """Do what an agent left undone that was killed during a cut; hooks not while something is frozen still:
+    one that writes there waits, and not even SIGKILL ends it."""
     try:
-        for rescued in thaw_left_frozen(RUN_DIR) if os.geteuid() == 0 else ():
-            console.note(f"left frozen: {rescued}")
-        for result in finish_left(state.run_dir):
+        rescued = thaw_left_frozen(RUN_DIR) if os.geteuid() == 0 else ()
+        for each in rescued:
+            console.note(f"left frozen: {each}")
+        for result in () if any(each.is_stuck for each in rescued) else finish_left(state.run_dir):
             console.note(f"left undone by an agent that was killed: {result}")
     except AgentError as error:
         console.note(str(error))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from app.agent.daemon.console import Console
-from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused
+from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused, StateError
 from app.agent.daemon.heartbeat import Heartbeat
 from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.preflight.delivery import OnDemand
@@ -203,11 +203,11 @@ class Daemon:
             with Heartbeat(self._beat, self._hear, polled.heartbeat_seconds, self._console.note):
                 result = self._synchroniser.run(polled.orders.rescan)
         except AgentError as error:
-            self._state.save_last_pass(LastPass(now, error=str(error)))
+            self._keep(LastPass(now, error=str(error)))
             raise
         self._board.activity("following", result.reason, result.detail)
         self._console.summary(result)
-        self._state.save_last_pass(
+        self._keep(
             LastPass(
                 time=now,
                 checkpoint_id=result.checkpoint_id,
@@ -218,6 +218,13 @@ class Daemon:
             )
         )
         return result
+
+    def _keep(self, last: LastPass) -> None:
+        """For `status` alone: a disk without room for it changes nothing about what came of the pass."""
+        try:
+            self._state.save_last_pass(last)
+        except StateError as error:
+            self._console.note(str(error))
 
     def _report(self) -> None:
         """A last heartbeat: how the disks stand is known to the service after the agent is gone, too."""

@@ -8,6 +8,7 @@ counts as received before `finish` has returned.
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, TypeVar
 
@@ -213,9 +214,10 @@ class Ingest:
 
     async def _rebuild(self, records: Sequence[PatchRecord]) -> None:
         for some in patching.batches(records):
-            async for rebuilt in self._patching.rebuild(some):
-                self._refused += rebuilt.refused
-                await self._gather_rebuilt(rebuilt.chunks)
+            async with aclosing(self._patching.rebuild(some)) as done:
+                async for rebuilt in done:
+                    self._refused += rebuilt.refused
+                    await self._gather_rebuilt(rebuilt.chunks)
 
     async def _rebuild_leaves(self, records: Sequence[LeafPatchRecord]) -> None:
         """Store patched leaves whole; what cannot be rebuilt is refused."""

@@ -6,7 +6,7 @@ each of some threads, which read, unpack, patch and hash without the interpreter
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,7 +29,7 @@ FEW: Final = 128
 THREADS: Final = 4
 """More than a small host has cores: a pack lies on the disk and not in a cache."""
 CHUNKS: Final = 16
-"""Bases that a thread does at a time: of the chunks that come out whole that many are in memory."""
+"""Patches that a thread does at a time: of the chunks that come out whole that many are in memory."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Patching:
         self._scope = scope
         self._index = DatabaseIndex(services.database)
 
-    async def rebuild(self, records: Sequence[PatchRecord]) -> AsyncIterator[Rebuilt]:
+    async def rebuild(self, records: Sequence[PatchRecord]) -> AsyncGenerator[Rebuilt, None]:
         """Rebuild these patches (at most 4,096), each on a base that the server possesses.
 
         A chunk that takes the place of a lost one is stored whole: its base might stand on that very chunk.
@@ -73,16 +73,29 @@ class Patching:
         layers = await layers_of(self._index, self._scope.project_id, bases)
         store, under_way = self._services.store, deque[asyncio.Task[Rebuilt]]()
         try:
-            for some in portions(layers, CHUNKS):
+            for some, share in _shares(layers, by_base):
                 if len(under_way) == THREADS:
                     yield await under_way.popleft()
-                work = asyncio.to_thread(_rebuild, store, some, by_base, replaced)
+                work = asyncio.to_thread(_rebuild, store, some, share, replaced)
                 under_way.append(asyncio.create_task(work))
             while under_way:
                 yield await under_way.popleft()
         finally:
             await asyncio.gather(*under_way, return_exceptions=True)
         yield _baseless(by_base, layers)
+
+
+def _shares(
+    layers: Sequence[Layers], by_base: Mapping[bytes, list[PatchRecord]]
+) -> Iterator[tuple[list[Layers], dict[bytes, list[PatchRecord]]]]:
+    """Bases that are read together, and at most CHUNKS patches on them; one with more is read again."""
+    for group in portions(layers, CHUNKS):
+        records = [record for each in group for record in by_base[each.id]]
+        for at in range(0, len(records), CHUNKS):
+            share: dict[bytes, list[PatchRecord]] = {}
+            for record in records[at : at + CHUNKS]:
+                share.setdefault(record.base, []).append(record)
+            yield [each for each in group if each.id in share], share
 
 
 def _baseless(by_base: Mapping[bytes, list[PatchRecord]], layers: Iterable[Layers]) -> Rebuilt:

@@ -6,7 +6,9 @@ anew that were written since. A write that the swap missed is in the next one; a
 was written to is read again: what stands in memory at the end is the disk of the freeze.
 """
 
+import time
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.following.arena import Arena, Stale
@@ -14,16 +16,19 @@ from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.pipeline.leaves import LeafTask, Run
 from app.agent.daemon.pipeline.segment import run_bytes
 
+SECONDS: Final = 20.0
+"""For reading ahead: the owner's programs are held by their hooks meanwhile. A hard disk needs four."""
+
 
 def read_ahead(rounds: Rounds, arena: Arena, spare: int) -> None:
     """Read what was written up to now, as far as it leaves `spare` bytes of the arena. Nothing of it is done
-    with: the next take gives it again. Raises DiskError, TrackerGap."""
+    with: the next take gives it again. Raises TooLate after SECONDS, DiskError, TrackerGap."""
     for task in rounds.take():
         placed = arena.place(rounds.disk(task.key.disk), task, spare)
         if placed is None:
             break
         arena.ahead += placed
-    arena.fill(arena.ahead)
+    arena.fill(arena.ahead, time.monotonic() + SECONDS)
 
 
 def not_ahead(arena: Arena, tasks: Iterable[LeafTask]) -> Iterator[LeafTask]:

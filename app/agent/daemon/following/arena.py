@@ -4,7 +4,6 @@ Reading is done by threads that were started before as well.
 """
 
 import ctypes
-import math
 import mmap
 import os
 import time
@@ -91,9 +90,7 @@ class Arena:
             self._used += length
         return readings
 
-    def fill(
-        self, readings: Iterable[Reading], deadline: float = math.inf, stale: Iterable[Stale] = ()
-    ) -> None:
+    def fill(self, readings: Iterable[Reading], deadline: float, stale: Iterable[Stale] = ()) -> None:
         """Read all of them before `deadline` (CLOCK_MONOTONIC). Raises TooLate, DiskError.
 
         It returns at the deadline even where a disk keeps a read waiting; leaving the arena waits for that.
@@ -104,8 +101,7 @@ class Arena:
             each.reading.damaged[:] = kept
         reading = [self._pool.submit(_read, each, deadline) for each in readings]
         reading += [self._pool.submit(_read_again, each, deadline) for each in again]
-        seconds = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
-        done, missing = wait(reading, seconds, FIRST_EXCEPTION)
+        done, missing = wait(reading, max(0.0, deadline - time.monotonic()), FIRST_EXCEPTION)
         for each_missing in missing:
             each_missing.cancel()
         for each_done in done:

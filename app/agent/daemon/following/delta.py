@@ -16,7 +16,7 @@ from app.agent.daemon.disk.mounts import open_mount
 from app.agent.daemon.disk.standing import OnDisks, Standing
 from app.agent.daemon.errors import RescanNeeded
 from app.agent.daemon.following.ahead import read_ahead
-from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading
+from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading, TooLate
 from app.agent.daemon.following.cut import Cut, cut
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer import kernel
@@ -162,13 +162,21 @@ class Delta:
             with self._owner_told():
                 write_back(standing.filesystems)
                 arena = undo.enter_context(Arena(self._arena_bytes()))
-                read_ahead(self._rounds, arena, SPARE // 2)
-                done = cut(self._rounds, arena, self._freezer, standing, self._budget)
+                done = self._read(arena, standing)
             if done.is_complete:
                 self._hand_over(done.readings)
                 self._rounds.delivered()
             done.readings = []
         return done, done.read_bytes
+
+    def _read(self, arena: Arena, standing: OnDisks) -> Cut:
+        """Read ahead, then cut; a disk that is too slow for the first is not waited for by the owner's
+        programs: the next round reads it."""
+        try:
+            read_ahead(self._rounds, arena, SPARE // 2)
+        except TooLate:
+            return Cut()
+        return cut(self._rounds, arena, self._freezer, standing, self._budget)
 
     @contextmanager
     def _owner_told(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Packer
 from app.agent.daemon.pipeline.scan import Stages, scan
 from app.agent.daemon.pipeline.segment import Segment
-from app.agent.daemon.pipeline.sender import Sender
+from app.agent.daemon.pipeline.sender import Lost, Sender
 from app.agent.daemon.service import Session
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.yielding import Gate
@@ -53,7 +53,7 @@ class PassRunner:
         self._disks = disks
         self._stop = stop
         self._gate = gate or Gate()
-        self._lost = 0
+        self._lost = Lost()
         self.stored_bytes = 0
 
     def run(self) -> None:
@@ -112,7 +112,6 @@ class PassRunner:
                 again = work.run(produce(work, keys))
         finally:
             self._session.is_over = self._session.is_broken_off = lambda: self._stop.is_set
-        self._lost = work.lost
         self.stored_bytes += work.stored_bytes
         return again, work.delivered
 
@@ -139,7 +138,7 @@ class Round:
     """The threads and channels of one try of a round."""
 
     def __init__(
-        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], lost: int, gate: Gate
+        self, crew: Crew, session: Session, disks: tuple[DiskPass, ...], lost: Lost, gate: Gate
     ) -> None:
         self._crew = crew
         self._session = session
@@ -159,11 +158,6 @@ class Round:
     def stored_bytes(self) -> int:
         """What the store grew by."""
         return self._sender.stored_bytes
-
-    @property
-    def lost(self) -> int:
-        """How many requests in a row went wrong at the end."""
-        return self._sender.lost
 
     @property
     def delivered(self) -> int:

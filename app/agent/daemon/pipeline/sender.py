@@ -34,6 +34,14 @@ MAX_LOST: Final = 16
 
 
 @dataclass
+class Lost:
+    """Requests that were lost since the last that got through, and how many of them because nothing moved."""
+
+    requests: int = 0
+    stalls: int = 0
+
+
+@dataclass
 class _Request:
     """A put under way and the leaves that it concerns; `network` is how long the network had held it up."""
 
@@ -47,19 +55,18 @@ class Sender:
     now, and `stored_bytes` is what the store grew by."""
 
     def __init__(
-        self, session: Session, frames: Channel[Outgoing], told: Callable[[Sent], None], lost: int = 0
+        self, session: Session, frames: Channel[Outgoing], told: Callable[[Sent], None], lost: Lost
     ) -> None:
-        """`told` learns of each frame that went out; `lost` requests in a row went wrong before."""
+        """`told` learns of each frame that went out; `lost` is what went wrong before, and is counted on."""
         self._session = session
         self._frames = frames
         self._told = told
         self._limit = max(MIB, min(PUT_BYTES, session.limits.put_bytes // 2))
         self._most = self._limit
-        self._stalls = 0
         self._filling: _Request | None = None
         self._closing: tuple[_Request, Future[PutResult]] | None = None
         self._waiter = ThreadPoolExecutor(1, "await-put")
-        self.lost = lost
+        self._lost = lost
         self.redo: set[LeafKey] = set()
         self.stored_bytes = 0
         self.delivered = 0
@@ -133,8 +140,7 @@ class Sender:
     def _take(self, request: _Request, result: PutResult) -> None:
         self.stored_bytes += result.stored_bytes
         self.delivered += result.stored
-        self.lost = 0
-        self._stalls = 0
+        self._lost.requests = self._lost.stalls = 0
         self._most = min(self._limit, self._most * 2)
         if result.refused:
             self._session.take_refused(result.refused)
@@ -148,22 +154,22 @@ class Sender:
             raise
         except LinkError as error:
             self._lose(error)
-            if self.lost >= MAX_LOST:
+            if self._lost.requests >= MAX_LOST:
                 raise
-            self._session.pause(self.lost, asked_pause(error))
+            self._session.pause(self._lost.requests, asked_pause(error))
             return False
         return True
 
     def _lose(self, error: LinkError) -> None:
-        self.lost += 1
+        self._lost.requests += 1
         self._drop()
         self._most = min(self._most, max(SMALL_PUT_BYTES, self._most // 4))
-        self._stalls += isinstance(error.__cause__, TimeoutError)
+        self._lost.stalls += isinstance(error.__cause__, TimeoutError)
 
     @property
     def _patience(self) -> float:
         """Seconds; see `app.agent.daemon.link.link`."""
-        return STALL_SECONDS * (PATIENCE if self._stalls >= PATIENT_AFTER else 1)
+        return STALL_SECONDS * (PATIENCE if self._lost.stalls >= PATIENT_AFTER else 1)
 
     def _drop(self) -> None:
         """Give up what has no answer yet; its leaves are done again."""
