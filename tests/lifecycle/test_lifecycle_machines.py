@@ -1,5 +1,6 @@
 """The machine of a test: what the source has, what an operator set, what the node allows."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -53,6 +54,12 @@ def test_a_source_that_says_little_is_a_bios_machine_with_one_card() -> None:
     machine = effective(wanted(), Inventory("web-1"), CAPS)
     assert (machine.cpus, machine.firmware, len(machine.nics)) == (1, Firmware.BIOS, 1)
     assert spec(machine).memory_mib == 64
+
+
+@pytest.mark.parametrize("gateway", ["fe80::1", "link#1", "192.168.7.1/24"])
+def test_a_gateway_that_no_card_can_have_is_left_out(gateway: str) -> None:
+    source = replace(SOURCE, routes=(Route("default", gateway, "eth0"),))
+    assert effective(wanted(), source, CAPS).nics[0].gateway is None
 
 
 def test_what_is_set_wins_and_ports_of_checks_are_forwarded() -> None:

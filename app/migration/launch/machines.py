@@ -71,8 +71,17 @@ def _is_default(route: messages.Route) -> bool:
 
 def _nic(nic: messages.Nic, gateway: str | None) -> LaunchNic:
     address = _ipv4(nic)
-    usable = gateway is not None and address is not None and ":" not in gateway
+    usable = address is not None and _is_ipv4(gateway)
     return LaunchNic(mac=nic.mac, address=address, gateway=gateway if usable else None)
+
+
+def _is_ipv4(gateway: str | None) -> bool:
+    """Whether a card can have it; an agent reports what its host says."""
+    try:
+        ipaddress.IPv4Address(gateway or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _ipv4(nic: messages.Nic) -> str | None:
