@@ -77,6 +77,7 @@ def test_what_is_set_wins_and_ports_of_checks_are_forwarded() -> None:
     "members",
     [
         {"nics": (), "ports": (80,)},
+        {"nics": ({"mac": "52:54:00:00:00:01", "address": "10.0.0.5/30"},)},
         {"checks": ({"kind": "http", "port": 80, "body": "("},)},
         {"checks": ({"kind": "login"}, {"kind": "login"})},
     ],
