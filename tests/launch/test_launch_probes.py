@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +23,7 @@ from app.launch.boot.screen import Picture
 from app.launch.boot.watch import BootWatch
 from app.launch.errors import SettingsWrong
 from app.launch.machine import Forward
+from tests.services.processes import required_binary
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Here:
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[int]:
+async def answering(answer: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that gives this answer to whoever asks."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,7 +65,7 @@ async def answering(answer: bytes) -> AsyncIterator[int]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -200,3 +203,22 @@ async def test_a_machine_that_is_found_again_late_is_looked_at_before_its_time_i
         console = Late((Forward(80, port),))
         proof = await BootWatch(console, plan, Evidence(tmp_path), SystemClock()).run()
     assert proof.passed, proof.detail
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> ssl.SSLContext:
+    """A server's side of TLS, by a certificate for another name."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    files = ["-keyout", str(key), "-out", str(cert), "-subj", "/CN=another"]
+    openssl = [required_binary("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    subprocess.run([*openssl, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+async def test_an_answer_by_tls_is_compared_whatever_its_certificate_says(foreign: ssl.SSLContext) -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\nsecret", foreign) as port:
+        check = HttpCheck(80, body="secret", host="www.example.org", tls=True)
+        found = await asyncio.to_thread(try_http, port, check)
+    assert found.passed, found.detail
