@@ -6,6 +6,7 @@ Go2CloudError
     ├── ToolMissing           503  TOOL_MISSING           a program or a firmware file is not installed
     ├── ToolFailed            500  TOOL_FAILED            a program ended with an error
     ├── VolumeUnproved        409  VOLUME_UNPROVED        the volume is not the one that was verified
+    ├── StorageShort          507  NODE_STORAGE_SHORT     the node's filesystem has to keep what it has left
     ├── TargetBusy            503  TARGET_BUSY            another process holds the target for too long
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
@@ -52,6 +53,14 @@ class VolumeUnproved(LaunchError):
     status = 409
     code = "VOLUME_UNPROVED"
     title = "Volume not verified"
+
+
+class StorageShort(LaunchError):
+    """Writing on would fill the filesystem that others on the node need as well."""
+
+    status = 507
+    code = "NODE_STORAGE_SHORT"
+    title = "Node's storage is nearly full"
 
 
 class TargetBusy(LaunchError):

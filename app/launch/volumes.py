@@ -12,15 +12,20 @@ import shutil
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from app.kit.errors import Json
 from app.launch.durable import sync, write_json
-from app.launch.errors import VolumeUnproved
+from app.launch.errors import StorageShort, VolumeUnproved
 from app.launch.machine import DiskContent, Volume
 from app.launch.threads import in_thread
 from app.store.errors import VolumeDiffers
 from app.store.volume import VolumeWriter, volume_root
 from app.wire.frames import FrameReader
+
+LEAST_FREE: Final = 1 << 30
+LEAST_FREE_PART: Final = 20
+"""Volumes leave 1 GiB of their filesystem free, or the twentieth part of a small one."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,22 @@ async def _write(path: Path, disk: DiskContent, stream: AsyncIterable[bytes]) ->
     try:
         reader = FrameReader()
         async for piece in stream:
+            await in_thread(_require_room, path)
             await in_thread(writer.feed, list(reader.feed(piece)))
         await in_thread(writer.finish, disk.masked)
     finally:
         await in_thread(writer.close)
+
+
+def _require_room(path: Path) -> None:
+    """A full filesystem would stop the database and the store that may lie on it. Raises StorageShort."""
+    usage = shutil.disk_usage(path.parent)
+    least = min(LEAST_FREE, usage.total // LEAST_FREE_PART)
+    if usage.free < least:
+        raise StorageShort(
+            f"{path} is not written on: {usage.free} bytes are left there, of which {least} stay free",
+            remedy="terminate tests, free space, or move LAUNCH.FOLDER to a filesystem of its own",
+        )
 
 
 def _note(volume: Volume) -> None:

@@ -74,7 +74,7 @@ async def lock(uow: UnitOfWork, job_id: str) -> JobRow:
     """The job, locked against its worker; a holder's sign of life it is not. Raises JobNotFound."""
     same = update(JobRow).where(JobRow.id == job_id).values(event_count=JobRow.event_count)
     if not await uow.changed(same):
-        raise JobNotFound(f"there is no job {job_id}")
+        raise JobNotFound(f"there is no job {job_id}", remedy="list them with: go2cloud job list")
     return await _read(uow, job_id)
 
 

@@ -156,6 +156,11 @@ class Worker:
             )
         except (Blocked, IntegrityError):
             return
+        except TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001  (one job that cannot be taken up must not stop all others)
+            _log.error("job.take_broke", job=candidate.sign.job_id, exc_info=error)
+            return
         if candidate.holder:
             meters.TAKEN_OVER.inc()
             _log.warning("job.taken_over", job=candidate.sign.job_id, fence=candidate.sign.fence + 1)

@@ -124,6 +124,7 @@ async def test_events_are_numbered_and_paged(agent: AgentDouble, services: Servi
     assert [event["number"] for event in rest["items"]] == [4]
     later = await admin.call("GET", f"/jobs/{job}/events?after=2", 200)
     assert [event["number"] for event in later["items"]] == [3, 4]
+    assert (await admin.refused("GET", f"/jobs/{job}/events?after={10**30}"))[0] == 422
 
 
 async def test_jobs_of_other_projects_do_not_exist(

@@ -1,12 +1,15 @@
 """Launch settings and tests over REST: what is answered and refused, once, and to whom."""
 
 import zlib
+from datetime import UTC, datetime
 
 import pytest
 
 from app.contract.words import Role
+from app.launch.boot.proof import BootProof
 from app.migration.launch.kinds import launch_kinds
 from app.migration.launch.tables import TestEvidenceRow, TestRow
+from app.migration.launch.tests import judged
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from tests.api.conftest import Api, Callers
@@ -80,6 +83,24 @@ MACHINE = {
     "checks": [{"kind": "login"}],
     "timeout": "PT10M",
 }
+
+
+PROOF = BootProof(
+    instance="tst-pass",
+    target="qemu",
+    passed=True,
+    reason=None,
+    detail="all checks passed",
+    remedy=None,
+    at=datetime(2026, 1, 2, tzinfo=UTC),
+    seconds=1.0,
+    phases=(),
+    checks=(),
+    screenshots=(),
+    thumbnail=None,
+    accelerator="tcg",
+    serial_tail="",
+)
 
 
 async def test_launch_settings_are_set_whole_from_the_version_that_was_read(
@@ -211,6 +232,20 @@ async def test_a_passed_test_is_enough(agent: AgentDouble, admin: Api, services:
     assert (await admin.call("POST", f"{WEB}:markReady", 200))["lifecycleState"] == "READY_FOR_CUTOVER"
     ended = await admin.call("POST", f"{WEB}:terminateTest", 202)
     assert (ended["kind"], ended["node"]) == ("server.terminate-test", "rack-1")
+    assert ended["priority"] > 0, "what frees the node comes before what fills it"
+
+
+async def test_a_verdict_that_is_repeated_shows_no_evidence_of_the_one_before(
+    agent: AgentDouble, admin: Api, services: Services
+) -> None:
+    job = (await admin.call("POST", f"{WEB}:test", 202))["id"]
+    test = await judge(services, agent, job, passed=True)
+    async with services.database.begin() as uow:
+        serial = {"serial": zlib.compress(b"GRUB loading"), "thumbnail": b"\x89PNG new"}
+        await judged(uow, test, PROOF, serial)
+    assert (await admin.call("GET", f"{WEB}/tests/{test}", 200))["evidence"] == ["serial", "thumbnail"]
+    serial_now = await admin.http.get(f"{WEB}/tests/{test}/serial")
+    assert serial_now.content == b"GRUB loading"
 
 
 async def test_other_projects_and_viewers_do_nothing(

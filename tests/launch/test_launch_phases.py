@@ -80,3 +80,9 @@ def test_control_codes_and_bytes_that_are_no_text_do_no_harm() -> None:
     noise = bytes(range(256)) * 64
     assert read(noise, 100).failure is None
     assert readable(b"\x1b[2J\x1b[01;01Hhello\r\n\xff") == "hello\n\ufffd"
+
+
+def test_a_failures_words_are_short_however_long_the_guests_line_is() -> None:
+    failure = read(b"Kernel panic - not syncing: " + b"A" * 1_000_000, 4_000_000).failure
+    assert failure is not None
+    assert len(failure.words) < 1000

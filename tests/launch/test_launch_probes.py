@@ -2,20 +2,28 @@
 
 import asyncio
 import os
+import ssl
+import subprocess
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from app.contract.words import Accelerator
+from app.kit.clock import SystemClock
+from app.launch.boot import probes, searching
 from app.launch.boot.checks import CheckPlan, HttpCheck, LoginCheck, ScriptCheck, TcpCheck
+from app.launch.boot.evidence import Evidence
 from app.launch.boot.phases import NamedFailure
 from app.launch.boot.probes import try_http, try_once, try_script
 from app.launch.boot.screen import Picture
+from app.launch.boot.watch import BootWatch
 from app.launch.errors import SettingsWrong
 from app.launch.machine import Forward
+from tests.services.processes import required_binary
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Here:
 
 
 @asynccontextmanager
-async def answering(answer: bytes) -> AsyncIterator[int]:
+async def answering(answer: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server that gives this answer to whoever asks."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -57,7 +65,7 @@ async def answering(answer: bytes) -> AsyncIterator[int]:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -123,6 +131,10 @@ async def test_a_script_that_is_not_there_says_so() -> None:
     "wrong",
     [
         lambda: HttpCheck(80, body="("),
+        lambda: HttpCheck(80, body="a{99999999999999999999}"),
+        lambda: HttpCheck(80, body="(" * 499 + ")" * 499),
+        lambda: HttpCheck(80, path="/größe"),
+        lambda: HttpCheck(80, host="a\r\nX: y"),
         lambda: HttpCheck(80, path="/ HTTP/1.1\r\nX: y"),
         lambda: ScriptCheck(()),
         lambda: CheckPlan(()),
@@ -133,3 +145,80 @@ async def test_a_script_that_is_not_there_says_so() -> None:
 def test_checks_that_cannot_be_made_are_refused_before_anything_starts(wrong: type) -> None:
     with pytest.raises(SettingsWrong):
         wrong()
+
+
+async def test_a_pattern_without_end_stops_its_own_search_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(searching, "SEARCH_SECONDS", 1)
+    looks = 0
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 60) as port:
+        asked = asyncio.create_task(asyncio.to_thread(try_http, port, HttpCheck(80, body="(a+)+b")))
+        while not asked.done():
+            await asyncio.sleep(0.05)
+            looks += 1
+    assert not asked.result().passed
+    assert "cannot be looked for" in asked.result().detail
+    assert looks > 1, "the loop goes on meanwhile"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("endless", [b"HTTP/1.1 100 Continue\r\n\r\n", b"x"])
+async def test_an_answer_without_end_is_broken_off(
+    monkeypatch: pytest.MonkeyPatch, endless: bytes, tls: bool
+) -> None:
+    monkeypatch.setattr(probes, "MOST_SECONDS", 0.5)
+    over = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            asked = asyncio.create_task(reader.read())
+            while not asked.done():
+                writer.write(b"\x16\x03\x01\x40\x00" if tls else endless)
+                await asyncio.wait({asked}, timeout=0.1)
+            await asked
+        writer.transport.abort()
+        over.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        asked = asyncio.to_thread(try_http, server.sockets[0].getsockname()[1], HttpCheck(80, tls=tls))
+        found = await asyncio.wait_for(asked, 8)
+        await asyncio.wait_for(over.wait(), 8)
+    assert not found.passed
+
+
+class Late(Here):
+    """A machine that was launched long before anybody looks."""
+
+    def after(self) -> float:
+        return 1000 + time.monotonic()
+
+
+async def test_a_machine_that_is_found_again_late_is_looked_at_before_its_time_is_over(
+    tmp_path: Path,
+) -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\nfine") as port:
+        plan = CheckPlan((HttpCheck(80),), seconds=30, settle_seconds=0)
+        console = Late((Forward(80, port),))
+        proof = await BootWatch(console, plan, Evidence(tmp_path), SystemClock()).run()
+    assert proof.passed, proof.detail
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> ssl.SSLContext:
+    """A server's side of TLS, by a certificate for another name."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    files = ["-keyout", str(key), "-out", str(cert), "-subj", "/CN=another"]
+    openssl = [required_binary("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    subprocess.run([*openssl, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+async def test_an_answer_by_tls_is_compared_whatever_its_certificate_says(foreign: ssl.SSLContext) -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\nsecret", foreign) as port:
+        check = HttpCheck(80, body="secret", host="www.example.org", tls=True)
+        found = await asyncio.to_thread(try_http, port, check)
+    assert found.passed, found.detail

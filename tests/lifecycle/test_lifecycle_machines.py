@@ -1,5 +1,6 @@
 """The machine of a test: what the source has, what an operator set, what the node allows."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def test_a_source_that_says_little_is_a_bios_machine_with_one_card() -> None:
     assert spec(machine).memory_mib == 64
 
 
+@pytest.mark.parametrize("gateway", ["fe80::1", "link#1", "192.168.7.1/24"])
+def test_a_gateway_that_no_card_can_have_is_left_out(gateway: str) -> None:
+    source = replace(SOURCE, routes=(Route("default", gateway, "eth0"),))
+    assert effective(wanted(), source, CAPS).nics[0].gateway is None
+
+
 def test_what_is_set_wins_and_ports_of_checks_are_forwarded() -> None:
     checks = ({"kind": "http", "port": 8080, "body": "ok"}, {"kind": "tcp", "port": 22})
     machine = effective(
@@ -70,6 +77,7 @@ def test_what_is_set_wins_and_ports_of_checks_are_forwarded() -> None:
     "members",
     [
         {"nics": (), "ports": (80,)},
+        {"nics": ({"mac": "52:54:00:00:00:01", "address": "10.0.0.5/30"},)},
         {"checks": ({"kind": "http", "port": 80, "body": "("},)},
         {"checks": ({"kind": "login"}, {"kind": "login"})},
     ],

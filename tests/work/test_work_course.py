@@ -9,11 +9,14 @@ import pytest
 
 from app.contract.words import Place, WorkState
 from app.kit.clock import ManualClock
+from app.kit.database import UnitOfWork
 from app.kit.errors import Unavailable
 from app.work.context import Context
+from app.work.course import MOST_DEATHS
 from app.work.errors import JobNotAllowed, JobStands, JobSuperseded, StepFailed
-from app.work.kinds import JobKind, OnFailure, Step
+from app.work.kinds import EndedJob, JobKind, OnFailure, Step
 from app.work.pauses import MOST
+from app.work.tables import JobStepRow
 from tests.work.engine import Engine, eventually
 from tests.work.ledger import Ledger
 
@@ -350,3 +353,22 @@ async def test_an_unexpected_error_fails_the_job_with_what_it_was(engine: Engine
     engine.start()
     row = await engine.ended(job, S.FAILED)
     assert (row.code, row.detail) == ("STEP_BROKE", "ZeroDivisionError: by zero")
+
+
+async def test_a_job_that_cannot_be_taken_up_stops_no_other(engine: Engine) -> None:
+    ledger = Ledger()
+
+    async def broken(_uow: UnitOfWork, _job: EndedJob) -> None:
+        raise RuntimeError("no end")
+
+    async def run(context: Context) -> None:
+        ledger.make(context)
+
+    engine.add(JobKind("broken", (Step("a", Place.CONTROL, run),), broken))
+    engine.add(kind(ledger, "a"))
+    bad = await engine.order("broken", priority=10)
+    async with engine.database.begin() as uow:
+        (await uow.session.get_one(JobStepRow, (bad, 0))).attempts = MOST_DEATHS
+    engine.start()
+    await engine.ended(await engine.order("plain"), S.SUCCEEDED)
+    assert (await engine.row(bad)).state == S.PENDING

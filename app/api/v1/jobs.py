@@ -1,6 +1,6 @@
 """Jobs: the long operations, their steps and events, and cancelling or retrying them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response, status
 
@@ -20,6 +20,9 @@ from app.migration.catalogue import jobs as catalogue
 from app.work.service import list_events
 
 router = APIRouter(route_class=UnitRoute)
+
+MOST_NUMBER: Final = (1 << 31) - 1
+"""Of an event: what its column holds."""
 
 
 def _filters(
@@ -53,7 +56,9 @@ async def list_job_events(
     who: Viewer,
     page: Paging,
     job: str,
-    after: Annotated[int | None, Query(ge=0, description="Only events with a higher number")] = None,
+    after: Annotated[
+        int | None, Query(ge=0, le=MOST_NUMBER, description="Only events with a higher number")
+    ] = None,
 ) -> Listing[JobEvent]:
     """What happened in a job, the oldest first."""
     return listing(JobEvent, await list_events(uow, who.scope, job, page, after))

@@ -2,9 +2,13 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Final
 
 from app.contract.words import CheckKind
 from app.launch.errors import SettingsWrong
+
+_PATH: Final = re.compile(r"/[!-~]*")
+_HOST: Final = re.compile(r"[A-Za-z0-9._:\[\]-]+")
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,20 @@ class HttpCheck:
     kind: CheckKind = CheckKind.HTTP
 
     def __post_init__(self) -> None:
-        """Raises SettingsWrong for a pattern that is no regular expression, or a path that is none."""
+        """Raises SettingsWrong for what is no regular expression, no path, or no name of a host."""
         try:
             re.compile(self.body or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise SettingsWrong(f"check {self.name}: the pattern {self.body!r} is wrong: {error}") from error
-        if not self.path.startswith("/") or any(ord(letter) <= 32 for letter in self.path):
-            raise SettingsWrong(f"check {self.name}: {self.path!r} is no path of a URL")
+        if not _PATH.fullmatch(self.path):
+            raise SettingsWrong(
+                f"check {self.name}: {self.path!r} is no path of a URL",
+                remedy="write other letters as %C3%BC",
+            )
+        if self.host is not None and not _HOST.fullmatch(self.host):
+            raise SettingsWrong(
+                f"check {self.name}: {self.host!r} is no name of a host", remedy="write it as www.example.org"
+            )
 
 
 @dataclass(frozen=True)

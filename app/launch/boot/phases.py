@@ -13,6 +13,8 @@ from app.contract.words import BootFailure, BootPhase
 
 MOST_KERNELS: Final = 4
 """Starts of a kernel in one boot before it counts as a loop; a relabelling guest needs two."""
+MOST_WORDS: Final = 300
+"""Characters of a failure's words: a line of the guest's can be as long as it likes."""
 _TAIL: Final = 400
 """Characters that are kept for a phrase that continues in the next piece."""
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[c78=>])|[\x00\r\x07]")
@@ -96,7 +98,7 @@ class SerialReader:
         for reason, pattern in _FAILURES.items():
             found = pattern.search(text)
             if self.failure is None and found:
-                self.failure = NamedFailure(reason, found.group().strip())
+                self.failure = NamedFailure(reason, found.group().strip()[:MOST_WORDS])
 
 
 def _escape_at_the_end(data: bytes) -> int:

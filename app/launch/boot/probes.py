@@ -3,22 +3,27 @@
 import asyncio
 import contextlib
 import os
-import re
 import signal
+import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 from app.launch.boot.checks import HttpCheck, ScriptCheck, TcpCheck
 from app.launch.boot.console import Console
+from app.launch.boot.searching import SearchTooLong, search
 from app.launch.errors import SettingsWrong
 from app.launch.threads import in_thread
 
 ADDRESS: Final = "127.0.0.1"
 TRY_SECONDS: Final = 10
 """For one connection or one answer. A guest that is starting leaves connections hanging."""
+MOST_SECONDS: Final = 2 * TRY_SECONDS
+"""For a whole answer."""
 MOST_BODY: Final = 1024 * 1024
 MOST_OUTPUT: Final = 4096
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -77,28 +82,55 @@ async def try_tcp(console: Console, guest: int, host: int) -> Try:
 
 
 def try_http(host: int, check: HttpCheck) -> Try:
-    """Ask and compare. Blocks for at most about twice TRY_SECONDS."""
-    connection = _connection(host, check.tls)
+    """Ask and compare. Blocks for at most about MOST_SECONDS, and for as long again as a pattern may take."""
     try:
+        with socket.create_connection((ADDRESS, host), TRY_SECONDS) as plain, _ended_in_time(plain):
+            status, body = _answer(plain, check)
+    except (TimeoutError, OSError, HTTPException) as error:
+        return Try(False, f"GET {check.path} on port {check.port}: {error or type(error).__name__}")
+    return _compared(check, status, body)
+
+
+@contextlib.contextmanager
+def _ended_in_time(plain: socket.socket) -> Iterator[None]:
+    """Break the connection off after MOST_SECONDS, whatever is read: a guest may answer a byte at a time.
+
+    By a descriptor of its own, since TLS takes the socket's away.
+    """
+    with plain.dup() as guard:
+        timer = threading.Timer(MOST_SECONDS, _break_off, (guard,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _break_off(guard: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the guest has ended it meanwhile
+        guard.shutdown(socket.SHUT_RDWR)
+
+
+def _answer(plain: socket.socket, check: HttpCheck) -> tuple[int, bytes]:
+    """The status and at most about MOST_BODY of the body."""
+    connection = HTTPConnection(ADDRESS, check.port)
+    connection.sock = _unverified(plain) if check.tls else plain
+    with contextlib.closing(connection):
         connection.request("GET", check.path, headers={"Host": check.host or f"{ADDRESS}:{check.port}"})
         answer = connection.getresponse()
         until, body = time.monotonic() + TRY_SECONDS, b""
         while len(body) < MOST_BODY and time.monotonic() < until and (piece := answer.read1(65536)):
             body += piece
-    except (TimeoutError, OSError, HTTPException) as error:
-        return Try(False, f"GET {check.path} on port {check.port}: {error or type(error).__name__}")
-    finally:
-        connection.close()
-    return _compared(check, answer.status, body)
+        return answer.status, body
 
 
-def _connection(host: int, tls: bool) -> HTTPConnection:
-    if not tls:
-        return HTTPConnection(ADDRESS, host, timeout=TRY_SECONDS)
+def _unverified(plain: socket.socket) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return HTTPSConnection(ADDRESS, host, timeout=TRY_SECONDS, context=context)
+    return context.wrap_socket(plain, server_hostname=ADDRESS)
 
 
 def _compared(check: HttpCheck, status: int, body: bytes) -> Try:
@@ -107,10 +139,13 @@ def _compared(check: HttpCheck, status: int, body: bytes) -> Try:
         return Try(False, f"GET {check.path}: status {status} instead of {check.status}")
     if check.body is None:
         return Try(True, f"GET {check.path}: status {status}, {len(body)} bytes")
-    found = re.search(check.body, text, re.DOTALL)
+    try:
+        found = search(check.body, text)
+    except SearchTooLong as error:
+        return Try(False, f"GET {check.path}: the pattern {check.body!r} cannot be looked for: {error}")
     if found is None:
         return Try(False, f"GET {check.path}: nothing in the body matches {check.body!r}: {text[:200]!r}")
-    return Try(True, f"GET {check.path}: status {status}, the body has {found.group()[:200]!r}")
+    return Try(True, f"GET {check.path}: status {status}, the body has {found!r}")
 
 
 async def try_script(console: Console, check: ScriptCheck) -> Try:

@@ -25,6 +25,8 @@ LOOK_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1
 FAILURE_SETTLE_SECONDS: Final = 2
 """From a failure on the serial line to the screenshot that shows it."""
+LEAST_SECONDS: Final = 60
+"""A watch that begins late, since its process was taken over late, looks at least so long."""
 PIECE: Final = 4 * 1024 * 1024
 TAIL_CHARACTERS: Final = 4000
 
@@ -50,6 +52,8 @@ class BootWatch:
     _results: dict[str, CheckResult] = field(default_factory=dict)
     _shot: Picture | None = None
     _shot_after: float = float("-inf")
+    _until: float = 0
+    """Seconds from the launch until what has not passed is a failure."""
 
     async def run(self) -> BootProof:
         """Watch to the end. Raises SettingsWrong where a check cannot be made of this machine."""
@@ -59,6 +63,8 @@ class BootWatch:
             )
         for port in sorted(self.plan.ports):
             forwarded(self.console, port)
+        least = self.console.after() + min(LEAST_SECONDS, self.plan.seconds)
+        self._until = max(self.plan.seconds, least)
         self.serial.phases = await in_thread(self.evidence.begin)
         tasks = [asyncio.create_task(self._until_passed(check)) for check in self._network_checks()]
         try:
@@ -102,7 +108,7 @@ class BootWatch:
             await self._take_picture()
         if self._passed_but(CheckKind.SCREEN):
             return Ending(None, "all checks passed")
-        return self._out_of_time() if self.console.after() >= self.plan.seconds else None
+        return self._out_of_time() if self.console.after() >= self._until else None
 
     async def _read_serial(self) -> None:
         """Read on in the serial log, and note phases that were not seen before."""

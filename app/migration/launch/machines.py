@@ -19,6 +19,7 @@ from app.kit.errors import Invalid
 from app.kit.settings import LaunchingSettings
 from app.launch.boot import checks as boot
 from app.launch.machine import MachineSpec, Nic
+from app.launch.qemu.network import network_arguments
 from app.wire import messages
 
 MIB: Final = 1024 * 1024
@@ -71,8 +72,17 @@ def _is_default(route: messages.Route) -> bool:
 
 def _nic(nic: messages.Nic, gateway: str | None) -> LaunchNic:
     address = _ipv4(nic)
-    usable = gateway is not None and address is not None and ":" not in gateway
+    usable = address is not None and _is_ipv4(gateway)
     return LaunchNic(mac=nic.mac, address=address, gateway=gateway if usable else None)
+
+
+def _is_ipv4(gateway: str | None) -> bool:
+    """Whether a card can have it; an agent reports what its host says."""
+    try:
+        ipaddress.IPv4Address(gateway or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _ipv4(nic: messages.Nic) -> str | None:
@@ -114,7 +124,7 @@ def require_possible(machine: LaunchMachine) -> None:
 
     Whether a check's program is there, only the node can tell.
     """
-    spec(machine)
+    network_arguments(spec(machine), ())
     _plan(machine, lambda check: (check.script, *check.arguments))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from app.contract.paging import Scope
 from app.contract.resources.launch import ReadyMark, TestOrder
@@ -18,6 +19,9 @@ from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.work.jobs import Order
 from app.work.limits import Limit
+
+FREEING: Final = 10
+"""The priority of what gives a node's memory and disk back: before what takes more of them."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ async def _terminate(services: Services, uow: UnitOfWork, server: ServerRow, by:
         server_id=server.id,
         subject=server.id,
         node=await _node(uow, server),
+        priority=FREEING,
         requested_by=by,
     )
     return await services.jobs.enqueue(uow, TERMINATE_TEST, order)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 
 from app.contract.words import ConsistencyLabel, LifecycleState, ServerOperation, TestState
 from app.kit.database import UnitOfWork
@@ -176,8 +176,10 @@ async def judged(uow: UnitOfWork, test_id: str, proof: BootProof, evidence: dict
         act(uow, test, TestAction.PASS)
     test.passed, test.checked_at = proof.passed, uow.now
     test.proof = _object(document(proof))
-    for name, content in evidence.items():
-        await uow.session.merge(TestEvidenceRow(test_id=test_id, name=name, content=content))
+    await uow.session.execute(delete(TestEvidenceRow).where(TestEvidenceRow.test_id == test_id))
+    uow.session.add_all(
+        TestEvidenceRow(test_id=test_id, name=name, content=content) for name, content in evidence.items()
+    )
 
 
 def _object(value: Json) -> dict[str, Json]:
