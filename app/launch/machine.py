@@ -58,6 +58,10 @@ class Volume:
     sector_size: int = 512
 
 
+LEAST_ADDRESSES: Final = 8
+"""Of an isolated network: the guest, the host and the name server have one each, and two are no host's."""
+
+
 @dataclass(frozen=True)
 class Nic:
     """A network card.
@@ -71,18 +75,22 @@ class Nic:
     gateway: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises SettingsWrong for what is no MAC or no IPv4 address."""
+        """Raises SettingsWrong for what is no MAC or no IPv4 address, or for a network without room."""
         if not _MAC.fullmatch(self.mac) or int(self.mac[:2], 16) & 1:
             raise SettingsWrong(
                 f"{self.mac!r} is no MAC address of a network card", remedy="write it as 52:54:00:12:34:56"
             )
         try:
-            if self.address is not None:
-                ipaddress.IPv4Interface(self.address)
+            network = ipaddress.IPv4Interface(self.address).network if self.address is not None else None
             if self.gateway is not None:
                 ipaddress.IPv4Address(self.gateway)
         except ValueError as error:
             raise SettingsWrong(f"network card {self.mac}: {error}") from error
+        if network is not None and network.num_addresses < LEAST_ADDRESSES:
+            raise SettingsWrong(
+                f"network card {self.mac}: {network} is too small for the isolated network",
+                remedy="leave the address out and let the guest ask DHCP, or check without ports",
+            )
 
 
 @dataclass(frozen=True)

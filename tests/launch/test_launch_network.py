@@ -53,9 +53,8 @@ def test_a_gateway_that_cannot_be_is_replaced(gateway: str | None) -> None:
 
 
 def test_a_range_without_room_is_refused() -> None:
-    machine = MachineSpec(nics=(Nic("52:54:00:00:00:01", "192.168.7.2/30"),))
     with pytest.raises(SettingsWrong, match="too small"):
-        network_arguments(machine, ())
+        Nic("52:54:00:00:00:01", "192.168.7.2/30")
 
 
 @pytest.mark.parametrize(

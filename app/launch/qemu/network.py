@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from typing import Final
 
 from app.contract.words import DiskBus
-from app.launch.errors import SettingsWrong
 from app.launch.machine import Forward, MachineSpec, Nic
 
 GUEST: Final = "10.0.2.15"
@@ -60,11 +59,6 @@ def _range(nic: Nic) -> list[str]:
         return []
     interface = ipaddress.IPv4Interface(nic.address)
     network, taken = interface.network, {interface.ip}
-    if network.num_addresses < 8:
-        raise SettingsWrong(
-            f"network card {nic.mac}: {network} is too small for the isolated network",
-            remedy="leave the address out and let the guest ask DHCP, or check without ports",
-        )
     wanted = ipaddress.IPv4Address(nic.gateway) if nic.gateway else None
     usable = wanted is not None and wanted in network and wanted not in taken
     host = wanted if wanted is not None and usable else _unused(network, taken)

@@ -19,7 +19,6 @@ from app.kit.errors import Invalid
 from app.kit.settings import LaunchingSettings
 from app.launch.boot import checks as boot
 from app.launch.machine import MachineSpec, Nic
-from app.launch.qemu.network import network_arguments
 from app.wire import messages
 
 MIB: Final = 1024 * 1024
@@ -124,7 +123,7 @@ def require_possible(machine: LaunchMachine) -> None:
 
     Whether a check's program is there, only the node can tell.
     """
-    network_arguments(spec(machine), ())
+    spec(machine)
     _plan(machine, lambda check: (check.script, *check.arguments))
 
 
