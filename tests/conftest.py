@@ -1,7 +1,15 @@
-"""Fixtures for all tests: real services, started once a run, when the first test asks for one."""
+"""Fixtures for all tests: real services, started once a run, when the first test asks for one.
+
+No property is held to a time: on a busy machine an example takes what it takes.
+"""
+
+from hypothesis import settings
 
 pytest_plugins = [
     "tests.services.mariadb_server",
     "tests.services.redis_server",
     "tests.services.databases",
 ]
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")

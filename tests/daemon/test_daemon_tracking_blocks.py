@@ -41,7 +41,7 @@ def blocks_in(extents: Iterable[tuple[int, int]]) -> set[int]:
 
 
 @given(st.lists(ranges, max_size=8), st.lists(ranges, max_size=8), ranges)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_block_set_is_a_set_of_blocks(
     one: list[tuple[int, int]], other: list[tuple[int, int]], window: tuple[int, int]
 ) -> None:
@@ -97,7 +97,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_dirty_map_is_two_sets_that_outlive_the_process(
     tmp_path: Path, steps: list[str | tuple[int, int]]
 ) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agent.daemon.errors import TrackingError
@@ -138,13 +138,11 @@ def test_what_is_no_page_is_refused(raw: bytes) -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=200).map(lambda raw: raw + bytes(-len(raw) % 4)), max_size=15))
-@settings(deadline=None)
 def test_every_payload_comes_out_as_it_went_in(pieces: list[bytes]) -> None:
     assert payloads(page(*map(data, pieces))) == pieces
 
 
 @given(st.binary(max_size=4096))
-@settings(deadline=None)
 def test_garbage_ends_in_records_within_the_page_or_a_refusal(raw: bytes) -> None:
     raw = raw.ljust(4096, b"\0")
     try:

@@ -48,7 +48,7 @@ def test_more_buffers_than_the_kernel_takes_at_once_arrive_in_order(backend: Bac
 
 
 @given(data=st.binary(max_size=300), offset=st.integers(0, 320), length=st.integers(0, 320))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_a_ranged_get_is_exact_or_refused(backend: Backend, data: bytes, offset: int, length: int) -> None:
     backend.put("ranged", [data])
     if offset + length > len(data):

@@ -27,7 +27,6 @@ files = st.builds(
 
 
 @given(file=files)
-@settings(deadline=None)
 def test_a_file_reads_back_as_it_was_written(file: CheckpointFile) -> None:
     assert CheckpointFile.decode(file.encode(), file.name) == file
 
@@ -39,7 +38,7 @@ def test_a_name_is_read_back_from_file_and_marker(file: CheckpointFile) -> None:
 
 
 @given(file=files, data=st.data())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_flipped_bit_is_found(file: CheckpointFile, data: Any) -> None:
     raw = bytearray(file.encode())
     at = data.draw(st.integers(0, len(raw) * 8 - 1))
@@ -49,7 +48,6 @@ def test_any_flipped_bit_is_found(file: CheckpointFile, data: Any) -> None:
 
 
 @given(file=files, data=st.data())
-@settings(deadline=None)
 def test_any_truncation_is_found(file: CheckpointFile, data: Any) -> None:
     raw = file.encode()
     with pytest.raises(ObjectDamaged, match=file.name.key):

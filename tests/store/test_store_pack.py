@@ -46,7 +46,6 @@ def joined(pack: SealedPack) -> bytes:
 
 
 @given(chunks=plain_chunks, delta=st.booleans())
-@settings(deadline=None)
 def test_a_pack_reads_back_as_it_was_built(chunks: list[bytes], delta: bool) -> None:
     pack = sealed(chunks, delta)
     data = joined(pack)
@@ -58,7 +57,6 @@ def test_a_pack_reads_back_as_it_was_built(chunks: list[bytes], delta: bool) -> 
 
 
 @given(chunks=plain_chunks.filter(len))
-@settings(deadline=None)
 def test_the_index_needs_two_small_reads(chunks: list[bytes]) -> None:
     pack = sealed(chunks)
     data = joined(pack)
@@ -70,7 +68,7 @@ def test_the_index_needs_two_small_reads(chunks: list[bytes]) -> None:
 
 
 @given(data=st.data(), chunks=plain_chunks.filter(len), delta=st.booleans())
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_any_flipped_bit_is_found(data: Any, chunks: list[bytes], delta: bool) -> None:
     pack = sealed(chunks, delta)
     raw = bytearray(joined(pack))
@@ -84,7 +82,6 @@ def test_any_flipped_bit_is_found(data: Any, chunks: list[bytes], delta: bool) -
 
 
 @given(data=st.data(), chunks=plain_chunks)
-@settings(deadline=None)
 def test_any_truncation_is_found(data: Any, chunks: list[bytes]) -> None:
     pack = sealed(chunks)
     raw = joined(pack)[: data.draw(st.integers(0, pack.size - 1))]

@@ -35,7 +35,7 @@ masks = st.lists(st.tuples(st.integers(0, 6 * CHUNK), st.integers(0, 3 * CHUNK))
 
 
 @given(size=st.integers(0, 6 * CHUNK), pieces=pieces, masked=masks)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 def test_the_root_is_that_of_the_bytes_with_masked_ranges_zero(
     tmp_path: Path, size: int, pieces: list[tuple[int, int, int]], masked: list[Range]
 ) -> None:

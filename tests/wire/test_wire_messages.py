@@ -56,7 +56,7 @@ def test_every_message_of_the_module_is_tested() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
-@settings(max_examples=15, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_message_comes_back_as_it_was_sent(kind: Any, data: st.DataObject) -> None:
     message = data.draw(messages_of(kind))
@@ -65,7 +65,7 @@ def test_every_message_comes_back_as_it_was_sent(kind: Any, data: st.DataObject)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
-@settings(max_examples=10, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_field_that_is_missing_or_too_many_is_named(kind: Any, data: st.DataObject) -> None:
     value = dataclasses.asdict(data.draw(messages_of(kind)))

@@ -51,7 +51,7 @@ def test_a_good_sample_is_taken_and_no_damage_crashes_a_parser_or_fills_the_memo
     parser: Parser, ledger: Ledger
 ) -> None:
     @given(damaged(parser.samples))
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
     def survives(data: bytes) -> None:
         tracemalloc.start()
         try:
