@@ -1,18 +1,17 @@
 """Garbage collection on the real database: what is reachable stays, the rest goes a grace period later."""
 
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from app.kit.clock import ManualClock
 from app.kit.database import Base
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.replication.errors import MissingChunks
 from app.migration.replication.maintenance import check_store, collect_garbage, rebuild_database
-from app.migration.replication.tables import CheckpointRow, ChunkRow, PackRow
+from app.migration.replication.tables import ChunkRow, PackRow
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.store.findings import no_progress
@@ -41,23 +40,6 @@ async def test_retained_checkpoints_survive_any_number_of_collections(
         clock.advance(2 * GRACE)
         await collect_garbage(services)
     assert await is_clean(services)
-
-
-async def test_the_last_hours_checkpoints_stay_whatever_the_sources_clock_says(
-    services: Services, clock: ManualClock
-) -> None:
-    """A clock that was set back states one time for days, and one that is behind was never in this hour."""
-    agent = await AgentDouble.enrolled(services)
-    made = set[str]()
-    for data in (OLD, NEW, OLD):
-        await agent.open({"disk-a": len(data)})
-        await agent.put_disk(data)
-        message = agent.message({"disk-a": data})
-        made.add((await agent.send(replace(message, source_time="2001-01-01T00:00:00+00:00"))).checkpoint_id)
-        clock.advance(timedelta(minutes=5))
-    await collect_garbage(services)
-    async with services.database.reading() as uow:
-        assert set(await uow.session.scalars(select(CheckpointRow.id))) == made
 
 
 async def test_what_an_abandoned_session_put_goes_after_the_grace(

@@ -155,7 +155,7 @@ def _kept(
 ) -> dict[str, Acknowledged]:
     """The acknowledged checkpoints that retention must still keep; what it keeps now it kept before."""
     points = {name: Point(name, item.source_time) for name, item in promised.items()}
-    points |= {row.name.id: Point(row.name.id, row.made_at, row.is_frozen, row.pinned) for row in rows}
+    points |= {row.name.id: Point(row.name.id, row.source_time, row.is_frozen, row.pinned) for row in rows}
     names = retained(points.values(), RetentionPolicy(), now)
     return {name: item for name, item in promised.items() if name in names}
 
