@@ -111,6 +111,7 @@ def center(folder: Path) -> Iterator[Center]:
             "G2C_AGENT__HEARTBEAT_SECONDS": "1",
             "G2C_AGENT__LEASE_SECONDS": "3",
             "G2C_AGENT__SYNC_INTERVAL_SECONDS": "5",
+            "G2C_ACCESS__LOGIN_ATTEMPTS_PER_MINUTE": "10000",
         }
     )
     fresh = asyncio.run(offline.create_administrator(settings, "admin"))
@@ -202,6 +203,15 @@ class HeldHost:
         """Whether the service runs: it holds its lock."""
         lock = self.folder / "lock"
         return subprocess.run(["flock", "-n", str(lock), "true"], check=False).returncode != 0
+
+    @contextlib.contextmanager
+    def unmounted(self) -> Iterator[None]:
+        """The disk's filesystem, which no service uses, unmounted for a while."""
+        subprocess.run(["umount", self.folder / "mnt"], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["mount", self.disk.device, self.folder / "mnt"], check=True)
 
     def start_agent(self) -> None:
         """The agent of this host."""

@@ -12,7 +12,7 @@ from tests.hold.held_host import HeldHost
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 P = HoldPhase
-SHORT = 4
+SHORT = 5
 """Seconds of a dead-man that must fire."""
 STOP_UP_TO_HELD = [
     Stage.STOPPING,
@@ -80,7 +80,7 @@ def test_an_agent_killed_at_every_step_holds_all_the_same(host: HeldHost) -> Non
     host.wait(lambda: host.deaths_left == [], "the last death")
     assert host.is_active
     assert host.calls[-1] == "start-services"
-    assert host.calls.count("start-services") == 3, "before the journal says STARTED it may have begun"
+    assert host.calls.count("start-services") == 2, "again only where the journal does not say STARTED"
 
 
 def test_an_agent_that_is_cut_off_gives_the_services_back_and_its_cutover_is_over(host: HeldHost) -> None:
@@ -126,7 +126,7 @@ def test_an_agent_that_is_dead_at_the_deadline_gives_the_services_back_when_it_l
 def test_an_agent_that_is_cut_off_while_it_holds_goes_on_holding(host: HeldHost) -> None:
     host.supervise()
     host.replicated()
-    host.quiesce(SHORT)
+    host.quiesce(2 * SHORT)
     host.reached(P.QUIESCED)
     host.finish()
     host.reached(P.FINAL)
@@ -134,9 +134,9 @@ def test_an_agent_that_is_cut_off_while_it_holds_goes_on_holding(host: HeldHost)
     host.reached(P.HELD)
     host.center.away()
     try:
-        time.sleep(2 * SHORT)
-        host.agent.kill()  # type: ignore[union-attr]
         time.sleep(SHORT)
+        host.agent.kill()  # type: ignore[union-attr]
+        time.sleep(SHORT + 1)
         assert not host.is_active
     finally:
         host.center.back()
@@ -177,7 +177,7 @@ def test_a_hook_that_hangs_does_not_keep_the_services_from_coming_back(host: Hel
 
 def test_a_stop_that_outlives_its_agent_stops_nothing_after_the_release(host: HeldHost) -> None:
     """The hook is a process of its own: the next agent ends it before it starts anything."""
-    host.hook('[ "$1" != stop-services ] || sleep 6')
+    host.hook('[ "$1" != stop-services ] || sleep 3')
     host.start_agent()
     host.replicated()
     host.quiesce()
@@ -186,7 +186,7 @@ def test_a_stop_that_outlives_its_agent_stops_nothing_after_the_release(host: He
     host.release()
     host.start_agent()
     host.reached(P.RELEASED)
-    time.sleep(7)
+    time.sleep(4)
     assert host.is_active
 
 
@@ -203,12 +203,12 @@ def test_a_host_without_a_hook_says_that_the_source_is_still_active(host: HeldHo
 
 
 def test_a_final_checkpoint_that_is_not_frozen_is_none(host: HeldHost) -> None:
-    """Somebody writes past the filesystem: nobody can say that this is one instant."""
+    """Nothing can be frozen where nothing is mounted: nobody can say that this is one instant."""
     host.supervise()
     host.replicated()
     host.quiesce()
     host.reached(P.QUIESCED)
-    with host.disk.device.open("r+b"):
+    with host.unmounted():
         host.finish()
         failed = host.failed()
     assert (failed.code, failed.reached) == ("FINAL_NOT_FROZEN", P.QUIESCED)
