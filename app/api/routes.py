@@ -9,6 +9,7 @@ from app.api.throttle import LoginThrottle
 from app.api.v1 import (
     audit,
     checkpoints,
+    cutovers,
     install_tokens,
     jobs,
     me,
@@ -35,6 +36,7 @@ NOUNS = (
     scrub,
     jobs,
     tests,
+    cutovers,
     tokens,
     install_tokens,
     audit,

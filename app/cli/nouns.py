@@ -35,7 +35,7 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import launching, preflights, replication, servers, tests, verifications
+    from app.cli import cutovers, launching, preflights, replication, servers, tests, verifications
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -57,7 +57,15 @@ def _servers() -> typer.Typer:
     servers.app.command()(tests.serial)
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)
-    servers.app.command()(tests.revert)
+    for command in (
+        cutovers.cutover,
+        cutovers.finalize,
+        cutovers.revert,
+        cutovers.disconnect,
+        cutovers.archive,
+    ):
+        servers.app.command()(command)
+    servers.app.command("cutovers")(cutovers.list_cutovers)
     return servers.app
 
 
