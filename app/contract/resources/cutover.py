@@ -4,16 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from app.contract.cutoverwords import CutoverPhase, CutoverState, LedgerEntryKind
 from app.contract.resources.base import Input, Resource, UtcTime
 from app.contract.resources.launch import LaunchMachine, PortForward, TestCheck, TestPhase
-from app.contract.words import (
-    BootFailure,
-    CutoverPhase,
-    CutoverState,
-    FindingSeverity,
-    LedgerEntryKind,
-    ServerOperation,
-)
+from app.contract.words import BootFailure, FindingSeverity, ServerOperation
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 TargetName = Annotated[str, Field(min_length=1, max_length=64)]

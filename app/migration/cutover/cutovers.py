@@ -5,14 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
 
-from app.contract.words import (
-    ConsistencyLabel,
-    CutoverPhase,
-    CutoverState,
-    LifecycleState,
-    ServerOperation,
-    TestState,
-)
+from app.contract.cutoverwords import CutoverPhase, CutoverState
+from app.contract.words import ConsistencyLabel, LifecycleState, ServerOperation, TestState
 from app.kit.clock import parsed_time
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json

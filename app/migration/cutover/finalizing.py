@@ -7,10 +7,9 @@ from typing import Final
 
 from sqlalchemy import select, update
 
+from app.contract.cutoverwords import CutoverState, LedgerEntryKind
 from app.contract.words import (
-    CutoverState,
     JobEventLevel,
-    LedgerEntryKind,
     LifecycleState,
     ReplicationGoal,
     ReplicationState,

@@ -2,9 +2,10 @@
 
 from sqlalchemy import update
 
+from app.contract.cutoverwords import CutoverState
 from app.contract.paging import Scope
 from app.contract.resources.cutover import CutoverOrder
-from app.contract.words import CutoverState, LifecycleState, ServerOperation
+from app.contract.words import LifecycleState, ServerOperation
 from app.kit.database import UnitOfWork
 from app.kit.errors import Go2CloudError
 from app.migration.access.agents import revoke_agent_credentials

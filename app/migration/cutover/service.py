@@ -4,10 +4,11 @@ import zlib
 
 from sqlalchemy import select
 
+from app.contract.cutoverwords import CutoverState
 from app.contract.paging import Page, PageRequest
 from app.contract.resources.cutover import Cutover, CutoverTime, LedgerEntry
 from app.contract.resources.launch import LaunchMachine, PortForward, TestCheck, TestPhase
-from app.contract.words import BootFailure, CutoverState
+from app.contract.words import BootFailure
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
 from app.migration.cutover.cutovers import downtime

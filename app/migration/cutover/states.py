@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from app.contract.words import CutoverState
+from app.contract.cutoverwords import CutoverState
 
 S = CutoverState
 

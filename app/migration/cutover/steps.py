@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from app.contract.cutoverwords import CutoverPhase
 from app.contract.resources.launch import LaunchMachine
-from app.contract.words import CutoverPhase, HoldPhase, InstanceState, JobEventLevel
+from app.contract.words import HoldPhase, InstanceState, JobEventLevel
 from app.launch.machine import LaunchOrder, Volume
 from app.migration.cutover import cutovers, source
 from app.migration.cutover.cutovers import Chosen, Effect, Wanted

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Boolean, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.contract.words import CutoverState
+from app.contract.cutoverwords import CutoverState
 from app.kit.database import Base, Blob, Id, JsonText, UtcDateTime
 from app.kit.errors import Json
 
