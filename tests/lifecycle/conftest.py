@@ -13,6 +13,8 @@ from app.kit.bus import InProcessBus
 from app.kit.clock import ManualClock, SystemClock
 from app.kit.database import Database
 from app.kit.settings import load_settings
+from app.migration.cutover import orders as cutting
+from app.migration.cutover.kinds import cutover_kinds
 from app.migration.launch import orders, service, settings
 from app.migration.launch.kinds import launch_kinds
 from app.migration.launch.targets import target_of
@@ -36,7 +38,7 @@ async def services(database: Database, clock: ManualClock, tmp_path: Path) -> As
     backend = FolderBackend(tmp_path / "store")
     bus = InProcessBus()
     services = Services(loaded, clock, database, bus, ObjectStore(backend, clock=clock))
-    for kind in launch_kinds(services):
+    for kind in (*launch_kinds(services), *cutover_kinds(services)):
         services.kinds.add(kind)
     yield services
     await bus.close()
@@ -92,7 +94,7 @@ class Rig:
     async def revert(self, server: str) -> str:
         """Revert; the job's id."""
         async with self.services.database.begin() as uow:
-            return await orders.revert(self.services, uow, EVERYTHING, server, "ann")
+            return await cutting.revert(self.services, uow, EVERYTHING, server, "ann")
 
     async def tested(self, server: str, state: WorkState) -> JobRow:
         """Test and wait for the end of the job, in this state."""

@@ -18,7 +18,7 @@ class CutoverOrder(Input):
 
     `target` by id or name; by itself the node's own. `allow_active_source`: go on although nothing stops the
     source's services. `override` says why, although a doubt about the replica stands (a degraded head, a
-    verification that proves nothing, no checkpoint of one instant); it goes into the audit trail.
+    verification that proves nothing); it goes into the audit trail.
     """
 
     target: TargetName | None = None

@@ -172,10 +172,10 @@ async def cut(uow: UnitOfWork, cutover_id: str, checkpoint_id: str) -> Checkpoin
     base = await uow.session.get(CheckpointRow, cutover.base_checkpoint_id or "")
     if found is None or found.server_id != cutover.server_id or (base and found.number < base.number):
         raise CutUnusable(f"checkpoint {checkpoint_id} is no checkpoint of this cutover")
-    if found.label != ConsistencyLabel.FROZEN and "NOT_FROZEN" not in cutover.passed_over:
+    if found.label != ConsistencyLabel.FROZEN:
         raise CutUnusable(
             f"checkpoint {found.number}, the last one, is {found.label} and not frozen",
-            remedy="see in docs/replication.md what keeps a source from being frozen; or override",
+            remedy="see in docs/replication.md what keeps a source from being frozen",
         )
     await keep_checkpoint(uow, found.id)
     cutover.checkpoint_id, cutover.checkpoint_number = found.id, found.number
