@@ -113,7 +113,8 @@ class Rig:
     def on_node(self) -> tuple[list[str], list[str]]:
         """The names of the machines, and of the volumes, that are there."""
         runs = [each.name for each in (self.machines / "runs").glob("*") if each.is_dir()]
-        return sorted(runs), sorted(each.name for each in (self.machines / "volumes").glob("*/*.raw"))
+        volumes = [*self.machines.glob("volumes/*/*.raw"), *self.machines.glob("cutovers/*/*.raw")]
+        return sorted(runs), sorted(each.name for each in volumes)
 
 
 @pytest.fixture

@@ -125,10 +125,6 @@ async def test_a_revert_ends_the_machine_before_the_source_runs_again(rig: Rig) 
         assert await lifecycle(rig, source.server) is LifecycleState.READY_FOR_CUTOVER
         with pytest.raises(Go2CloudError):
             await rig.engine.retry(job.id)
-        await cut_over(rig, source.server, WorkState.SUCCEEDED)
-        second, first = await cutovers(rig, source.server)
-        assert (first.state, second.state) == (CutoverState.REVERTED, CutoverState.SUCCEEDED)
-        assert rig.on_node()[0] == [second.id]
 
 
 REFUSALS = [
@@ -157,11 +153,6 @@ async def test_a_source_that_cannot_go_on_gets_its_services_back(
     async with rig.services.database.reading() as uow:
         base = await uow.session.get_one(CheckpointRow, made.base_checkpoint_id)
         assert not base.kept
-    source.refuses = {}
-    async with source.running():
-        await rig.engine.retry(job.id)
-        await rig.engine.ended(job.id, WorkState.SUCCEEDED)
-    assert not source.is_active
 
 
 async def test_a_source_without_a_hook_is_cut_over_only_where_that_is_allowed(rig: Rig) -> None:
@@ -169,8 +160,8 @@ async def test_a_source_without_a_hook_is_cut_over_only_where_that_is_allowed(ri
     source.services = HoldServices.NO_HOOK
     rig.work()
     async with source.running():
-        job = await cut_over(rig, source.server, WorkState.FAILED)
-        assert (job.code, "--allow-active-source" in str(job.remedy)) == ("SOURCE_ACTIVE", True)
+        failed = await cut_over(rig, source.server, WorkState.FAILED)
+        assert (failed.code, "--allow-active-source" in str(failed.remedy)) == ("SOURCE_ACTIVE", True)
         job = await cut_over(rig, source.server, WorkState.SUCCEEDED, allowActiveSource=True)
     made, _ = await cutovers(rig, source.server)
     assert made.source_active

@@ -12,9 +12,10 @@ from typing import Final
 
 from app.contract.cutoverwords import CutoverPhase
 from app.contract.resources.launch import LaunchMachine
-from app.contract.words import HoldPhase, InstanceState, JobEventLevel
+from app.contract.words import HoldPhase, InstancePurpose, InstanceState, JobEventLevel
 from app.launch.machine import LaunchOrder, Volume
 from app.migration.cutover import cutovers, source
+from app.migration.cutover.building import cutover_builder
 from app.migration.cutover.cutovers import Chosen, Effect, Wanted
 from app.migration.cutover.queries import get_cutover
 from app.migration.cutover.source import server_of
@@ -95,7 +96,7 @@ class CutoverSteps:
 
     @property
     def _builder(self) -> Builder:
-        return Builder(self.services, target_of(self.services.settings.launch, self.services.clock))
+        return cutover_builder(self.services)
 
     async def choose(self, context: Context) -> Chosen:
         """Look whether the replica is good enough and settle the machine; the server is CUTTING_OVER then."""
@@ -142,8 +143,9 @@ class CutoverSteps:
             )
         context.log(f"the machine of test {test.id} is terminated: the cutover follows it")
         if test.node is not None:
-            await whole(self._builder.target.terminate(test.id))
-            await self._builder.drop(await self._content(test.checkpoint_id))
+            tester = Builder(self.services, target_of(self.services.settings.launch, self.services.clock))
+            await whole(tester.target.terminate(test.id))
+            await tester.drop(await self._content(test.checkpoint_id))
         await context.write(lambda uow: tests.terminated(uow, test.id))
 
     async def precopy(self, context: Context) -> Volumes:
@@ -195,14 +197,12 @@ class CutoverSteps:
         return Cut(row.id, row.number)
 
     async def apply(self, context: Context) -> Volumes:
-        """Bring the target's disks to the final checkpoint, each verified by its root (v4)."""
+        """Bring the target's disks to the final checkpoint, each of its root (v4)."""
         known, final = await self._known(context), context.result(CUT, Cut)
         async with self._timed(context, CutoverPhase.APPLY):
+            base = await self._content(known.row.base_checkpoint_id)
             content = await self._content(final.checkpoint_id)
-            volumes = await self._builder.materialise(context, content)
-        if known.row.base_checkpoint_id != final.checkpoint_id:
-            await self._builder.drop(await self._content(known.row.base_checkpoint_id))
-        return Volumes(volumes)
+            return Volumes(await self._builder.advance(context, base, content))
 
     async def drop_final(self, context: Context) -> None:
         """Remove the volumes of the final checkpoint, finished or not."""
@@ -271,6 +271,10 @@ class CutoverSteps:
                 "go2cloud server revert",
             )
 
+    async def prove(self, context: Context) -> None:
+        """Recompute the disks' roots from all of their bytes, beside the machine: it costs no downtime."""
+        await self._builder.verify(context, await self._content(context.result(CUT, Cut).checkpoint_id))
+
     async def outcome(self, context: Context) -> Outcome:
         """The cutover succeeded; it can be finalized, or reverted."""
         row = await context.write(lambda uow: cutovers.succeeded(uow, chosen_id(context)))
@@ -288,7 +292,8 @@ class CutoverSteps:
 
     async def _order(self, context: Context) -> LaunchOrder:
         known = await self._known(context)
-        return LaunchOrder(known.id, machines.spec(known.machine), context.result(APPLY, Volumes).volumes)
+        volumes = context.result(APPLY, Volumes).volumes
+        return LaunchOrder(known.id, machines.spec(known.machine), volumes, InstancePurpose.CUTOVER)
 
     async def _content(self, checkpoint_id: str | None) -> Content:
         async with self.services.database.reading() as uow:
