@@ -131,13 +131,13 @@ class Scene:
 
     def be_ready(self) -> None:
         """Wait until replication is continuous and frozen, and let the server be ready for its cutover."""
-        until(self._is_ready, SECONDS, "replication is continuous, its head frozen")
+        until(self.is_ready, SECONDS, "replication is continuous, its head frozen")
         with self.client() as client:
             client.send(tests.set_settings(self.server, 0, MACHINE))
             self.job(client.send(tests.order(self.server)), WorkState.SUCCEEDED)
             client.send(tests.mark_ready(self.server))
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
         with self.client() as client:
             found = client.send(servers.get(self.server))
         is_frozen = found.head_checkpoint and found.head_checkpoint.label is ConsistencyLabel.FROZEN
@@ -165,6 +165,12 @@ class Scene:
                 assert time.monotonic() < deadline, found
                 time.sleep(0.02)
 
+    def restart(self, **settings: str) -> None:
+        """Kill the service as a power cut would, and start it again."""
+        self.deployment.kill("all")
+        self.deployment.environment.update(settings)
+        self.deployment.start()
+
     def served(self) -> list[int]:
         """The numbers that the launched machine serves."""
         (forward,) = self.latest().forwards
@@ -178,6 +184,13 @@ def scene(deployment: Deployment, source: BootableSource, tmp_path: Path) -> Sce
     return Scene(deployment, source, host, host.enroll(deployment, source.device))
 
 
+def assert_whole(scene: Scene) -> None:
+    """The machine serves every row that was acknowledged; the last one may have been on its way to that."""
+    served, told = scene.served(), scene.source.told()
+    assert served == list(range(1, len(served) + 1))
+    assert len(served) in (told, told + 1)
+
+
 def test_a_source_that_writes_is_cut_over_and_every_row_that_it_acknowledged_is_served(scene: Scene) -> None:
     with scene.agent(), Sides(scene.source, scene.deployment.folder / "launch/runs").watched() as sides:
         scene.be_ready()
@@ -186,18 +199,60 @@ def test_a_source_that_writes_is_cut_over_and_every_row_that_it_acknowledged_is_
             assert plan.possible, plan
             job = client.send(cutovers.order(scene.server))
         scene.job(job, WorkState.SUCCEEDED)
-        made, told = scene.latest(), scene.source.told()
+        made = scene.latest()
         assert (made.state, made.source_active) == (CutoverState.SUCCEEDED, False)
         assert [each.phase for each in made.phases] == list(CutoverPhase)
-        assert told > 100
-        assert scene.served() == list(range(1, told + 1))
+        assert scene.source.told() > 100
+        assert_whole(scene)
         assert (sides.machines, sides.both, scene.source.is_active()) == ({made.id}, [], False)
         with scene.client() as client:
             scene.job(client.send(cutovers.finalize(scene.server)), WorkState.SUCCEEDED)
         assert scene.lifecycle() is LifecycleState.CUTOVER
         assert scene.latest().ledger
-        assert scene.served()[-1] == told
+        assert_whole(scene)
         assert not scene.source.is_active()
         with scene.client() as client:
             client.send(cutovers.archive(scene.server))
             assert list(client.every(servers.page)) == []
+
+
+def test_whatever_is_killed_one_side_is_active_and_the_source_comes_back(scene: Scene) -> None:
+    with Sides(scene.source, scene.deployment.folder / "launch/runs").watched() as sides:
+        with scene.agent():
+            scene.be_ready()
+            with scene.client() as client:
+                job = client.send(cutovers.order(scene.server))
+            scene.at_step(job, "stop")
+            scene.restart()
+            scene.at_step(job, "cut")
+        with scene.agent():
+            scene.at_step(job, "launch")
+            scene.restart()
+            scene.job(job, WorkState.SUCCEEDED)
+            first = scene.latest()
+            assert_whole(scene)
+            with scene.client() as client:
+                job = client.send(cutovers.revert(scene.server))
+            scene.at_step(job, "terminate", "release")
+        scene.restart()
+        with scene.agent():
+            scene.job(job, WorkState.SUCCEEDED)
+            assert (scene.source.is_active(), sides.alive()) == (True, [])
+            until(scene.is_ready, SECONDS, "replication goes on")
+            give_up_on_the_service(scene)
+        assert (sides.machines, sides.both) == ({first.id}, [])
+
+
+def give_up_on_the_service(scene: Scene) -> None:
+    """A source that hears nothing for long starts its services by itself, and that cutover is over."""
+    scene.restart(G2C_CUTOVER__STOP_SECONDS="10")
+    with scene.client() as client:
+        job = client.send(cutovers.order(scene.server))
+    scene.at_step(job, "apply", "convert", "keep")
+    scene.deployment.kill("all")
+    assert not scene.source.is_active()
+    until(scene.source.is_active, SECONDS, "the source has its services back")
+    scene.deployment.start()
+    job = scene.job(job, WorkState.FAILED)
+    assert scene.latest().state is CutoverState.UNDONE
+    assert scene.lifecycle() is LifecycleState.READY_FOR_CUTOVER

@@ -27,6 +27,8 @@ from tests.replication.agent_double import AgentDouble
 
 pytestmark = pytest.mark.slow
 
+ON_SQLITE = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+"""Where the database makes no difference, one of them is enough."""
 FINAL = talking_disk("\r\nthe last words\r\nfinal login: ")
 
 
@@ -110,6 +112,7 @@ async def at_rest(rig: Rig, server: str) -> None:
         (await find_server(uow, server)).replication_state = "STOPPED"
 
 
+@ON_SQLITE
 async def test_a_revert_ends_the_machine_before_the_source_runs_again(rig: Rig) -> None:
     source = await held(rig)
     source.on_release = lambda: seen.append(rig.on_node())
@@ -134,6 +137,7 @@ REFUSALS = [
 ]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("phase", "code"), REFUSALS)
 async def test_a_source_that_cannot_go_on_gets_its_services_back(
     rig: Rig, phase: HoldPhase, code: str
@@ -155,6 +159,7 @@ async def test_a_source_that_cannot_go_on_gets_its_services_back(
         assert not base.kept
 
 
+@ON_SQLITE
 async def test_a_source_without_a_hook_is_cut_over_only_where_that_is_allowed(rig: Rig) -> None:
     source = await held(rig)
     source.services = HoldServices.NO_HOOK
@@ -168,6 +173,7 @@ async def test_a_source_without_a_hook_is_cut_over_only_where_that_is_allowed(ri
     assert any("still active" in text for text in await rig.engine.texts(job.id))
 
 
+@ON_SQLITE
 async def test_a_cancelled_cutover_leaves_everything_as_it_was(rig: Rig) -> None:
     source = await held(rig)
     rig.work()
@@ -185,6 +191,7 @@ async def test_a_cancelled_cutover_leaves_everything_as_it_was(rig: Rig) -> None
     assert await lifecycle(rig, source.server) is LifecycleState.READY_FOR_CUTOVER
 
 
+@ON_SQLITE
 async def test_a_machine_that_does_not_come_up_stays_until_an_operator_decides(rig: Rig) -> None:
     source = await held(rig, dead_disk())
     rig.work()
@@ -210,6 +217,7 @@ async def test_a_machine_that_does_not_come_up_stays_until_an_operator_decides(r
     assert rig.on_node() == ([], [])
 
 
+@ON_SQLITE
 async def test_the_source_is_not_released_while_its_agent_is_away(rig: Rig) -> None:
     source = await held(rig)
     rig.work()
