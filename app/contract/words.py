@@ -196,22 +196,6 @@ class FindingSeverity(StrEnum):
     BLOCKER = "blocker"
 
 
-class PreflightOutcome(StrEnum):
-    """What a preflight comes to: the gravest of its findings."""
-
-    OK = "OK"
-    WARNINGS = "WARNINGS"
-    BLOCKED = "BLOCKED"
-
-
-class Bottleneck(StrEnum):
-    """What a first copy would wait for."""
-
-    DISK = "disk"
-    NETWORK = "network"
-    PROCESSING = "processing"
-
-
 class ServerOperation(StrEnum):
     """An action on a server; those possible now stand in its `allowedOperations`."""
 
@@ -390,6 +374,14 @@ class CheckKind(StrEnum):
     HTTP = "http"
     SCRIPT = "script"
     IMAGES = "images"
+
+
+class TargetMakes(StrEnum):
+    """What a target makes of a checkpoint."""
+
+    MACHINES = "machines"
+    IMAGES = "images"
+    DEVICES = "devices"
 
 
 class ImageFormat(StrEnum):

@@ -1,23 +1,24 @@
 """Cutovers as jobs, on each database and with real machines: to the end, undone, reverted, finalized."""
 
 import pytest
+from sqlalchemy import update
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState
 from app.contract.paging import EVERYTHING, PageRequest
 from app.contract.resources.cutover import Cutover, CutoverOrder
 from app.contract.words import HoldPhase, HoldServices, LifecycleState, ReplicationGoal, WorkState
 from app.kit.errors import Go2CloudError
-from app.migration.cutover import orders, service
+from app.migration.cutover import evidence, orders, service
 from app.migration.cutover.errors import (
     CutoverNotSucceeded,
     HeadDegraded,
     NotFrozen,
     ReplicationUnhealthy,
-    TargetNotFound,
 )
-from app.migration.replication.tables import CheckpointRow
+from app.migration.replication.tables import CheckpointRow, DiskRootRow
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.errors import LifecycleNotAllowed
+from app.migration.targets.errors import TargetNotFound
 from app.work.errors import JobStands, JobSuperseded
 from app.work.tables import JobRow
 from tests.launch.boot_sector import dead_disk, talking_disk
@@ -80,7 +81,7 @@ async def test_a_server_is_cut_over_finalized_disconnected_and_archived(rig: Rig
         )
         assert "screenshot" in made.evidence
         async with rig.services.database.reading() as uow:
-            assert b"the last words" in await service.get_evidence(uow, made.id, "serial")
+            assert b"the last words" in await evidence.get_evidence(uow, made.id, "serial")
         runs, volumes = rig.on_node()
         assert (runs, len(volumes)) == ([made.id], 1)
         assert source.history == ["QUIESCED", "FINAL", "HELD"]
@@ -260,10 +261,6 @@ async def test_what_cannot_be_cut_over_is_refused_plainly(rig: Rig) -> None:
 
 async def degrade(rig: Rig, server: str) -> None:
     """The source could not read a part of its disk."""
-    from sqlalchemy import update
-
-    from app.migration.replication.tables import DiskRootRow
-
     async with rig.services.database.begin() as uow:
         head = (await find_server(uow, server)).head_checkpoint_id
         same = update(DiskRootRow).where(DiskRootRow.checkpoint_id == head)

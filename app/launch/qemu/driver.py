@@ -248,10 +248,7 @@ class QemuTarget:
         return await in_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
 
     async def retire(self, instance: str) -> bool:
-        """As `terminate`, and for good: a launch of this instance is refused from now on, also one under way.
-
-        For where something else comes to life after it, and both must not be. Raises TargetBusy.
-        """
+        """See `Target.retire`."""
         return await in_thread(self._retire, RunFolder.of(self.settings.runs, instance))
 
     def _retire(self, folder: RunFolder) -> bool:

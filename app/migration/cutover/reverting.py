@@ -33,12 +33,12 @@ class RevertSteps:
 
     async def terminate(self, context: Context) -> None:
         """End the machine, see that it is gone for good, and remove its volumes."""
-        builder = cutover_builder(self.services)
         cutover_id = _cutover(context)
         async with self.services.database.reading() as uow:
             row = await get_cutover(uow, cutover_id)
         if row.node is None:
             return
+        builder = await cutover_builder(self.services, row.target)
         existed = await whole(builder.target.retire(cutover_id))
         if await builder.target.find(cutover_id) is not None:
             raise StepFailed(

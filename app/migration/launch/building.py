@@ -22,7 +22,7 @@ from app.work.context import Context
 from app.work.errors import StepFailed
 
 if TYPE_CHECKING:
-    from app.launch.qemu.driver import QemuTarget
+    from app.launch.target import Target
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Builder:
     """Builds at a target, in a process with these services."""
 
     services: Services
-    target: "QemuTarget"
+    target: "Target"
 
     async def checks(self, machine: LaunchMachine) -> CheckPlan:
         """What is looked at in the machine. Raises StepFailed for a program that this node has not."""

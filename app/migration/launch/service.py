@@ -75,12 +75,13 @@ def _view(row: TestRow, evidence: tuple[str, ...], conversion: dict[str, Json] |
         phases=tuple(TestPhase.model_validate(each) for each in _list(proof.get("phases"))),
         checks=tuple(TestCheck.model_validate(each) for each in _list(proof.get("checks"))),
         forwards=tuple(PortForward.model_validate(each) for each in row.forwards),
-        conversion=None if conversion is None else _conversion(conversion),
+        conversion=None if conversion is None else conversion_view(conversion),
         evidence=evidence,
     )
 
 
-def _conversion(report: dict[str, Json]) -> TestConversion:
+def conversion_view(report: dict[str, Json]) -> TestConversion:
+    """What a conversion changed, of its report as it is kept."""
     found = report.get("found")
     system = found if isinstance(found, dict) else {}
     return TestConversion(

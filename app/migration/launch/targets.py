@@ -1,4 +1,4 @@
-"""The target of test boots on this node.
+"""The built-in target of this node, and where what was seen of its machines stays.
 
 The driver is imported when a step needs it: a process of role api never does.
 """
