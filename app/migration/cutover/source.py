@@ -77,7 +77,7 @@ def require_held(hold: Hold) -> None:
 
 
 def require_undisturbed(hold: Hold) -> None:
-    """Raises StepFailed with the agent's code where the source is held and may have run since its last cut."""
+    """Raises StepFailed with the agent's code where the source may have run since its last cut."""
     if hold.code:
         raise StepFailed(
             f"the source may have written after its final checkpoint: {hold.detail or hold.code}",
