@@ -164,10 +164,10 @@ async def _settle_schema(settings: DatabaseSettings) -> None:
 
 
 def _open_store(stack: AsyncExitStack, settings: Settings) -> "ObjectStore":
-    from app.store.folder import FolderBackend
     from app.store.objects import ObjectStore
+    from app.store.opening import open_backend
 
-    backend = FolderBackend(settings.store.path, int(settings.store.reserve_bytes))
+    backend = open_backend(settings.store)
     stack.callback(backend.close)
     stack.enter_context(backend.lock())
     return ObjectStore(backend, grace=timedelta(seconds=settings.store.gc_grace_seconds))

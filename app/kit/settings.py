@@ -93,11 +93,22 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """Where Redis is; `host` None: the bus stays in this process."""
+    """Where Redis is: a host, or sentinels (host and port of each) that know the master by a name.
+
+    With neither the bus stays in this process.
+    """
 
     host: str | None = None
     port: int = 6379
     password: SecretStr | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_name: str = "mymaster"
+    sentinel_password: SecretStr | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a Redis."""
+        return self.host is not None or bool(self.sentinels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +227,28 @@ def _check_together(keys: Keys) -> None:
         for key, value in (("DB_HOST", keys.db_host), ("DB_USER", keys.db_user)):
             if value is None:
                 raise SettingsError(f"{key} (nowhere set) is needed with DB_ENGINE mysql: set it")
-    if (keys.tls.cert_file is None) != (keys.tls.key_file is None):
-        lacking = "TLS.CERT_FILE" if keys.tls.cert_file is None else "TLS.KEY_FILE"
-        raise SettingsError(f"{lacking} (nowhere set) is needed with the other half of TLS: set both or none")
+    pairs = (
+        ("TLS.CERT_FILE", keys.tls.cert_file, "TLS.KEY_FILE", keys.tls.key_file),
+        ("STORE.S3_ACCESS_KEY", keys.store.s3_access_key, "STORE.S3_SECRET_KEY", keys.store.s3_secret_key),
+    )
+    for one, of_one, other, of_other in pairs:
+        if (of_one is None) != (of_other is None):
+            lacking, there = (one, other) if of_one is None else (other, one)
+            raise SettingsError(f"{lacking} (nowhere set) is needed with {there}: set both or none")
 
 
 def _settings(keys: Keys) -> Settings:
     return Settings(
         data_dir=keys.data_dir,
         database=_database(keys),
-        redis=RedisSettings(keys.redis_host, keys.redis_port, keys.redis_password),
+        redis=RedisSettings(
+            keys.redis_host,
+            keys.redis_port,
+            keys.redis_password,
+            keys.redis_sentinels,
+            keys.redis_sentinel_name,
+            keys.redis_sentinel_password,
+        ),
         http=HttpSettings(keys.http_listen_host or _default_address(keys), keys.http_listen_port),
         log=LogSettings(keys.log_level, keys.log_format, keys.log_file),
         store=keys.store,
