@@ -68,6 +68,28 @@ class Target(Protocol):
         Raises VolumeError where the stream or the storage does not give the checkpoint's root.
         """
 
+    async def advance(self, volume: Volume, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """Bring a verified volume to another checkpoint by a delta stream (`app.store.delta`) from its root.
+
+        Only what differs is written. It counts as the new disk when every changed place was read back from
+        the storage and has its new id: so its root is known from the old tree, which was verified from the
+        volume's own bytes, and the changes. `verify` proves it from all of its bytes.
+
+        Until then it counts as neither disk, also when the process dies; the same call goes on. A volume
+        that was advanced before is verified again from its own bytes and returned, the stream unread.
+        Raises VolumeUnproved where the volume is not the old disk, nor on its way from it to the new one,
+        VolumeBusy while a machine runs on it, VolumeError.
+        """
+
+    async def verify(self, volume: Volume, disk: DiskContent) -> None:
+        """Recompute the volume's root from its own bytes (level v4); machines may run on it meanwhile.
+
+        Raises VolumeUnproved, VolumeDiffers, VolumeBusy while it is advanced.
+        """
+
+    def volume(self, disk: DiskContent) -> Volume:
+        """The volume that `materialise` or `advance` make of a disk, there or not: what is to be dropped."""
+
     async def drop(self, volume: Volume) -> None:
         """Remove a volume; harmless when it is gone."""
 

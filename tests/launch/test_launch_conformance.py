@@ -127,6 +127,49 @@ async def test_a_volume_that_was_changed_is_neither_kept_nor_launched(
     assert (await driver.target.materialise(disk, replica.stream(disk))).path.read_bytes() == content
 
 
+def later(content: bytes) -> bytes:
+    """The disk some time after: a piece is new, a piece is zero now, and it grew."""
+    return content[: MIB // 2] + bytes(MIB // 2) + b"new" * 1000 + content[MIB + 3000 :] + bytes(MIB) + b"!"
+
+
+async def test_a_volume_is_advanced_to_the_next_checkpoint_and_once(
+    driver: Driver, replica: Replica, content: bytes
+) -> None:
+    volume = await replica.volume(driver.target, content)
+    disk = replica.put(later(content), checkpoint="chk-2")
+    advanced = await driver.target.advance(volume, disk, replica.delta(volume, disk))
+    assert advanced == driver.target.volume(disk)
+    assert advanced.path.read_bytes() == later(content)
+    assert await driver.again.advance(volume, disk, nothing()) == advanced
+    await driver.target.verify(advanced, disk)
+    assert await driver.target.launch(order_of(advanced))
+    with pytest.raises(VolumeUnproved):
+        await driver.target.launch(order_of(volume, instance="ins-2"))
+
+
+async def test_a_volume_in_change_is_neither_disk_and_the_change_goes_on(
+    driver: Driver, replica: Replica, content: bytes
+) -> None:
+    volume = await replica.volume(driver.target, content)
+    disk = replica.put(later(content), checkpoint="chk-2")
+
+    async def cut() -> AsyncIterator[bytes]:
+        pieces = [piece async for piece in replica.delta(volume, disk)]
+        for piece in pieces[:-2]:
+            yield piece
+
+    with pytest.raises(VolumeError):
+        await driver.target.advance(volume, disk, cut())
+    for each in (volume, driver.target.volume(disk)):
+        with pytest.raises(VolumeUnproved):
+            await driver.target.launch(order_of(each))
+    other = replica.put(content * 2, checkpoint="chk-3")
+    with pytest.raises(VolumeUnproved):
+        await driver.target.advance(volume, other, replica.delta(volume, other))
+    advanced = await driver.again.advance(volume, disk, replica.delta(volume, disk))
+    assert advanced.path.read_bytes() == later(content)
+
+
 async def test_a_volume_that_was_never_verified_is_not_launched(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "stranger.raw"
     path.write_bytes(bytes(MIB))

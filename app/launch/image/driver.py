@@ -16,13 +16,14 @@ from app.launch.boot.verdict import REMEDIES
 from app.launch.durable import sync
 from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong
 from app.launch.image.converting import make_image
-from app.launch.image.manifest import VERSION, Manifest, Published, order_text, sha256_of
-from app.launch.locking import locked
+from app.launch.image.manifest import VERSION, Image, Manifest, Published, order_text, sha256_of
+from app.launch.locking import locked, shared
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
 from app.launch.programs import QEMU_IMG, require_program
 from app.launch.target import LaunchPlan, TargetFinding
 from app.launch.threads import in_thread
-from app.launch.volumes import VolumeFolder, require_proved
+from app.launch.volumenote import require_proved
+from app.launch.volumes import VolumeFolder
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,18 @@ class ImageTarget:
         """See `Target.materialise`."""
         return await self._volumes.materialise(disk, stream)
 
+    async def advance(self, volume: Volume, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.advance`."""
+        return await self._volumes.advance(volume, disk, stream)
+
+    async def verify(self, volume: Volume, disk: DiskContent) -> None:
+        """See `Target.verify`."""
+        await self._volumes.verify(volume, disk)
+
+    def volume(self, disk: DiskContent) -> Volume:
+        """See `Target.volume`."""
+        return self._volumes.named(disk)
+
     async def drop(self, volume: Volume) -> None:
         """See `Target.drop`."""
         await self._volumes.drop(volume)
@@ -107,8 +120,6 @@ class ImageTarget:
             if found is not None:
                 _require_same(folder, order)
                 return found
-            for volume in order.volumes:
-                require_proved(volume)
             shutil.rmtree(fresh, ignore_errors=True)
             try:
                 fresh.mkdir(parents=True, mode=0o750)
@@ -120,11 +131,14 @@ class ImageTarget:
         return self._require(order.instance)
 
     def _fill(self, folder: Path, order: LaunchOrder) -> None:
-        images = [
-            make_image(volume, each, folder) for volume in order.volumes for each in self.settings.formats
-        ]
+        images = [image for volume in order.volumes for image in self._images(volume, folder)]
         Manifest(VERSION, order.instance, order, tuple(images)).write(folder)
         sync(folder)
+
+    def _images(self, volume: Volume, folder: Path) -> list[Image]:
+        require_proved(volume)
+        with shared(volume.path):
+            return [make_image(volume, each, folder) for each in self.settings.formats]
 
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`."""

@@ -25,7 +25,8 @@ from app.launch.qemu.runfolder import RunFolder
 from app.launch.qemu.user import MachineUser
 from app.launch.target import LaunchPlan, TargetFinding
 from app.launch.threads import in_thread
-from app.launch.volumes import VolumeFolder, require_proved
+from app.launch.volumenote import require_proved
+from app.launch.volumes import VolumeFolder
 
 POWER_OFF_SECONDS: Final = 90
 
@@ -100,7 +101,7 @@ class QemuTarget:
         """See `Target.plan`. Overlays are counted with a tenth of their disks."""
         findings = [*await self.validate(), *self._fitting(machine, disks)]
         size = sum(disk.size for disk in disks)
-        free = await in_thread(VolumeFolder(self.settings.volumes).free_bytes)
+        free = await in_thread(self._volumes.free_bytes)
         needed = size + size // 10
         if needed > free:
             text = f"the volumes may need {needed} bytes and {self.settings.folder} has {free}"
@@ -126,15 +127,27 @@ class QemuTarget:
 
     async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
         """See `Target.materialise`."""
-        return await VolumeFolder(self.settings.volumes).materialise(disk, stream)
+        return await self._volumes.materialise(disk, stream)
+
+    async def advance(self, volume: Volume, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.advance`."""
+        return await self._volumes.advance(volume, disk, stream)
+
+    async def verify(self, volume: Volume, disk: DiskContent) -> None:
+        """See `Target.verify`."""
+        await self._volumes.verify(volume, disk)
 
     def volume(self, disk: DiskContent) -> Volume:
-        """The volume that `materialise` makes of a disk, there or not: what is to be dropped."""
-        return VolumeFolder(self.settings.volumes).named(disk)
+        """See `Target.volume`."""
+        return self._volumes.named(disk)
 
     async def drop(self, volume: Volume) -> None:
         """See `Target.drop`."""
-        await VolumeFolder(self.settings.volumes).drop(volume)
+        await self._volumes.drop(volume)
+
+    @property
+    def _volumes(self) -> VolumeFolder:
+        return VolumeFolder(self.settings.volumes)
 
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`. A machine that ended is started again, on what it wrote.
