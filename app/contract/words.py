@@ -280,6 +280,13 @@ class InstanceState(StrEnum):
     PUBLISHED = "PUBLISHED"
 
 
+class InstancePurpose(StrEnum):
+    """What an instance is launched for: a test, which reaches nothing, or the cutover, which takes over."""
+
+    TEST = "test"
+    CUTOVER = "cutover"
+
+
 class TestState(StrEnum):
     """How a test of a server stands.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.contract.words import Accelerator, DiskBus, FindingSeverity, InstanceState
+from app.contract.words import Accelerator, DiskBus, FindingSeverity, InstancePurpose, InstanceState
 from app.kit.clock import Clock, SystemClock
 from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
@@ -43,6 +43,9 @@ class QemuSettings:
     accelerator: Accelerator | None = None
     """None: KVM where it really works."""
 
+    purpose: InstancePurpose = InstancePurpose.TEST
+    """The volumes of cutovers are advanced, so they are never those of a test of the same checkpoint."""
+
     @property
     def runs(self) -> Path:
         """The run folders."""
@@ -51,7 +54,7 @@ class QemuSettings:
     @property
     def volumes(self) -> Path:
         """The volumes."""
-        return self.folder / "volumes"
+        return self.folder / ("volumes" if self.purpose is InstancePurpose.TEST else "cutovers")
 
     @property
     def verdict(self) -> Path:
