@@ -8,6 +8,7 @@ Go2CloudError
     ├── VolumeUnproved        409  VOLUME_UNPROVED        the volume is not the one that was verified
     ├── StorageShort          507  NODE_STORAGE_SHORT     the node's filesystem has to keep what it has left
     ├── TargetBusy            503  TARGET_BUSY            another process holds the target for too long
+    ├── DeviceHoldsData       409  DEVICE_HOLDS_DATA      the device holds what this target did not write
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
@@ -69,6 +70,14 @@ class TargetBusy(LaunchError):
     status = 503
     code = "TARGET_BUSY"
     title = "Target busy"
+
+
+class DeviceHoldsData(LaunchError):
+    """The device or file holds something that this target did not write there."""
+
+    status = 409
+    code = "DEVICE_HOLDS_DATA"
+    title = "Device holds data"
 
 
 class InstanceDiffers(LaunchError):

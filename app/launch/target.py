@@ -13,6 +13,7 @@ Promises that every driver keeps (the conformance suite in tests/launch holds ea
 
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,29 @@ class LaunchPlan:
     def possible(self) -> bool:
         """Whether nothing stands in the way."""
         return all(finding.severity is not FindingSeverity.BLOCKER for finding in self.findings)
+
+
+class Standing(StrEnum):
+    """How a volume that is kept up to date stands.
+
+    `PROVED`: verified, and not touched since. `UNSURE`: verified, and it may have been touched since, which
+    `verify` finds out. `CHANGING`: on its way from `held` to `wanted`. `WORTHLESS`: to be written from its
+    start.
+    """
+
+    PROVED = "PROVED"
+    UNSURE = "UNSURE"
+    CHANGING = "CHANGING"
+    WORTHLESS = "WORTHLESS"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a target that is kept up to date has of a disk now."""
+
+    standing: Standing
+    held: DiskContent | None = None
+    wanted: DiskContent | None = None
 
 
 class Target(Protocol):
@@ -111,3 +135,10 @@ class Target(Protocol):
 
     async def terminate(self, instance: str) -> bool:
         """End the instance and remove all of it but volumes and evidence; False when there was nothing."""
+
+
+class KeptTarget(Target, Protocol):
+    """A target whose volumes are kept up to date with each checkpoint: one place for each disk, for good."""
+
+    async def standing(self, disk: str) -> Held:
+        """What the place of a disk holds now. Raises SettingsWrong where the disk has none."""

@@ -13,7 +13,7 @@ from typing import Self
 
 from app.store.chunkwriting import ChunkWriting
 from app.store.errors import ExportDamaged, ExportTruncated, VolumeDiffers
-from app.store.volumefile import open_output
+from app.store.volumefile import VolumeOutput, open_output
 from app.store.volumehash import volume_root
 from app.wire.chunks import ZERO_ID
 from app.wire.errors import FrameError, WireError
@@ -27,14 +27,14 @@ __all__ = ["VolumeWriter", "volume_root"]
 class VolumeWriter:
     """Writes one disk to `output`. Use as a context manager: leaving it without `finish` drops a new file."""
 
-    def __init__(self, output: Path, size: int, root: bytes, *, force: bool = False) -> None:
-        """Open the output for the disk of `size` bytes whose root hash is `root`.
+    def __init__(self, output: Path | VolumeOutput, size: int, root: bytes, *, force: bool = False) -> None:
+        """Open the output for the disk of `size` bytes whose root hash is `root`, unless it is open already.
 
         Raises VolumeExists, VolumeBusy, VolumeTooSmall, VolumeUnusable.
         """
         self._wanted = root
         self._size = size
-        self._output = open_output(output, size, force=force)
+        self._output = open_output(output, size, force=force) if isinstance(output, Path) else output
         self._chunks = ChunkWriting(self._output)
         self._node: RootNode | None = None
         self._next_leaf = 0

@@ -67,6 +67,12 @@ def open_output(output: Path, size: int, *, force: bool) -> VolumeOutput:
 class VolumeInPlace(VolumeOutput, Protocol):
     """A volume that is there already and is changed where it lies."""
 
+    def renew(self, size: int) -> None:
+        """Begin anew with a disk of `size` bytes; `zero` is still to be called for what is zero.
+
+        Raises VolumeError.
+        """
+
     def resize(self, before: int, size: int) -> None:
         """Make room for a disk of `size` bytes where one of `before` bytes is; what is new reads as zeros.
 
@@ -201,6 +207,10 @@ class FileInPlace(_Opened):
         except OSError as error:
             raise _unusable(self.path, error) from error
 
+    def renew(self, size: int) -> None:
+        """See `VolumeInPlace.renew`. The file is empty then: all of it is a hole."""
+        self.resize(0, size)
+
     def zero(self, at: int, length: int) -> None:
         """Punch a hole, or write zeros where the filesystem has none."""
         code = punch_hole(self._descriptor, at, length)
@@ -240,6 +250,9 @@ class Device(_Opened):
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY):
                 raise _unusable(self.path, error) from error
             self._write_zeros(at, length)
+
+    def renew(self, size: int) -> None:
+        """Nothing to do: each place is written or zeroed."""
 
     def resize(self, before: int, size: int) -> None:
         """Zero what the disk grew by: nobody knows what lies there."""

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.contract.words import BootFailure, CheckKind, FindingSeverity, ImageFormat, InstanceState
+from app.contract.words import CheckKind, FindingSeverity, ImageFormat, InstanceState
 from app.kit.clock import Clock, SystemClock
 from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
-from app.launch.boot.proof import BootProof, CheckResult
-from app.launch.boot.verdict import REMEDIES
+from app.launch.boot.proof import BootProof
+from app.launch.boot.reread import prove_reread
 from app.launch.durable import sync
 from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong
 from app.launch.image.converting import make_image
@@ -170,29 +170,7 @@ class ImageTarget:
         published = Published.read(instance.folder)
         assert published is not None, "it was found"
         bad = [name for name, digest in published.sums if not _sums_to(instance.folder / name, digest)]
-        detail = f"not what was published: {', '.join(bad)}" if bad else f"{len(published.sums)} images agree"
-        seconds = round(time.monotonic() - began, 2)
-        proof = BootProof(
-            instance=instance.id,
-            target=self.kind,
-            passed=not bad,
-            reason=BootFailure.IMAGE_DIFFERS if bad else None,
-            detail=detail,
-            remedy=REMEDIES[BootFailure.IMAGE_DIFFERS] if bad else None,
-            at=self.clock.now(),
-            seconds=seconds,
-            phases=(),
-            checks=tuple(
-                CheckResult(check.name, check.kind, not bad, None if bad else seconds, detail)
-                for check in plan.checks
-            ),
-            screenshots=(),
-            thumbnail=None,
-            accelerator=None,
-            serial_tail="",
-        )
-        evidence.keep_proof(proof)
-        return proof
+        return prove_reread(instance, plan, evidence, self.clock, time.monotonic() - began, bad)
 
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
