@@ -340,6 +340,14 @@ class CheckKind(StrEnum):
     IMAGES = "images"
 
 
+class TargetMakes(StrEnum):
+    """What a target makes of a checkpoint."""
+
+    MACHINES = "machines"
+    IMAGES = "images"
+    DEVICES = "devices"
+
+
 class ImageFormat(StrEnum):
     """A file format of disk images."""
 

@@ -115,9 +115,11 @@ Ports = Annotated[tuple[Port, ...], Field(max_length=32)]
 class LaunchSettingsUpdate(Input):
     """All that is set of a server's launch settings; null or absent: as the source has it, or the default.
 
-    `ports` are forwarded beside those that checks go to.
+    `ports` are forwarded beside those that checks go to. `target` is the id or name of a target that makes
+    machines; by itself the node's own, `qemu`.
     """
 
+    target: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     cpus: Annotated[int, Field(ge=1, le=255)] | None = None
     memory_bytes: Annotated[int, Field(ge=64 * MIB, le=1 << 44)] | None = None
     firmware: Firmware | None = None

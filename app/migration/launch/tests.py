@@ -27,10 +27,11 @@ TARGET = "qemu"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to test: a checkpoint's id, or None for the newest that can be relied on."""
+    """What to test, and at which target: a checkpoint's id, or None for the newest that can be relied on."""
 
     checkpoint_id: str | None = None
     requested_by: str = ""
+    target_id: str = TARGET
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ async def choose(uow: UnitOfWork, effect: Effect, wanted: Wanted, caps: Launchin
         label=checkpoint.label,
         source_time=checkpoint.source_time,
         came_from=server.lifecycle_state,
-        target=TARGET,
+        target=wanted.target_id,
         machine=settings.machine.model_dump(mode="json"),
         forwards=[],
         requested_by=wanted.requested_by[:200],
