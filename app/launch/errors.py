@@ -11,6 +11,7 @@ Go2CloudError
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
+    ├── ConversionFailed      500  CONVERSION_FAILED      the disks could not be made fit for the new machine
     └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
 """
 
@@ -100,3 +101,10 @@ class MachineSilent(LaunchError):
     status = 503
     code = "MACHINE_SILENT"
     title = "Machine's monitor silent"
+
+
+class ConversionFailed(LaunchError):
+    """The disks could not be made fit for the new machine; the overlays are of no use and are made anew."""
+
+    code = "CONVERSION_FAILED"
+    title = "Conversion failed"
