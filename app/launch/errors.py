@@ -12,6 +12,7 @@ Go2CloudError
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
     ├── ConversionFailed      500  CONVERSION_FAILED      the disks could not be made fit for the new machine
+    ├── NotConvertible        409  NOT_SUPPORTED          the target does not convert disks
     └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
 """
 
@@ -108,3 +109,11 @@ class ConversionFailed(LaunchError):
 
     code = "CONVERSION_FAILED"
     title = "Conversion failed"
+
+
+class NotConvertible(LaunchError):
+    """The target takes disks as they are."""
+
+    status = 409
+    code = "NOT_SUPPORTED"
+    title = "Not supported"

@@ -1,7 +1,7 @@
-"""The tree of a Debian that test guests are made of: built once by mmdebstrap, kept outside of the repository.
+"""The tree of a Debian that test guests are made of: built once by mmdebstrap, kept outside of the repo.
 
-Its initrds are what servers have that were installed elsewhere: drivers of VMware, of old IDE and of AHCI, none
-of virtio. One is by initramfs-tools with MODULES=list, the other one by dracut.
+Its initrds are what servers have that were installed elsewhere: drivers of VMware and of old IDE, none of
+virtio. One is by initramfs-tools with MODULES=list, the other one by dracut.
 """
 
 import os
@@ -76,11 +76,15 @@ def debian() -> Debian:
 
 def _build(place: Path) -> None:
     command = [
-        *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--aptopt=Acquire::Languages \"none\""),
+        *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", '--aptopt=Acquire::Languages "none"'),
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale", "info")),
         *(f"--include={','.join(PACKAGES)}", f'--customize-hook=chroot "$1" sh -ec "{_LIST}"'),
         f'--customize-hook=chroot "$1" sh -ec "{_DRACUT}"'.replace("$(ls", "\\$(ls"),
-        *('--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/dev/*', "bookworm", str(place)),
+        *(
+            '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/* "$1"/dev/*',
+            "bookworm",
+            str(place),
+        ),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -19,10 +19,27 @@ GATEWAY: Final = "192.168.7.1"
 MAC: Final = "00:50:56:aa:bb:01"
 PAGE: Final = "4711 of the source"
 LEFT_OUT: Final = (
-    *("usr/share/perl", "usr/share/perl5", "usr/lib/python3.11", "usr/lib/grub", "usr/lib/dracut", "boot/dracut.img"),
+    *(
+        "usr/share/perl",
+        "usr/share/perl5",
+        "usr/lib/python3.11",
+        "usr/lib/grub",
+        "usr/lib/dracut",
+        "boot/dracut.img",
+    ),
     *("usr/share/zoneinfo", "usr/lib/x86_64-linux-gnu/perl", "usr/lib/x86_64-linux-gnu/perl-base"),
 )
-GRUB: Final = ("normal", "linux", "configfile", "search", "search_fs_uuid", "test", "echo", "all_video", "gzio")
+GRUB: Final = (
+    "normal",
+    "linux",
+    "configfile",
+    "search",
+    "search_fs_uuid",
+    "test",
+    "echo",
+    "all_video",
+    "gzio",
+)
 _INTERFACES: Final = f"""\
 auto lo
 iface lo inet loopback
@@ -39,6 +56,11 @@ After=network.target
 ExecStart=/bin/busybox httpd -f -p 8080 -h /srv
 [Install]
 WantedBy=multi-user.target
+"""
+_DEFAULT: Final = """\
+GRUB_CMDLINE_LINUX_DEFAULT="quiet"
+GRUB_CMDLINE_LINUX=""
+GRUB_DISABLE_LINUX_UUID=true
 """
 _MENU: Final = """\
 set timeout=0
@@ -84,7 +106,7 @@ def furnished(place: Path, recipe: Recipe, prefix: str = "/boot") -> Path:
         "etc/systemd/system/page.service": _SERVICE,
         "srv/index.html": PAGE,
         "boot/grub/grub.cfg": menu,
-        "etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX=""\nGRUB_DISABLE_LINUX_UUID=true\n',
+        "etc/default/grub": _DEFAULT,
         **recipe.files,
     }
     for name, text in texts.items():
@@ -110,8 +132,26 @@ def bios_ext4(disk: Path, recipe: Recipe | None = None) -> Path:
         _blank(disk, recipe.disk_bytes)
         run("sfdisk", "-q", str(disk), text=f"label: dos\nstart={START // SECTOR}, type=83, bootable\n")
         size = (recipe.disk_bytes - START) // 4096
-        run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-U", recipe.uuid, "-E", f"offset={START}", "-d", str(tree), str(disk), str(size))
-    write_bios_grub(disk, debian(), "(hd0,msdos1)/boot/grub", ("biosdisk", "part_msdos", "ext2", "xfs", "btrfs"))
+        run(
+            "mke2fs",
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-U",
+            recipe.uuid,
+            "-E",
+            f"offset={START}",
+            "-d",
+            str(tree),
+            str(disk),
+            str(size),
+        )
+    write_bios_grub(
+        disk, debian(), "(hd0,msdos1)/boot/grub", ("biosdisk", "part_msdos", "ext2", "xfs", "btrfs")
+    )
     return disk
 
 
@@ -133,7 +173,9 @@ def grub_image(source: Debian, form: str, prefix: str, modules: tuple[str, ...])
     """A core of GRUB."""
     with tempfile.NamedTemporaryFile(dir=source.tree / "tmp") as core:
         place = f"/tmp/{Path(core.name).name}"
-        run("chroot", str(source.tree), "grub-mkimage", "-O", form, "-p", prefix, "-o", place, *GRUB, *modules)
+        run(
+            "chroot", str(source.tree), "grub-mkimage", "-O", form, "-p", prefix, "-o", place, *GRUB, *modules
+        )
         return Path(core.name).read_bytes()
 
 

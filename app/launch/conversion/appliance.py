@@ -1,7 +1,7 @@
 """libguestfs' appliance: a small machine that has the overlays as disks, and reads and writes their files.
 
-The guest's filesystems are mounted by the appliance's kernel, not by the node's. Where the service is root, QEMU
-opens the disks and then becomes the user of machines; it runs under its system call filter.
+The guest's filesystems are mounted by the appliance's kernel, not by the node's. Where the service is root,
+QEMU opens the disks and then becomes the user of machines; it runs under its system call filter.
 """
 
 import base64
@@ -29,7 +29,7 @@ SERVER: Final = Path(__file__).with_name("appliance_server.py")
 MEMORY_MIB: Final = 768
 SECONDS: Final = 1800
 """After which a conversion that hangs, as over a damaged filesystem, is ended."""
-REMEDY: Final = "apt-get install --no-install-recommends python3-guestfs linux-image-cloud-amd64 kmod; see docs/conversion.md"
+REMEDY: Final = "apt-get install python3-guestfs linux-image-cloud-amd64 kmod; see docs/conversion.md"
 _BOX: Final = "-sandbox on,obsolete=deny,spawn=deny,resourcecontrol=deny"
 
 
@@ -56,7 +56,7 @@ class Appliance:
     dead: threading.Event = field(default_factory=threading.Event)
 
     def call(self, name: str, *args: str | int | bytes) -> Any:
-        """What libguestfs' function of that name gives. Raises GuestError for its errors, ConversionFailed."""
+        """What libguestfs' function of that name gives. Raises GuestError, ConversionFailed."""
         plain: list[Json] = [
             {"bytes": base64.b64encode(arg).decode()} if isinstance(arg, bytes) else arg for arg in args
         ]
@@ -101,7 +101,7 @@ class GuestError(Exception):
 def started(
     disks: tuple[Path, ...], settings: ApplianceSettings, register: "list[Appliance]"
 ) -> Iterator[Appliance]:
-    """An appliance with these overlays (qcow2), in this order; it is put into `register` for who has to kill it.
+    """An appliance with these overlays (qcow2), in this order; who may have to kill it finds it in `register`.
 
     Raises ToolMissing, ConversionFailed.
     """

@@ -1,6 +1,6 @@
 """The process that drives libguestfs; run by path in the system's Python, which has the module `guestfs`.
 
-Standard input: first a line with the disks, then a line for each call. Standard output: a line for each answer.
+Standard input: first a line with the disks, then one for each call. Standard output: one for each answer.
 It ends when its input ends, and takes the appliance with it.
 """
 
@@ -65,7 +65,8 @@ def main() -> None:
             said = {"found": found}
         except (RuntimeError, OSError) as error:
             said = {"error": str(error)}
-        print(json.dumps(said, default=plain), flush=True)
+        sys.stdout.write(json.dumps(said, default=plain) + "\n")
+        sys.stdout.flush()
     if handle is not None:
         handle.umount_all()
         handle.shutdown()

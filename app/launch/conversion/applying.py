@@ -48,7 +48,7 @@ def _apply(guest: Appliance, change: Change, user: str | None) -> None:
 
 
 def _write(guest: Appliance, change: FileChange) -> None:
-    """In place, so that owner, mode and label stay; a new file gets the label of its folder, as the kernel does."""
+    """In place, so that owner, mode and label stay; a new file gets its folder's label, as the kernel does."""
     if change.after is None:
         guest.call("rm", change.path)
         return
@@ -73,7 +73,7 @@ def _make_folder(guest: Appliance, path: str) -> None:
 
 
 def _label(guest: Appliance, path: str) -> None:
-    """SELinux is kept: a system that has labels finds one on what is new, or labels itself anew at its start."""
+    """SELinux is kept: a system with labels finds one on what is new, or labels itself anew at its start."""
     if not guest.call("is_file", "/etc/selinux/config"):
         return
     label = _label_of(guest, path.rpartition("/")[0] or "/")

@@ -16,7 +16,7 @@ from app.launch.threads import in_thread
 async def convert(
     overlays: tuple[Path, ...], facts: SourceFacts, wishes: Wishes, settings: ApplianceSettings
 ) -> ConversionReport:
-    """Make the system on these overlays (qcow2, all disks, in the machine's order) boot in the wished machine.
+    """Make the system on these overlays (qcow2, all disks in the machine's order) boot in the wished machine.
 
     Only what is needed is changed, and a second run changes nothing. Disks without a system that is found are
     left alone, with a warning. After an error, or a cancel, the overlays are of no use: make them anew.

@@ -1,4 +1,4 @@
-"""Archives of the form newc, as kernels unpack them (Documentation/driver-api/early-userspace/buffer-format)."""
+"""Archives of the form newc (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst)."""
 
 import stat
 from collections.abc import Iterable, Iterator
@@ -55,7 +55,7 @@ def is_trailer(member: Member) -> bool:
 
 
 def write(members: Iterable[Member]) -> bytes:
-    """An archive of these, owned by root, with the folders that they are in; the same for the same members."""
+    """An archive of these, owned by root, with the folders they are in; the same for the same members."""
     found = {member.name: member for member in members}
     parents = {parent for name in found for parent in _parents(name)}
     found |= {parent: Member(parent, FOLDER) for parent in parents - set(found)}

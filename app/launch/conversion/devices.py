@@ -1,4 +1,4 @@
-"""Which filesystem a device's name meant on the source; the name means another one, or none, on new hardware."""
+"""Which filesystem a device's name meant on the source; on new hardware it means another one, or none."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -36,7 +36,7 @@ def parse_dependencies(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def lacking(kernel: Kernel, bus: DiskBus) -> tuple[str, ...]:
-    """The bus's drivers that are neither in the kernel nor in its initrd; nothing where there is no initrd."""
+    """The bus's drivers that are neither in the kernel nor in its initrd."""
     there = kernel.builtin | (kernel.initrd.modules if kernel.initrd else frozenset())
     return tuple(name for name in DRIVERS[bus] if name not in there)
 

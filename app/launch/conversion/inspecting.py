@@ -8,7 +8,7 @@ from app.launch.conversion import drivers, initrds, loaders, network
 from app.launch.conversion.appliance import Appliance, GuestError
 from app.launch.conversion.devices import UNSTABLE, Devices
 from app.launch.conversion.facts import SourceFacts
-from app.launch.conversion.inspection import Filesystem, Inspection, Initrd, Kernel
+from app.launch.conversion.inspection import Filesystem, Initrd, Inspection, Kernel
 
 MOST_TEXT: Final = 1 << 20
 """Bytes of a file of configuration; a longer one is none."""
@@ -65,7 +65,7 @@ def inspect(guest: Appliance, facts: SourceFacts) -> Inspection:
 
 
 def _filesystems(guest: Appliance) -> Iterator[Filesystem]:
-    """Everything that has a filesystem, by its name in the appliance, so that the order is always the same."""
+    """Everything that has a filesystem, by its name in the appliance: the order is always the same."""
     for device, kind in sorted(guest.call("list_filesystems").items()):
         tags = _tags(guest, device)
         yield Filesystem(
@@ -108,7 +108,7 @@ def _root(
 
 
 def _without_snapshots(found: list[Filesystem]) -> list[Filesystem]:
-    """Of a filesystem of btrfs the subvolume that distributions install into, or the top where there is one."""
+    """Of a filesystem of btrfs the subvolume that distributions install into."""
     by_uuid: dict[str, list[Filesystem]] = {}
     for each in found:
         by_uuid.setdefault(each.uuid or each.device, []).append(each)
@@ -176,28 +176,26 @@ def _mount_all(
     """Mount the root and what its fstab has below it; yields what could not be mounted and matters."""
     guest.call("mount_options", "", root.device, "/")
     table = dict(_texts(guest, ("/etc/fstab",))).get("/etc/fstab", "")
-    lines = sorted(
-        (fields for line in table.splitlines() if len(fields := line.split()) >= 4), key=lambda each: each[1]
-    )
-    for name, target, kind, options, *_ in lines:
+    lines = [fields for line in table.splitlines() if len(fields := line.split()) >= 4]
+    for name, target, kind, options, *_ in sorted(lines, key=lambda fields: fields[1]):
         if target not in _MOUNTED or name.startswith("#"):
             continue
-        meant = _meant(name, Devices(facts, found))
+        device = _device(_meant(name, Devices(facts, found)), found)
         subvolume = next((word for word in options.split(",") if word.startswith("subvol=")), "")
-        device = next(
-            (
-                each.device
-                for each in found
-                if meant and each.uuid == meant.uuid and not each.device.startswith("btrfsvol:")
-            ),
-            meant.device if meant else "",
-        )
+        if not device:
+            yield f"{target} cannot be read: {name} is on none of the disks"
+            continue
         try:
-            if not device:
-                raise GuestError(f"{name} is on none of the disks")
             guest.call("mount_options", subvolume if kind == "btrfs" else "", device, target)
         except GuestError as error:
             yield f"{target} cannot be read: {error}"
+
+
+def _device(meant: Filesystem | None, found: tuple[Filesystem, ...]) -> str:
+    """What to mount: of btrfs the device, not one of its subvolumes."""
+    if meant is None or not meant.device.startswith("btrfsvol:"):
+        return meant.device if meant else ""
+    return "/".join(meant.device.removeprefix("btrfsvol:").split("/")[:3])
 
 
 def _matching(guest: Appliance, patterns: Iterable[str]) -> list[str]:

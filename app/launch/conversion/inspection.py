@@ -43,7 +43,7 @@ class Initrd:
 
 @dataclass(frozen=True)
 class Kernel:
-    """An installed kernel; `needs` is its modules.dep: a module's path, and the paths of all that it needs."""
+    """An installed kernel; `needs` is its modules.dep: a module's path, and those of all that it needs."""
 
     release: str
     needs: Mapping[str, tuple[str, ...]]

@@ -27,7 +27,7 @@ AGENTS: Final = {
 
 
 def add_fallback(draft: Draft, inspection: Inspection, facts: SourceFacts) -> None:
-    """A new machine's firmware knows no entries: the loader of the first one goes where it looks by itself."""
+    """A new machine's firmware knows no entries: the first one's loader goes where it looks by itself."""
     if not inspection.esp:
         draft.warnings.append("there is no EFI system partition, and the new machine boots by UEFI")
         return

@@ -57,7 +57,7 @@ def _is_kept(nic: SourceNic, files: Mapping[str, str]) -> bool:
 
 
 def link_file(nic: SourceNic) -> tuple[str, str]:
-    """Path and text of a .link file (systemd.link(5)); bonds and VLANs with the same address are not meant."""
+    """Path and text of a .link file (systemd.link(5)); not for bonds and VLANs, which share the address."""
     text = (
         f"# Made by go2cloud: the card keeps the name that it had on the source.\n"
         f"[Match]\nMACAddress={nic.mac}\nType=ether\n\n[Link]\nName={nic.name}\n"

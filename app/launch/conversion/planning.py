@@ -56,7 +56,7 @@ def _is_environment(path: str) -> bool:
 
 
 def _is_command_line(path: str) -> bool:
-    return path.startswith("/boot/") or path.startswith("/etc/default/grub") or path == "/etc/kernel/cmdline"
+    return path.startswith(("/boot/", "/etc/default/grub")) or path == "/etc/kernel/cmdline"
 
 
 def _command_lines(draft: Draft, devices: Devices, inspection: Inspection) -> None:
@@ -107,7 +107,8 @@ def _kernel(draft: Draft, kernel: Kernel, devices: Devices, wishes: Wishes) -> N
     absent = drivers.impossible(kernel, wishes.bus)
     if absent:
         draft.warnings.append(
-            f"kernel {kernel.release} has no {', '.join(absent)}: it finds no disk at {wishes.bus}; take another bus"
+            f"kernel {kernel.release} has no {', '.join(absent)} and finds no disk at {wishes.bus}; "
+            "take another bus"
         )
     lacking = [name for name in drivers.lacking(kernel, wishes.bus) if name not in absent]
     if kernel.initrd is None:
@@ -144,9 +145,9 @@ def _texts(initrd: Initrd, modules: tuple[str, ...], devices: Devices) -> dict[s
     for name, text in initrd.texts.items():
         if name.startswith("conf/conf.d/") and _resume(text, devices) != text:
             texts[name] = _resume(text, devices)
-        elif name.startswith("etc/crypttab") or name.startswith("cryptroot/crypttab"):
-            if tables.crypttab(text, devices) != text:
-                texts[name] = tables.crypttab(text, devices)
+        is_secret = name.startswith(("etc/crypttab", "cryptroot/crypttab"))
+        if is_secret and tables.crypttab(text, devices) != text:
+            texts[name] = tables.crypttab(text, devices)
     if LVM_DEVICES in initrd.texts and initrd.texts.get(LVM_LOCAL) != LVM_TEXT:
         texts[LVM_LOCAL] = LVM_TEXT
     return texts
@@ -169,8 +170,8 @@ def _next_update(draft: Draft, initrd: Initrd) -> None:
         draft.edit(DRACUT, f'add_drivers+=" {" ".join(drivers.ALL)} "\n', reason)
     else:
         draft.warnings.append(
-            f"{initrd.path} is of a kind that is not known ({initrd.maker}): the next update of the kernel has to "
-            f"be told to keep {', '.join(drivers.ALL)}"
+            f"{initrd.path} is of a kind that is not known ({initrd.maker}): have the next update of the kernel "
+            f"keep {', '.join(drivers.ALL)}"
         )
 
 
@@ -180,7 +181,7 @@ def _cards(draft: Draft, inspection: Inspection, facts: SourceFacts, wishes: Wis
     for nic in network.to_pin(facts.nics, draft.files, command_line):
         if wishes.macs is not None and nic.mac not in wishes.macs:
             draft.warnings.append(
-                f"the network card {nic.name} ({nic.mac}) is configured, and the new machine has no card with its address"
+                f"the network card {nic.name} ({nic.mac}) is configured, and the new machine has none like it"
             )
         if inspection.has_link_files:
             draft.edit(*network.link_file(nic), reason)

@@ -46,18 +46,18 @@ class ConversionReport:
     found: Found | None
     changes: tuple[ReportedChange, ...]
     warnings: tuple[str, ...]
-    seconds: float
+    seconds: int
 
     @classmethod
     def of(cls, inspection: Inspection, plan: Plan, seconds: float) -> "ConversionReport":
         """The report of a plan that was carried out."""
         changes = tuple(map(_reported, plan.changes))
-        return cls(_found(inspection), changes, tuple(map(_readable, plan.warnings)), round(seconds, 1))
+        return cls(_found(inspection), changes, tuple(map(_readable, plan.warnings)), round(seconds))
 
     @classmethod
     def not_done(cls, why: str) -> "ConversionReport":
         """Nothing was looked at."""
-        return cls(None, (), (why,), 0.0)
+        return cls(None, (), (why,), 0)
 
 
 def _reported(change: Change) -> ReportedChange:

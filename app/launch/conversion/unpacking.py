@@ -7,7 +7,7 @@ import bz2
 import lzma
 import subprocess
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Final
 
 import zstandard
@@ -36,9 +36,7 @@ def members(data: bytes) -> Iterator[Member]:
             if data[at] == 0:
                 at = _behind_zeros(data, at)
             elif data[at : at + 6] in MAGICS:
-                for member, at in read(data, at):  # noqa: B020  (where the archive ends)
-                    if not is_trailer(member):
-                        yield member
+                at = yield from _archived(data, at)
             else:
                 unpacked, at = _unpacked(data, at)
                 yield from _inner(unpacked)
@@ -49,9 +47,16 @@ def members(data: bytes) -> Iterator[Member]:
 def _inner(data: bytes) -> Iterator[Member]:
     at = 0
     while (at := _behind_zeros(data, at)) < len(data):
-        for member, at in read(data, at):  # noqa: B020  (where the archive ends)
-            if not is_trailer(member):
-                yield member
+        at = yield from _archived(data, at)
+
+
+def _archived(data: bytes, at: int) -> Generator[Member, None, int]:
+    """The members of one plain archive; returns where it ends."""
+    for member, end in read(data, at):
+        at = end
+        if not is_trailer(member):
+            yield member
+    return at
 
 
 def _behind_zeros(data: bytes, at: int) -> int:

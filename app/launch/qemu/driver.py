@@ -12,6 +12,9 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof
 from app.launch.boot.watch import BootWatch
+from app.launch.conversion.appliance import ApplianceSettings, machine_user
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.errors import InstanceUnknown, LaunchError
 from app.launch.locking import locked
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
@@ -19,6 +22,7 @@ from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.accelerator import Verdict, choose
 from app.launch.qemu.commandline import MOST_SATA
 from app.launch.qemu.console import QemuConsole
+from app.launch.qemu.converting import Converting
 from app.launch.qemu.launching import Launching
 from app.launch.qemu.qmp import Qmp
 from app.launch.qemu.runfolder import RunFolder
@@ -51,6 +55,11 @@ class QemuSettings:
     def volumes(self) -> Path:
         """The volumes."""
         return self.folder / "volumes"
+
+    @property
+    def appliance(self) -> Path:
+        """libguestfs' appliance."""
+        return self.folder / "appliance"
 
     @property
     def verdict(self) -> Path:
@@ -183,6 +192,15 @@ class QemuTarget:
         with locked(self.settings.runs / ".lock"):
             self._prepared(launching)
         return tuple(launching.folder.overlay(number) for number in range(len(order.volumes)))
+
+    async def convert(self, order: LaunchOrder, facts: SourceFacts, wishes: Wishes) -> ConversionReport:
+        """See `Target.convert`: on the overlays, which `launch` then goes on with."""
+        launching = await in_thread(self._launching, order)
+        kvm = launching.accelerator is Accelerator.KVM
+        user = machine_user(self.settings.user)
+        appliance = ApplianceSettings(self.settings.appliance, user, kvm)
+        lock = self.settings.runs / ".lock"
+        return await Converting(launching, lock, appliance).run(facts, wishes)
 
     def _require(self, folder: RunFolder) -> Instance:
         found = folder.instance()
