@@ -261,6 +261,13 @@ class DiskBus(StrEnum):
     SATA = "sata"
 
 
+class ConversionMode(StrEnum):
+    """Whether a replica is made to boot on the new machine: what it needs is changed, or nothing."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class Accelerator(StrEnum):
     """What runs a guest's instructions: the processor itself, or QEMU's translator."""
 

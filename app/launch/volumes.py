@@ -42,7 +42,7 @@ class VolumeFolder:
             return volume
         await in_thread(volume.path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
         await _write(volume.path, disk, stream)
-        await in_thread(_note, volume)
+        await in_thread(note, volume)
         return volume
 
     def _verify(self, volume: Volume, disk: DiskContent) -> None:
@@ -105,7 +105,8 @@ def _require_room(path: Path) -> None:
         )
 
 
-def _note(volume: Volume) -> None:
+def note(volume: Volume) -> None:
+    """From now on the file is the volume: its root was just recomputed from its own bytes."""
     volume.path.chmod(0o400)
     write_json(volume.path.with_suffix(".json"), _identity(volume))
 

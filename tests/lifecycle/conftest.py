@@ -26,7 +26,7 @@ from tests.launch.conftest import end_all
 from tests.replication.agent_double import AgentDouble
 from tests.work.engine import Engine, running_engine
 
-SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="bios")
+SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="bios", conversion="off")
 
 
 @pytest.fixture

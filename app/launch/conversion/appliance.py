@@ -101,7 +101,7 @@ class GuestError(Exception):
 def started(
     disks: tuple[Path, ...], settings: ApplianceSettings, register: "list[Appliance]"
 ) -> Iterator[Appliance]:
-    """An appliance with these overlays (qcow2), in this order; who may have to kill it finds it in `register`.
+    """An appliance with these overlays (qcow2), in this order; who may kill it finds it in `register`.
 
     Raises ToolMissing, ConversionFailed.
     """

@@ -48,7 +48,7 @@ def _apply(guest: Appliance, change: Change, user: str | None) -> None:
 
 
 def _write(guest: Appliance, change: FileChange) -> None:
-    """In place, so that owner, mode and label stay; a new file gets its folder's label, as the kernel does."""
+    """In place, so that owner, mode and label stay; a new file gets its folder's label."""
     if change.after is None:
         guest.call("rm", change.path)
         return

@@ -18,7 +18,7 @@ ENVIRONMENT_BYTES: Final = 1024
 
 
 def with_stable_devices(text: str, devices: Devices, *, without_initrd: bool = False) -> str:
-    """The same with root= and resume= by UUID, where the name follows the hardware and its meaning is known."""
+    """The same with root= and resume= by UUID, where the name follows the hardware and is known."""
 
     def by_uuid(found: re.Match[str]) -> str:
         meant = devices.find(found[2]) if UNSTABLE.fullmatch(found[2]) else None

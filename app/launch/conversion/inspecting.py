@@ -180,7 +180,7 @@ def _mount_all(
     for name, target, kind, options, *_ in sorted(lines, key=lambda fields: fields[1]):
         if target not in _MOUNTED or name.startswith("#"):
             continue
-        device = _device(_meant(name, Devices(facts, found)), found)
+        device = _device(_meant(name, Devices(facts, found)))
         subvolume = next((word for word in options.split(",") if word.startswith("subvol=")), "")
         if not device:
             yield f"{target} cannot be read: {name} is on none of the disks"
@@ -191,7 +191,7 @@ def _mount_all(
             yield f"{target} cannot be read: {error}"
 
 
-def _device(meant: Filesystem | None, found: tuple[Filesystem, ...]) -> str:
+def _device(meant: Filesystem | None) -> str:
     """What to mount: of btrfs the device, not one of its subvolumes."""
     if meant is None or not meant.device.startswith("btrfsvol:"):
         return meant.device if meant else ""

@@ -96,11 +96,13 @@ def _edit_boot(draft: Draft, path: str, change: commandline.Rewrite, reason: str
 
 
 def _console(draft: Draft) -> None:
-    for path in list(draft.files):
+    before = dict(draft.files)
+    for path in before:
         if path.startswith("/boot/"):
             _edit_boot(draft, path, commandline.with_console, CONSOLE)
-        elif path == "/etc/default/grub":
-            draft.edit(path, commandline.with_default_console(draft.files[path]), CONSOLE)
+    default = draft.files.get("/etc/default/grub")
+    if default is not None and draft.files != before:
+        draft.edit("/etc/default/grub", commandline.with_default_console(default), CONSOLE)
 
 
 def _kernel(draft: Draft, kernel: Kernel, devices: Devices, wishes: Wishes) -> None:
@@ -170,7 +172,7 @@ def _next_update(draft: Draft, initrd: Initrd) -> None:
         draft.edit(DRACUT, f'add_drivers+=" {" ".join(drivers.ALL)} "\n', reason)
     else:
         draft.warnings.append(
-            f"{initrd.path} is of a kind that is not known ({initrd.maker}): have the next update of the kernel "
+            f"{initrd.path} is of an unknown kind ({initrd.maker}): have the next update of the kernel "
             f"keep {', '.join(drivers.ALL)}"
         )
 

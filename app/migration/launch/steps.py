@@ -17,7 +17,8 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.errors import InstanceDiffers, SettingsWrong
 from app.launch.machine import DiskContent, LaunchOrder, Volume
 from app.migration.launch import machines, tests
-from app.migration.launch.evidence import collect
+from app.migration.launch.conversion import converted, facts_of
+from app.migration.launch.evidence import collect, keep_conversion
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
 from app.migration.launch.tables import TestRow
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 CHOOSE: Final = "choose"
 MATERIALISE: Final = "materialise"
+CONVERT: Final = "convert"
 
 _FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
 """Errors that a repetition would meet again."""
@@ -62,6 +64,7 @@ class Known:
     """A test as its steps need it."""
 
     id: str
+    checkpoint_id: str
     checkpoint_number: int
     machine: LaunchMachine
     content: Content
@@ -152,11 +155,22 @@ class TestSteps:
         if context.has_result(CHOOSE):
             await self._drop_volumes((await self._known(context)).content)
 
+    async def convert(self, context: Context) -> None:
+        """Make the disks boot in the machine, on its overlays, and keep the report."""
+        known = await self._known(context)
+        source = await context.write(lambda uow: facts_of(uow, known.checkpoint_id))
+        order = self._order(context, known)
+        report = await _for_good(converted(context, self._target, order, source, known.machine))
+        await context.write(lambda uow: keep_conversion(uow, known.id, report))
+
+    def _order(self, context: Context, known: Known) -> LaunchOrder:
+        volumes = context.result(MATERIALISE, Volumes).volumes
+        return LaunchOrder(known.id, machines.spec(known.machine), volumes)
+
     async def launch(self, context: Context) -> None:
         """Start the machine in its isolated network, or find it running."""
         known = await self._known(context)
-        volumes = context.result(MATERIALISE, Volumes).volumes
-        order = LaunchOrder(known.id, machines.spec(known.machine), volumes)
+        order = self._order(context, known)
         instance = await _for_good(whole(self._target.launch(order)))
         await context.write(lambda uow: tests.launched(uow, known.id, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
@@ -235,7 +249,7 @@ class TestSteps:
             test = await tests.get_test(uow, context.result(CHOOSE, Chosen).test_id)
             content = await content_of(uow, test.checkpoint_id)
         machine = LaunchMachine.model_validate(test.machine)
-        return Known(test.id, test.checkpoint_number, machine, content)
+        return Known(test.id, test.checkpoint_id, test.checkpoint_number, machine, content)
 
 
 def _server(context: Context) -> str:
