@@ -1,5 +1,6 @@
 """Other systems than the plainest one, each booted after its conversion: `make test-guests`."""
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,12 +8,15 @@ import pytest
 
 from app.contract.words import BootFailure, Firmware
 from app.launch.boot.checks import CheckPlan
+from app.launch.conversion.appliance import ApplianceSettings, started
+from app.launch.conversion.converting import convert
 from app.launch.qemu.driver import QemuTarget
 from tests.conversion.machines import server
 from tests.guests.guest import Recipe, bios_btrfs, bios_ext4, two_disks_lvm, uefi_xfs
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.guests, pytest.mark.timeout(1200)]
 
+ETC = "system_u:object_r:etc_t:s0"
 Guest = Callable[[Path], tuple[Path, ...]]
 
 
@@ -49,3 +53,22 @@ async def test_uefi_without_its_variables_boots_after_its_conversion_and_not_bef
     assert "/boot/efi/EFI/BOOT/BOOTX64.EFI" in {change.path for change in report.changes}
     proof = await found.boot(qemu, "ins-after", tmp_path / "after")
     assert proof.passed, proof
+
+
+async def test_a_second_conversion_changes_nothing_and_what_is_new_has_a_label(
+    qemu: QemuTarget, tmp_path: Path
+) -> None:
+    labels = {"etc/systemd/network": ETC}
+    recipe = Recipe(files={"etc/selinux/config": "SELINUX=enforcing\n"}, labels=labels)
+    found = server(qemu, bios_ext4(tmp_path / "labelled.raw", recipe))
+    report = await found.convert(qemu, "ins-1")
+    assert report.changes
+    overlays = (qemu.settings.runs / "ins-1" / "overlay-0.qcow2",)
+    settings = ApplianceSettings(qemu.settings.appliance, "nobody")
+    again = await convert(overlays, found.facts, found.wishes, settings)
+    assert (again.changes, again.warnings) == ((), ())
+    with started(overlays, settings, []) as guest:
+        guest.call("mount_ro", "/dev/sda1", "/")
+        (label,) = guest.call("lgetxattrs", "/etc/systemd/network/05-go2cloud-ens192.link")
+        assert base64.b64decode(label["attrval"]["bytes"]).decode() == ETC + "\0"
+        assert not guest.call("exists", "/.autorelabel")

@@ -1,5 +1,6 @@
 """Guests: raw disks with a Debian as it was installed on other hardware."""
 
+import os
 import shutil
 import struct
 import subprocess
@@ -85,6 +86,8 @@ class Recipe:
     disk_bytes: int = 512 * MIB
     dracut: bool = False
     files: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of SELinux, by path."""
 
 
 def furnished(place: Path, recipe: Recipe, prefix: str = "/boot") -> Path:
@@ -113,6 +116,8 @@ def furnished(place: Path, recipe: Recipe, prefix: str = "/boot") -> Path:
     for name, text in texts.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
+    for name, label in recipe.labels.items():
+        os.setxattr(tree / name, "security.selinux", label.encode() + b"\0", follow_symlinks=False)
     wants = tree / "etc/systemd/system/multi-user.target.wants/page.service"
     wants.symlink_to("/etc/systemd/system/page.service")
     return tree
