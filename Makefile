@@ -13,8 +13,8 @@ APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive 
 TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
   qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
-  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \
-  ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync
+  ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
+  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap
 
 # Tests without root and services share nothing, so files of them run side by side.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
@@ -61,11 +61,11 @@ test: setup apt ## All tests: fast ones first, then those that need root or real
 test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minutes on two cores
 	$(RUN) pytest tests/fleet
 
-test-guests: setup apt ## Conversion of whole systems (UEFI, XFS, btrfs, LVM, dracut), each booted: minutes each
-	$(RUN) pytest -m guests
-
 test-cluster: setup apt ## Two replicas of each role on Galera, Sentinel and one store, killed one after the other: three minutes
 	$(RUN) pytest tests/cluster
+
+test-guests: setup apt ## Conversion of whole systems (UEFI, XFS, btrfs, LVM, dracut), each booted: a quarter of an hour
+	$(RUN) pytest -m guests
 
 test-faults: setup apt ## Fault injection: power cuts, failing I/O, kills, a hostile network, the protocol model
 	$(RUN) pytest tests/faults
