@@ -66,11 +66,6 @@ class QemuSettings:
         return self.folder / "appliance"
 
     @property
-    def appliance(self) -> Path:
-        """libguestfs' appliance."""
-        return self.folder / "appliance"
-
-    @property
     def verdict(self) -> Path:
         """The verdict about KVM."""
         return self.folder / "accelerator.json"
