@@ -196,22 +196,6 @@ class FindingSeverity(StrEnum):
     BLOCKER = "blocker"
 
 
-class PreflightOutcome(StrEnum):
-    """What a preflight comes to: the gravest of its findings."""
-
-    OK = "OK"
-    WARNINGS = "WARNINGS"
-    BLOCKED = "BLOCKED"
-
-
-class Bottleneck(StrEnum):
-    """What a first copy would wait for."""
-
-    DISK = "disk"
-    NETWORK = "network"
-    PROCESSING = "processing"
-
-
 class ServerOperation(StrEnum):
     """An action on a server; those possible now stand in its `allowedOperations`."""
 
@@ -306,6 +290,13 @@ class HoldCause(StrEnum):
     REPLACED = "REPLACED"
 
 
+class ConversionMode(StrEnum):
+    """Whether a replica is made to boot on the new machine: what it needs is changed, or nothing."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class Accelerator(StrEnum):
     """What runs a guest's instructions: the processor itself, or QEMU's translator."""
 
@@ -323,6 +314,13 @@ class InstanceState(StrEnum):
     RUNNING = "RUNNING"
     ENDED = "ENDED"
     PUBLISHED = "PUBLISHED"
+
+
+class InstancePurpose(StrEnum):
+    """What an instance is launched for: a test, which reaches nothing, or the cutover, which takes over."""
+
+    TEST = "test"
+    CUTOVER = "cutover"
 
 
 class TestState(StrEnum):
@@ -376,6 +374,14 @@ class CheckKind(StrEnum):
     HTTP = "http"
     SCRIPT = "script"
     IMAGES = "images"
+
+
+class TargetMakes(StrEnum):
+    """What a target makes of a checkpoint."""
+
+    MACHINES = "machines"
+    IMAGES = "images"
+    DEVICES = "devices"
 
 
 class ImageFormat(StrEnum):
