@@ -211,9 +211,10 @@ def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: froz
     """Run the jobs' steps that belong to these roles, until the process begins to stop."""
     from app.contract.words import Place
     from app.migration.launch.kinds import launch_kinds
+    from app.migration.waves.kinds import wave_kinds
     from app.work.crew import Crew
 
-    for kind in launch_kinds(services):
+    for kind in (*launch_kinds(services), *wave_kinds(services)):
         services.kinds.add(kind)
     seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}
     places = frozenset(place for role, place in seats.items() if role in roles)

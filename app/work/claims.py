@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from app.contract.words import Place
@@ -71,11 +71,12 @@ def _here(kinds: Kinds, seat: Seat) -> _Query:
 
 
 def _is_ready(now: datetime) -> ColumnElement[bool]:
-    """Its pause is over, its children are, and it has its slots or could have them."""
+    """Its pause is over, enough of its children are, and it has its slots or could have them."""
     is_due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, JobRow.not_before > now + pauses.MOST)
     child = aliased(JobRow)
-    has_children = select(child.id).where(child.parent_id == JobRow.id, child.state.in_(STANDING)).exists()
-    is_alone = or_(JobRow.is_parked.is_(False), ~has_children)
+    mine = (child.parent_id == JobRow.id, child.state.in_(STANDING))
+    standing = select(func.count()).where(*mine).correlate(JobRow).scalar_subquery()
+    is_alone = or_(JobRow.is_parked.is_(False), standing <= JobRow.may_stand)
     return and_(is_due, is_alone, or_(JobRow.has_slots.is_(True), ~is_blocked()))
 
 
@@ -106,6 +107,7 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
     if not await uow.changed(update(JobRow).where(*same).values(**raised)):
         return None
     row = await uow.session.get_one(JobRow, sign.job_id, populate_existing=True)
+    is_resumed = row.is_parked and row.unwinding is None
     row.is_parked, row.not_before = False, None
     if not row.has_slots:
         if not await take_slots(uow, row.id):
@@ -116,4 +118,5 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
         if row.is_parked:
             row.holder = ""
             return None
-    return await course.begin(uow, row)
+        is_resumed = False
+    return await course.begin(uow, row, is_resumed=is_resumed)

@@ -1,0 +1,118 @@
+"""What a run does with one server: a table of operations, each with the job that it orders.
+
+A run looks at a server when its turn comes, in the unit that orders the job, so nothing can change in
+between. A plan looks at it with the same function, and orders nothing.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from app.contract.resources.launch import ReadyMark, TestOrder
+from app.contract.wavewords import WaveOperation
+from app.contract.words import LifecycleState, ServerOperation
+from app.kit.database import UnitOfWork
+from app.migration.launch.orders import order_of_revert, order_of_termination, order_of_test, require_ready
+from app.migration.launch.queries import live_tests
+from app.migration.servers.lifecycle import require_allowed
+from app.migration.servers.tables import ServerRow
+from app.migration.services import Services
+from app.migration.waves.ordering import Direction
+from app.work.jobs import Ordered
+
+S = LifecycleState
+
+Make = Callable[[Services, UnitOfWork, ServerRow, str], Awaitable[Ordered]]
+"""The job for a server, ordered by whom; it may change the server in the same unit."""
+
+Nothing = Callable[[UnitOfWork, ServerRow], Awaitable[str | None]]
+"""Why there is nothing to do; None where there is."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of runs. `needs`: what a server's state has to allow. Its runs are `wave.{word}` jobs."""
+
+    word: str
+    direction: Direction
+    needs: ServerOperation | None
+    nothing: Nothing
+    make: Make
+
+    async def idle(self, services: Services, uow: UnitOfWork, server: ServerRow) -> str | None:
+        """Why there is nothing to do with a server that may take part; None where its job can be ordered.
+
+        Raises JobStands, LifecycleNotAllowed.
+        """
+        await services.jobs.require_free(uow, server.id)
+        why = await self.nothing(uow, server)
+        if why is None and self.needs is not None:
+            require_allowed(server, self.needs)
+        return why
+
+
+async def _always(_uow: UnitOfWork, _server: ServerRow) -> None:
+    return None
+
+
+def done_in(*states: LifecycleState) -> Nothing:
+    """Nothing is to be done with servers in these states."""
+
+    async def nothing(_uow: UnitOfWork, server: ServerRow) -> str | None:
+        return f"it is {server.lifecycle_state} already" if server.lifecycle_state in states else None
+
+    return nothing
+
+
+async def _has_no_machine(uow: UnitOfWork, server: ServerRow) -> str | None:
+    return None if await live_tests(uow, server.id) else "it has no test machine"
+
+
+async def _test(services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    return await order_of_test(services, uow, server, TestOrder(), by)
+
+
+async def _terminate(_services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    return await order_of_termination(uow, server, by)
+
+
+async def _revert(_services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    return await order_of_revert(uow, server, by)
+
+
+OPERATIONS: Final[Mapping[WaveOperation, Operation]] = MappingProxyType(
+    {
+        WaveOperation.TEST: Operation("test", Direction.FORWARD, ServerOperation.TEST, _always, _test),
+        WaveOperation.TERMINATE_TEST: Operation(
+            "terminate-test", Direction.NONE, None, _has_no_machine, _terminate
+        ),
+        WaveOperation.REVERT: Operation(
+            "revert",
+            Direction.BACKWARD,
+            ServerOperation.REVERT,
+            done_in(S.NOT_READY, S.READY_FOR_TEST),
+            _revert,
+        ),
+    }
+)
+"""The operations whose runs this version carries out."""
+
+
+def passed_over(operation: WaveOperation, states: Mapping[str, LifecycleState]) -> dict[str, str]:
+    """Servers that a run leaves as they are, whatever their state allows, with the reason; by their ids.
+
+    While a server is being cut over, a revert takes back cutovers alone: the tests of the others count on.
+    """
+    if operation is not WaveOperation.REVERT or S.CUTTING_OVER not in states.values():
+        return {}
+    return {
+        server: f"it is {state}, and while others are {S.CUTTING_OVER} a revert takes back cutovers alone"
+        for server, state in states.items()
+        if state is not S.CUTTING_OVER
+    }
+
+
+async def require_markable(services: Services, uow: UnitOfWork, server: ServerRow) -> None:
+    """Raises LifecycleNotAllowed, JobStands, TestNotPassed, TestTooOld."""
+    await require_ready(services, uow, server, ReadyMark())
