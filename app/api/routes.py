@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from app.api.throttle import LoginThrottle
 from app.api.v1 import (
+    applications,
     audit,
     checkpoints,
     install_tokens,
@@ -21,6 +22,7 @@ from app.api.v1 import (
     tests,
     tokens,
     verifications,
+    waves,
 )
 from app.contract.resources.base import Problem
 
@@ -35,6 +37,8 @@ NOUNS = (
     scrub,
     jobs,
     tests,
+    applications,
+    waves,
     tokens,
     install_tokens,
     audit,

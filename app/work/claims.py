@@ -23,7 +23,7 @@ _Query: TypeAlias = Select[str, int, int, str, str, str]
 
 
 class Blocked(Exception):
-    """A limit of the job is used up: the unit is to be rolled back."""
+    """A limit of the job is used up, or it waits for children: the unit is to be rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,8 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
     """Take a job up as it stood; its next step, which begins now.
 
     None where another worker was quicker, or nothing was left to do. Raises Blocked where a limit has no slot
-    free, and IntegrityError where another worker took the same one: then the unit is rolled back.
+    free, or too many children stand by now, and IntegrityError where another worker took the same one: then
+    the unit is rolled back.
     """
     sign = wanted.sign
     same = (
@@ -107,6 +108,8 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
     if not await uow.changed(update(JobRow).where(*same).values(**raised)):
         return None
     row = await uow.session.get_one(JobRow, sign.job_id, populate_existing=True)
+    if row.is_parked and await _standing_children(uow, row.id) > row.may_stand:
+        raise Blocked  # it was cancelled since it was looked at, and waits for its children to be undone
     is_resumed = row.is_parked and row.unwinding is None
     row.is_parked, row.not_before = False, None
     if not row.has_slots:
@@ -120,3 +123,8 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
             return None
         is_resumed = False
     return await course.begin(uow, row, is_resumed=is_resumed)
+
+
+async def _standing_children(uow: UnitOfWork, job_id: str) -> int:
+    query = select(func.count()).where(JobRow.parent_id == job_id, JobRow.state.in_(STANDING))
+    return await uow.session.scalar(query) or 0

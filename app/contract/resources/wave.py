@@ -189,6 +189,7 @@ class RunServer(Resource):
     server: Named
     application: Named
     group: int
+    lifecycle_state: LifecycleState
     state: RunServerState
     attempt: int = 0
     job_id: str | None = None
@@ -234,6 +235,10 @@ class Run(Resource):
     seconds: float | None = None
     counts: tuple[RunCount, ...] = ()
     servers: tuple[RunServer, ...] = ()
+
+
+class RunOrder(Input):
+    """An order to run an operation; it has no settings of its own."""
 
 
 class AbortOrder(Input):

@@ -22,7 +22,7 @@ from app.migration.waves.errors import (
 from app.migration.waves.ordering import sorted_parts
 from app.migration.waves.parts import parts_of_project
 from app.migration.waves.standing import require_no_run
-from app.migration.waves.tables import ApplicationOrderRow, ApplicationRow, ApplicationServerRow, WaveRow
+from app.migration.waves.tables import ApplicationOrderRow, ApplicationRow, ApplicationServerRow
 
 
 async def find_application(uow: UnitOfWork, scope: Scope, ref: str) -> ApplicationRow:
@@ -41,17 +41,22 @@ async def find_application(uow: UnitOfWork, scope: Scope, ref: str) -> Applicati
 
 
 async def page_of_applications(
-    uow: UnitOfWork, scope: Scope, page: PageRequest, *, project: str | None, wave: str | None, q: str | None
+    uow: UnitOfWork,
+    scope: Scope,
+    page: PageRequest,
+    *,
+    project: str | None,
+    wave_id: str | None,
+    q: str | None,
 ) -> Page[ApplicationRow]:
-    """Applications in the order of their making. Raises ProjectNotFound, WaveNotFound."""
+    """Applications in the order of their making. Raises ProjectNotFound."""
     query = select(ApplicationRow).order_by(ApplicationRow.id).limit(page.limit + 1)
     if scope.project_ids is not None:
         query = query.where(ApplicationRow.project_id.in_(scope.project_ids))
     if project is not None:
         query = query.where(ApplicationRow.project_id == (await get_project(uow, scope, project)).id)
-    if wave is not None:
-        named = select(WaveRow.id).where(or_(WaveRow.id == wave, WaveRow.name == wave))
-        query = query.where(ApplicationRow.wave_id.in_(named))
+    if wave_id is not None:
+        query = query.where(ApplicationRow.wave_id == wave_id)
     if q:
         query = query.where(ApplicationRow.name.icontains(q, autoescape=True))
     if page.after is not None:

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, select
 from app.contract.paging import Page, PageRequest
 from app.contract.resources.wave import Named, Run, RunCount, RunServer
 from app.contract.wavewords import AbortMode, RunServerState, WaveOperation
-from app.contract.words import WorkState
+from app.contract.words import LifecycleState, WorkState
 from app.kit.database import UnitOfWork
+from app.migration.servers.tables import ServerRow
 from app.migration.waves.errors import RunNotFound
 from app.migration.waves.progress import Halt
 from app.migration.waves.sight import Sight, sight
@@ -99,10 +100,17 @@ async def _named_application(uow: UnitOfWork, application_id: str | None) -> Nam
 async def _servers(uow: UnitOfWork, found: Sight) -> tuple[RunServer, ...]:
     shown = [each.job for row in found.servers if (each := found.shown(row.server_id)) is not None]
     steps = await step_names(uow, shown)
-    return tuple(_server(found, row, steps, uow.now) for row in found.servers)
+    query = select(ServerRow.id, ServerRow.lifecycle_state)
+    states = await uow.session.execute(
+        query.where(ServerRow.id.in_([row.server_id for row in found.servers]))
+    )
+    lifecycle = {server: LifecycleState(state) for server, state in states}
+    return tuple(_server(found, row, lifecycle[row.server_id], steps, uow.now) for row in found.servers)
 
 
-def _server(found: Sight, row: WaveRunServerRow, steps: dict[str, str], now: datetime) -> RunServer:
+def _server(
+    found: Sight, row: WaveRunServerRow, lifecycle: LifecycleState, steps: dict[str, str], now: datetime
+) -> RunServer:
     shown = found.shown(row.server_id)
     why = _why(found, row)
     job = shown.job if shown else None
@@ -111,6 +119,7 @@ def _server(found: Sight, row: WaveRunServerRow, steps: dict[str, str], now: dat
         server=Named(id=row.server_id, name=row.server_name),
         application=Named(id=row.application_id, name=row.application_name),
         group=row.priority_group,
+        lifecycle_state=lifecycle,
         state=found.standing.states[row.server_id],
         attempt=shown.number if shown else 0,
         job_id=job.id if job else None,
