@@ -189,9 +189,14 @@ def _fail(found: Sight) -> NoReturn:
     raise StepFailed(
         f"of {len(found.servers)} servers: {told}" + (f"; {names}{more}" if bad else ""),
         code="RUN_ABORTED" if found.run.abort else "SERVERS_FAILED",
-        remedy=f"see each server's remedy: go2cloud wave run --job {found.job.id}; then "
+        remedy=f"see each server's remedy: go2cloud {_ref(found.run)} --job {found.job.id}; then "
         f"go2cloud job retry {found.job.id} does what is not done",
     )
+
+
+def _ref(run: WaveRunRow) -> str:
+    """What shows the run on the command line."""
+    return f"wave run {run.wave_id}" if run.of_wave else f"application run {run.application_id}"
 
 
 def _code(found: Sight, row: WaveRunServerRow) -> str:
