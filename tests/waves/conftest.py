@@ -23,7 +23,7 @@ from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.migration.waves import applications, reports, runs, subjects, waves
 from app.migration.waves.kinds import wave_kinds
-from app.migration.waves.operations import Operation, done_in
+from app.migration.waves.operations import Operation, Wish, done_in
 from app.migration.waves.ordering import Direction
 from app.store.folder import FolderBackend
 from app.store.objects import ObjectStore
@@ -36,6 +36,8 @@ from tests.work.engine import Engine, running_engine
 
 S = RunServerState
 SMALL = "server.small"
+KEPT = "server.kept"
+"""The kind whose failed jobs are kept, and go on where they stand."""
 
 
 @dataclass
@@ -52,6 +54,11 @@ class Record:
     broken: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
     seconds: float = 0.02
+    prepared: list[str] = field(default_factory=list)
+
+    async def prepare(self, context: Context) -> None:
+        """What is kept when the step behind it fails."""
+        self.prepared.append(context.input(str))
 
     async def work(self, context: Context) -> None:
         """A job of a server: it takes a moment, or as long as it is held, and fails where it is broken."""
@@ -74,9 +81,17 @@ class Record:
         self.over.append(name)
 
 
-async def _make(_services: Services, _uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
-    order = Order(server.project_id, server.name, server_id=server.id, subject=server.id, requested_by=by)
-    return Ordered(SMALL, order)
+async def _make(_services: Services, _uow: UnitOfWork, server: ServerRow, wish: Wish) -> Ordered:
+    return Ordered(SMALL, _order(server, wish))
+
+
+async def _make_kept(_services: Services, _uow: UnitOfWork, server: ServerRow, wish: Wish) -> Ordered:
+    return Ordered(KEPT, _order(server, wish))
+
+
+def _order(server: ServerRow, wish: Wish) -> Order:
+    by = wish.requested_by
+    return Order(server.project_id, server.name, server_id=server.id, subject=server.id, requested_by=by)
 
 
 def small_operations() -> Mapping[WaveOperation, Operation]:
@@ -85,7 +100,9 @@ def small_operations() -> Mapping[WaveOperation, Operation]:
     return MappingProxyType(
         {
             WaveOperation.TEST: Operation("test", Direction.FORWARD, None, nothing, _make),
-            WaveOperation.TERMINATE_TEST: Operation("terminate-test", Direction.NONE, None, nothing, _make),
+            WaveOperation.TERMINATE_TEST: Operation(
+                "terminate-test", Direction.NONE, None, nothing, _make_kept
+            ),
             WaveOperation.REVERT: Operation("revert", Direction.BACKWARD, None, nothing, _make),
         }
     )
@@ -191,6 +208,8 @@ async def rig(services: Services) -> AsyncIterator[Rig]:
         rig = Rig(services, replace(engine, jobs=services.jobs), Record(), operations)
         step = Step("only", Place.VOLUMES, rig.record.work, on_failure=OnFailure.UNDO)
         services.kinds.add(JobKind(SMALL, (step,)))
+        first = Step("first", Place.VOLUMES, rig.record.prepare)
+        services.kinds.add(JobKind(KEPT, (first, Step("only", Place.VOLUMES, rig.record.work))))
         for kind in wave_kinds(services, operations):
             services.kinds.add(kind)
         yield rig

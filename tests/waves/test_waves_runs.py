@@ -124,6 +124,30 @@ async def test_a_retry_does_what_is_not_done_and_nothing_twice(rig: Rig) -> None
     }
 
 
+async def test_a_failed_job_whose_work_was_kept_goes_on_where_it_stands(rig: Rig) -> None:
+    await rig.application("mail", MAIL)
+    await rig.wave("mail")
+    rig.record.broken = {"mail-1", "mail-2"}
+    job = await rig.order(WaveOperation.TERMINATE_TEST)
+    work(rig)
+    await rig.engine.ended(job, W.FAILED)
+    failed = {each.server.name: each.job_id for each in (await rig.run()).servers if each.state is S.FAILED}
+    assert set(failed) == rig.record.broken
+    rig.record.broken = {"mail-1"}
+    await rig.engine.retry(job)
+    await rig.engine.ended(job, W.FAILED)
+    rig.record.broken = set()
+    later = await server_id(rig, "mail-1")
+    other = await rig.engine.order("server.small", input="mail-1", subject=later)
+    await rig.engine.ended(other, W.SUCCEEDED)
+    await rig.engine.retry(job)
+    await rig.engine.ended(job, W.SUCCEEDED)
+    run = {each.server.name: each for each in (await rig.run()).servers}
+    assert (run["mail-2"].job_id, run["mail-2"].attempt) == (failed["mail-2"], 1)
+    assert run["mail-1"].attempt == 3, "the server had a later job, so another one was ordered"
+    assert sorted(rig.record.prepared) == sorted([*MAIL, "mail-1"])
+
+
 async def test_so_many_failures_stop_the_wave_and_what_runs_ends(rig: Rig) -> None:
     names = [f"web-{number}" for number in range(8)]
     await rig.application("web", dict.fromkeys(names, 1))
@@ -150,13 +174,13 @@ async def test_an_aborted_run_begins_no_more_and_can_be_gone_on_with(rig: Rig, m
     work(rig)
     await eventually(lambda: {"mail-0", "mail-1"} <= rig.record.now)
     assert await rig.abort(mode) == job
-    begun = set(rig.record.begun)
+    begun = {name for name, state in (await rig.states()).items() if state in (S.RUNNING, S.SUCCEEDED)}
     await rig.abort(mode)
     if mode is AbortMode.LET:
         rig.record.held = set()
     row = await rig.engine.ended(job, W.FAILED)
     assert row.code == "RUN_ABORTED"
-    assert set(rig.record.begun) <= begun | rig.record.now
+    assert set(rig.record.begun) <= begun
     states = await rig.states()
     assert states["mail-0"] is (S.SUCCEEDED if mode is AbortMode.LET else S.CANCELLED)
     assert states["front-7"] is S.SKIPPED

@@ -23,8 +23,17 @@ from app.work.jobs import Ordered
 
 S = LifecycleState
 
-Make = Callable[[Services, UnitOfWork, ServerRow, str], Awaitable[Ordered]]
-"""The job for a server, ordered by whom; it may change the server in the same unit."""
+
+@dataclass(frozen=True)
+class Wish:
+    """The input of a run: who ordered it, and the limit that its servers share."""
+
+    requested_by: str = ""
+    limit_key: str = ""
+
+
+Make = Callable[[Services, UnitOfWork, ServerRow, Wish], Awaitable[Ordered]]
+"""The job for a server; it may change the server in the same unit."""
 
 Nothing = Callable[[UnitOfWork, ServerRow], Awaitable[str | None]]
 """Why there is nothing to do; None where there is."""
@@ -69,16 +78,16 @@ async def _has_no_machine(uow: UnitOfWork, server: ServerRow) -> str | None:
     return None if await live_tests(uow, server.id) else "it has no test machine"
 
 
-async def _test(services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
-    return await order_of_test(services, uow, server, TestOrder(), by)
+async def _test(services: Services, uow: UnitOfWork, server: ServerRow, wish: Wish) -> Ordered:
+    return await order_of_test(services, uow, server, TestOrder(), wish.requested_by)
 
 
-async def _terminate(_services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
-    return await order_of_termination(uow, server, by)
+async def _terminate(_services: Services, uow: UnitOfWork, server: ServerRow, wish: Wish) -> Ordered:
+    return await order_of_termination(uow, server, wish.requested_by)
 
 
-async def _revert(_services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
-    return await order_of_revert(uow, server, by)
+async def _revert(_services: Services, uow: UnitOfWork, server: ServerRow, wish: Wish) -> Ordered:
+    return await order_of_revert(uow, server, wish.requested_by)
 
 
 OPERATIONS: Final[Mapping[WaveOperation, Operation]] = MappingProxyType(

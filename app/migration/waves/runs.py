@@ -17,7 +17,7 @@ from app.migration.projects.service import hold_project
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.migration.waves.errors import NoRun
-from app.migration.waves.operations import OPERATIONS, Operation, passed_over, require_markable
+from app.migration.waves.operations import OPERATIONS, Operation, Wish, passed_over, require_markable
 from app.migration.waves.ordering import Direction
 from app.migration.waves.progress import Halt, Standing, look
 from app.migration.waves.standing import require_no_run, standing_run
@@ -32,14 +32,6 @@ from app.work.tables import JobRow
 Operations = Mapping[WaveOperation, Operation]
 
 UNCHANGED: Final = RunServerState.UNCHANGED
-
-
-@dataclass(frozen=True)
-class Wish:
-    """The input of a run: who ordered it, and the limit that its servers share."""
-
-    requested_by: str
-    limit_key: str
 
 
 @dataclass(frozen=True)
@@ -127,8 +119,8 @@ def _states(found: Lineup) -> dict[str, LifecycleState]:
 async def abort_run(services: Services, uow: UnitOfWork, subject: Subject, mode: AbortMode, by: str) -> str:
     """Let the subject's run begin no more servers; the id of its job, which is FAILED when the rest is over.
 
-    With CANCEL the jobs that run are cancelled, but for those that cannot be any more. A repetition may go
-    from LET to CANCEL. Raises NoRun.
+    Jobs that nobody has begun are cancelled; with CANCEL those that run, too, but for those that cannot be
+    any more. A repetition may go from LET to CANCEL. Raises NoRun.
     """
     wave = subject.wave if subject.application is None else None
     application = subject.application
@@ -144,14 +136,16 @@ async def abort_run(services: Services, uow: UnitOfWork, subject: Subject, mode:
     run.abort = AbortMode.CANCEL if run.abort == AbortMode.CANCEL else mode
     run.aborted_by = by[:200]
     await uow.session.flush()
-    if mode is AbortMode.CANCEL:
-        await _cancel_servers(services, uow, job)
+    await _cancel_servers(services, uow, job, mode)
     return job
 
 
-async def _cancel_servers(services: Services, uow: UnitOfWork, job: str) -> None:
+async def _cancel_servers(services: Services, uow: UnitOfWork, job: str, mode: AbortMode) -> None:
     query = select(JobRow.id).where(JobRow.parent_id == job, JobRow.state.in_(STANDING))
     for child in (await uow.session.scalars(query.order_by(JobRow.id))).all():
+        row = await lock(uow, child)
+        if mode is AbortMode.LET and row.started_at is not None:
+            continue
         try:
             await services.jobs.cancel(uow, EVERYTHING, child)
         except JobNotAllowed:

@@ -48,7 +48,21 @@ class Sight:
         """The job that says most about a server: the one that succeeded, else the newest of this attempt."""
         mine = self.attempts.get(server_id, ())
         done = next((each for each in mine if each.job.state == WorkState.SUCCEEDED), None)
-        return done or next((each for each in reversed(mine) if each.number == self.run.attempt), None)
+        return done or next((each for each in reversed(mine) if self._counts(server_id, each)), None)
+
+    def _counts(self, server_id: str, each: Attempt) -> bool:
+        return self.run.attempt in (each.number, self.resumed.get(server_id))
+
+    def kept(self, server_id: str) -> str | None:
+        """The failed job of an earlier attempt whose work was kept: it goes on where it stands."""
+        last = next(reversed(self.attempts.get(server_id, ())), None)
+        is_kept = last is not None and last.job.state == WorkState.FAILED and last.job.unwinding is None
+        return last.job.id if last is not None and is_kept else None
+
+    @property
+    def resumed(self) -> dict[str, int]:
+        """In which attempt an earlier job of a server went on."""
+        return {row.server_id: row.resumed for row in self.servers}
 
 
 def child_name(server_id: str, attempt: int) -> str:

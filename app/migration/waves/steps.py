@@ -10,18 +10,20 @@ from typing import Final, NoReturn
 
 from sqlalchemy import update
 
+from app.contract.paging import EVERYTHING
 from app.contract.wavewords import RunServerState, WaveOperation
 from app.contract.words import JobEventLevel
 from app.kit.database import UnitOfWork
 from app.kit.errors import Conflict, Go2CloudError, Invalid, NotFound
 from app.migration.servers.enrolment import find_server
 from app.migration.services import Services
+from app.migration.waves.operations import Wish
 from app.migration.waves.progress import BAD, DONE
-from app.migration.waves.runs import Operations, Wish, open_attempt
+from app.migration.waves.runs import Operations, open_attempt
 from app.migration.waves.sight import Sight, child_name, sight
 from app.migration.waves.tables import WaveRunRow, WaveRunServerRow
 from app.work.context import Context
-from app.work.errors import StepFailed
+from app.work.errors import JobNotAllowed, JobSuperseded, StepFailed
 from app.work.jobs import Ordered
 from app.work.kinds import EndedJob
 from app.work.limits import Limit
@@ -97,11 +99,15 @@ class RunSteps:
         return found
 
     async def _begin(self, context: Context, found: Sight, server_id: str) -> None:
-        """Order a server's job, or write down why there is none."""
+        """Order a server's job, or let an earlier one go on, or write down why there is none."""
         make = partial(self._order, context, server_id)
         attempt = found.run.attempt
+        kept = found.kept(server_id)
         try:
-            await context.spawn_made(make, child_name(server_id, attempt))
+            if kept is None or not await context.write(
+                partial(self._resume, context.job_id, server_id, kept)
+            ):
+                await context.spawn_made(make, child_name(server_id, attempt))
         except _Halted:
             return
         except _NothingToDo as nothing:
@@ -109,18 +115,26 @@ class RunSteps:
         except (Conflict, NotFound, Invalid) as refusal:
             await context.write(partial(_note_refused, context.job_id, server_id, attempt, refusal))
 
+    async def _resume(self, job: str, server_id: str, kept: str, uow: UnitOfWork) -> bool:
+        """Let the failed job of an earlier attempt go on where it stands; False where it cannot any more."""
+        run = await _not_halted(uow, job)
+        try:
+            await self._services.jobs.retry(uow, EVERYTHING, kept)
+        except (JobSuperseded, JobNotAllowed):
+            return False
+        await _set(uow, job, server_id, resumed=run.attempt)
+        return True
+
     async def _order(self, context: Context, server_id: str, uow: UnitOfWork) -> Ordered:
         """The job of a server, under the run's lock: an abort comes before it, or after it."""
-        run = await uow.session.get_one(WaveRunRow, context.job_id, populate_existing=True)
-        if run.abort is not None:
-            raise _Halted
+        run = await _not_halted(uow, context.job_id)
         operation = self._operations[WaveOperation(run.operation)]
         server = await find_server(uow, server_id)
         idle = await operation.idle(self._services, uow, server)
         if idle is not None:
             raise _NothingToDo(idle)
         wish = context.input(Wish)
-        made = await operation.make(self._services, uow, server, wish.requested_by)
+        made = await operation.make(self._services, uow, server, wish)
         limits = (*made.order.limits, Limit(wish.limit_key, run.at_once))
         return replace(made, order=replace(made.order, limits=limits))
 
@@ -128,6 +142,14 @@ class RunSteps:
 async def ended(uow: UnitOfWork, job: EndedJob) -> None:
     """A run is over: if it is retried, that is another attempt."""
     await uow.session.execute(update(WaveRunRow).where(WaveRunRow.job_id == job.id).values(is_over=True))
+
+
+async def _not_halted(uow: UnitOfWork, job: str) -> WaveRunRow:
+    """The run, whose job's row is locked. Raises _Halted."""
+    run = await uow.session.get_one(WaveRunRow, job, populate_existing=True)
+    if run.abort is not None:
+        raise _Halted
+    return run
 
 
 def _tell(context: Context, found: Sight, row: WaveRunServerRow) -> None:

@@ -89,7 +89,8 @@ class WaveRunServerRow(Base):
     """A server of a run, in its order. `after` are the ids of the servers that must be done before it.
 
     `outcome` is REFUSED or UNCHANGED, found in `attempt`, with its reasons; servers that were begun have a
-    child job instead, named by server and attempt. `told` is the state that the run's events last spoke of.
+    child job instead, named by server and attempt; in the attempt `resumed` the failed job of an earlier one
+    goes on. `told` is the state that the run's events last spoke of.
     """
 
     __tablename__ = "wave_run_server"
@@ -104,6 +105,7 @@ class WaveRunServerRow(Base):
     after: Mapped[list[str]] = mapped_column(JsonText)
     outcome: Mapped[str | None] = mapped_column(String(16))
     attempt: Mapped[int] = mapped_column(Integer, default=0)
+    resumed: Mapped[int] = mapped_column(Integer, default=0)
     code: Mapped[str | None] = mapped_column(String(100))
     detail: Mapped[str | None] = mapped_column(Text)
     remedy: Mapped[str | None] = mapped_column(Text)

@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.Column("after", columns.JsonText(), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("resumed", sa.Integer(), nullable=False),
         sa.Column("code", sa.String(length=100), nullable=True),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("remedy", sa.Text(), nullable=True),
