@@ -25,7 +25,7 @@ from app.contract.resources.launch import (
     ScriptCheck,
     TcpCheck,
 )
-from app.contract.words import CheckKind, DiskBus, Firmware
+from app.contract.words import CheckKind, ConversionMode, DiskBus, Firmware
 
 _HTTP: Final = re.compile(r"(\d{1,5})(/[^=]*)?(?:=(.*))?", re.DOTALL)
 
@@ -60,6 +60,8 @@ VIEW: View[LaunchSettings] = View(
         Column("PORTS", lambda found: ", ".join(map(str, found.machine.ports)) or None),
         Column("CHECKS", lambda found: "; ".join(map(_check_text, found.machine.checks))),
         Column("TIMEOUT", lambda found: found.machine.timeout),
+        Column("TARGET", lambda found: found.settings.target or "qemu"),
+        Column("CONVERSION", lambda found: found.machine.conversion.value),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
     ),
     name=lambda found: found.server_id,
@@ -87,6 +89,10 @@ def launch_settings(
         list[str] | None, typer.Option(help="A program in LAUNCH.SCRIPTS that must succeed.")
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="For all checks: 10s to 1h.")] = None,
+    target: Annotated[str | None, typer.Option(help="Where its machines are made; by itself qemu.")] = None,
+    conversion: Annotated[
+        ConversionMode | None, typer.Option(help="Whether disks are changed so that they boot there.")
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin with the source's, and the defaults.")
     ] = False,
@@ -102,6 +108,8 @@ def launch_settings(
         "ports": None if port is None else tuple(port),
         "checks": _checks(login, tcp or [], _urls(http or [], https or []), script or []),
         "timeout": None if timeout is None else duration(timeout),
+        "target": target,
+        "conversion": conversion,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     with connected(context) as client:

@@ -35,7 +35,16 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import launching, preflights, replication, servers, tests, verifications
+    from app.cli import (
+        cutovers,
+        launching,
+        preflights,
+        publishing,
+        replication,
+        servers,
+        tests,
+        verifications,
+    )
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -54,10 +63,21 @@ def _servers() -> typer.Typer:
     servers.app.command("test")(tests.order_test)
     servers.app.command("tests")(tests.list_tests)
     servers.app.command()(tests.screenshot)
+    servers.app.command()(tests.conversion)
     servers.app.command()(tests.serial)
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)
-    servers.app.command()(tests.revert)
+    for command in (
+        cutovers.cutover,
+        cutovers.finalize,
+        cutovers.revert,
+        cutovers.disconnect,
+        cutovers.archive,
+    ):
+        servers.app.command()(command)
+    servers.app.command("cutovers")(cutovers.list_cutovers)
+    servers.app.command()(publishing.publish)
+    servers.app.command()(publishing.follow)
     return servers.app
 
 
@@ -87,6 +107,12 @@ def _application(app: typer.Typer) -> None:
     from app.cli import applications
 
     app.add_typer(applications.app, name="application")
+
+
+def _target(app: typer.Typer) -> None:
+    from app.cli import targets
+
+    app.add_typer(targets.app, name="target")
 
 
 def _project(app: typer.Typer) -> None:
@@ -138,6 +164,7 @@ NOUNS: Final[Mapping[str, Load]] = {
     "application": _application,
     "wave": _wave,
     "job": _job,
+    "target": _target,
     "project": _project,
     "token": _token,
     "install-token": _token,
