@@ -6,15 +6,18 @@ from fastapi import Response
 
 from app.api.audit import Auditor
 from app.api.repeats import Repeats
+from app.contract.resources.cutover import CutoverOrder
 from app.contract.resources.job import Job
 from app.contract.resources.launch import ReadyMark
 from app.contract.resources.wave import AbortOrder, MarkedServer, Run, RunOrder
 from app.contract.wavewords import WaveOperation
 from app.kit.database import UnitOfWork
+from app.kit.errors import Json
 from app.migration.access.principals import Principal
 from app.migration.catalogue.jobs import get_job
 from app.migration.services import Services
 from app.migration.waves import reports, runs
+from app.migration.waves.operations import Wish
 from app.migration.waves.subjects import Subject
 from app.migration.waves.views import mark_view
 
@@ -31,15 +34,19 @@ class Operating:
     response: Response
     subject: Subject
 
-    async def order(self, operation: WaveOperation) -> Job:
+    async def order(self, operation: WaveOperation, cutover: CutoverOrder | None = None) -> Job:
         """Order a run, once for each Idempotency-Key; its job."""
+        wish = Wish(self.who.name, cutover=cutover or CutoverOrder())
 
         async def create() -> Job:
-            job = await runs.order_run(self.services, self.uow, self.subject, operation, self.who.name)
-            await self._record(operation, job=job)
+            job = await runs.order_run(self.services, self.uow, self.subject, operation, wish)
+            details = {} if cutover is None else cutover.model_dump(mode="json", by_alias=True)
+            await self._record(operation, job=job, **details)
             return await get_job(self.uow, self.who.scope, job)
 
-        job = await self.once(RunOrder(), create, lambda known: get_job(self.uow, self.who.scope, known))
+        job = await self.once(
+            cutover or RunOrder(), create, lambda known: get_job(self.uow, self.who.scope, known)
+        )
         self.response.headers["Location"] = f"/api/v1/jobs/{job.id}"
         return job
 
@@ -68,6 +75,6 @@ class Operating:
         )
         return await reports.run_view(self.uow, job)
 
-    async def _record(self, operation: WaveOperation, **details: str | None) -> None:
+    async def _record(self, operation: WaveOperation, **details: Json) -> None:
         action = f"{self.subject.noun}.{operation}"
         await self.record(action, self.subject.id, self.subject.project_id, **details)

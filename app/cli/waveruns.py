@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.confirm import Yes, sure
 from app.cli.connection import connected
 from app.cli.exits import CommandFailed
 from app.cli.jobs import followed, show_job
@@ -15,6 +16,8 @@ from app.cli.output import Column, Format, Out, View, show_list, show_one
 from app.client import waves
 from app.client.transport import Client
 from app.client.waves import Noun
+from app.contract.resources.cutover import CutoverOrder
+from app.contract.resources.job import Job
 from app.contract.resources.launch import ReadyMark
 from app.contract.resources.wave import MarkedServer, PlannedServer, Run, RunServer
 from app.contract.wavewords import AbortMode, WaveOperation
@@ -127,18 +130,19 @@ def show_plan(client: Client, noun: Noun, ref: str, operation: WaveOperation, ou
 def put_under(app: typer.Typer, noun: Noun) -> None:
     """Give the commands to a noun."""
     _put_orders(app, noun)
+    _put_cutover(app, noun)
     _put_mark_ready(app, noun)
     _put_looks(app, noun)
 
 
 def _put_orders(app: typer.Typer, noun: Noun) -> None:
-    helps = {
-        WaveOperation.TEST: "Test all servers in their order.",
-        WaveOperation.TERMINATE_TEST: "End the test machines of all servers; the evidence stays.",
-        WaveOperation.REVERT: "Take back what was done to the servers, the last in their order first.",
-    }
-    for operation, text in helps.items():
-        _put_order(app, noun, operation, text)
+    _put_order(app, noun, WaveOperation.TEST, "Test all servers in their order.")
+    text = "End the test machines of all servers; the evidence stays."
+    _put_order(app, noun, WaveOperation.TERMINATE_TEST, text)
+    text = "End the replication of all servers that were cut over. There is no way back after it."
+    _put_asked(app, noun, WaveOperation.FINALIZE, text, "End the replication of all servers of {} for good?")
+    text = "Take all servers one stage back, the last in their order first."
+    _put_asked(app, noun, WaveOperation.REVERT, text, "Take all servers of {} one stage back?")
 
 
 def _put_order(app: typer.Typer, noun: Noun, operation: WaveOperation, text: str) -> None:
@@ -149,20 +153,71 @@ def _put_order(app: typer.Typer, noun: Noun, operation: WaveOperation, text: str
         dry_run: DryRun = False,
         output: Out = Format.TABLE,
     ) -> None:
-        with connected(context) as client:
-            if dry_run:
-                show_plan(client, noun, name, operation, output)
-            else:
-                _order(client, noun, name, operation, watch, output)
+        _order(context, noun, name, operation, watch, dry_run, output)
 
     words = {WaveOperation.TERMINATE_TEST: "terminate-test"}
     app.command(words.get(operation, operation.value), help=text)(order)
 
 
+def _put_asked(app: typer.Typer, noun: Noun, operation: WaveOperation, text: str, question: str) -> None:
+    def order(
+        context: typer.Context,
+        name: Ref,
+        yes: Yes = False,
+        watch: Watch = False,
+        dry_run: DryRun = False,
+        output: Out = Format.TABLE,
+    ) -> None:
+        sure(question.format(name), yes or dry_run)
+        _order(context, noun, name, operation, watch, dry_run, output)
+
+    app.command(operation.value, help=text)(order)
+
+
 def _order(
-    client: Client, noun: Noun, name: str, operation: WaveOperation, watch: bool, output: Format
+    context: typer.Context,
+    noun: Noun,
+    name: str,
+    operation: WaveOperation,
+    watch: bool,
+    dry_run: bool,
+    output: Format,
+    cutover: CutoverOrder | None = None,
 ) -> None:
-    job = client.send(waves.order(noun, name, operation))
+    """Order a run, and follow it if that is wanted; or show what it would do."""
+    with connected(context) as client:
+        if dry_run:
+            show_plan(client, noun, name, operation, output)
+        else:
+            job = client.send(waves.order(noun, name, operation, cutover))
+            _show(client, noun, name, job, watch, output)
+
+
+def _put_cutover(app: typer.Typer, noun: Noun) -> None:
+    @app.command()
+    def cutover(
+        context: typer.Context,
+        name: Ref,
+        target: Annotated[str | None, typer.Option(help="Of all servers; id or name.")] = None,
+        allow_active_source: Annotated[
+            bool, typer.Option("--allow-active-source", help="Although nothing stops a source's services.")
+        ] = False,
+        override: Annotated[
+            str | None, typer.Option(metavar="REASON", help="Why, although a replica is in doubt; audited.")
+        ] = None,
+        yes: Yes = False,
+        watch: Watch = False,
+        dry_run: DryRun = False,
+        output: Out = Format.TABLE,
+    ) -> None:
+        """Move all servers to their targets in their order, for good."""
+        body = CutoverOrder(target=target, allow_active_source=allow_active_source, override=override)
+        sure(f"Stop the services of all servers of {name} and launch their machines?", yes or dry_run)
+        _order(context, noun, name, WaveOperation.CUTOVER, watch, dry_run, output, body)
+
+
+def _show(client: Client, noun: Noun, name: str, job: Job, watch: bool, output: Format) -> None:
+    """Show a run as it was ordered, or follow it to its end."""
     if not watch:
         show_job(job, output)
         typer.echo(f"follow it with: go2cloud {noun} run {name}, or go2cloud job watch {job.id}", err=True)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from app.client.call import Call, if_match, model, nothing, repeatable, segment
 from app.contract.resources.base import Listing
+from app.contract.resources.cutover import CutoverOrder
 from app.contract.resources.job import Job
 from app.contract.resources.launch import ReadyMark
 from app.contract.resources.wave import (
@@ -85,9 +86,20 @@ def plan(noun: Noun, ref: str, operation: WaveOperation) -> Call[RunPlan]:
     return Call("GET", _path(noun, ref, "/plan"), model(RunPlan), {"operation": operation})
 
 
-def order(noun: Noun, ref: str, operation: WaveOperation, *, key: str | None = None) -> Call[Job]:
-    """Order a run of an operation (not `markReady`); with a `key` it is safe to send again."""
-    return Call("POST", _path(noun, ref, f":{operation}"), model(Job), headers=repeatable(key))
+def order(
+    noun: Noun,
+    ref: str,
+    operation: WaveOperation,
+    cutover: CutoverOrder | None = None,
+    *,
+    key: str | None = None,
+) -> Call[Job]:
+    """Order a run of an operation (not `markReady`); with a `key` it is safe to send again.
+
+    `cutover` says how, where the operation is one.
+    """
+    path = _path(noun, ref, f":{operation}")
+    return Call("POST", path, model(Job), body=cutover, headers=repeatable(key))
 
 
 def mark_ready(noun: Noun, ref: str, body: ReadyMark | None = None) -> Call[Listing[MarkedServer]]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 
 import pytest
+from sqlalchemy import update
 
 from app.contract.words import Role
 from app.migration.launch.kinds import launch_kinds
+from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.migration.waves.kinds import wave_kinds
 from tests.api.conftest import Api, Callers
@@ -208,6 +210,31 @@ async def test_marking_tells_for_each_server_whether_it_is_ready(
     assert await admin.refused("POST", "/waves/none:markReady") == (404, "WAVE_NOT_FOUND")
 
 
+async def test_a_cutover_is_ordered_with_its_settings_and_planned_with_its_doubts(
+    fleet: Mapping[str, AgentDouble], admin: Api, services: Services
+) -> None:
+    await admin.call("POST", "/applications", 201, SHOP)
+    body = {"allowActiveSource": True, "override": "seen by ann"}
+    assert (await admin.refused("POST", "/applications/shop:cutover", {"speed": 9}))[0] == 422
+    job = await admin.call("POST", "/applications/shop:cutover", 202, body)
+    assert job["kind"] == "application.cutover"
+    (entry,) = [
+        each
+        for each in (await admin.call("GET", "/audit", 200))["items"]
+        if each["action"] == "application.cutover"
+    ]
+    assert (entry["details"]["override"], entry["details"]["job"]) == ("seen by ann", job["id"])
+    async with services.database.begin() as uow:
+        await uow.session.execute(update(ServerRow).values(lifecycle_state="READY_FOR_CUTOVER"))
+    plan = await admin.call("GET", "/applications/shop/plan?operation=cutover", 200)
+    assert [(each["state"], each["code"]) for each in plan["servers"]] == [
+        ("REFUSED", "REPLICATION_UNHEALTHY"),
+        ("REFUSED", "REPLICATION_UNHEALTHY"),
+    ]
+    plan = await admin.call("GET", "/applications/shop/plan?operation=finalize", 200)
+    assert plan["servers"][0]["code"] == "LIFECYCLE_NOT_ALLOWED"
+
+
 async def test_other_projects_and_viewers_do_nothing(
     fleet: Mapping[str, AgentDouble], admin: Api, callers: Callers
 ) -> None:
@@ -215,7 +242,7 @@ async def test_other_projects_and_viewers_do_nothing(
     mine = (await admin.call("POST", "/projects", 201, {"name": "mine"}))["id"]
     stranger = await callers.token(Role.OPERATOR, mine)
     viewer = await callers.token(Role.VIEWER)
-    actions = (":test", ":terminateTest", ":revert", ":markReady", ":abort")
+    actions = (":test", ":terminateTest", ":cutover", ":finalize", ":revert", ":markReady", ":abort")
     for noun, code in (("/waves/one", "WAVE_NOT_FOUND"), ("/applications/shop", "APPLICATION_NOT_FOUND")):
         for path in ("", "/plan", "/runs", "/runs/latest"):
             assert await stranger.refused("GET", noun + path) == (404, code), path

@@ -107,6 +107,8 @@ def test_a_wave_is_tested_to_the_proof_and_each_server_is_told_of(
     assert marked.count("yes") == 2
     assert "1 of 3 servers were not marked" in go2cloud.notes
     assert "2 READY_FOR_CUTOVER" in go2cloud("wave", "list")
-    go2cloud("application", "revert", "shop", "--watch")
+    go2cloud("application", "revert", "shop", "--watch", code=2)
+    go2cloud("application", "revert", "shop", "--watch", "--yes")
+    assert "REFUSED" in go2cloud("wave", "cutover", "one", "--dry-run")
     ended = go2cloud("wave", "terminate-test", "one", "--watch")
     assert "3 UNCHANGED" in ended

@@ -148,7 +148,7 @@ class Rig:
 
         async def work(uow: UnitOfWork) -> str:
             subject = await subjects.wave_subject(uow, EVERYTHING, wave)
-            return await runs.order_run(self.services, uow, subject, operation, "ann", self.operations)
+            return await runs.order_run(self.services, uow, subject, operation, Wish("ann"), self.operations)
 
         return await self.services.database.run(work)
 
@@ -158,7 +158,7 @@ class Rig:
         async def work(uow: UnitOfWork) -> str:
             subject = await subjects.application_subject(uow, EVERYTHING, name)
             test = WaveOperation.TEST
-            return await runs.order_run(self.services, uow, subject, test, "ann", self.operations)
+            return await runs.order_run(self.services, uow, subject, test, Wish("ann"), self.operations)
 
         return await self.services.database.run(work)
 

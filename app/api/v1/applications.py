@@ -13,6 +13,7 @@ from app.api.paging import Paging, listing, whole
 from app.api.repeats import Once
 from app.api.runs import Operating
 from app.contract.resources.base import Listing
+from app.contract.resources.cutover import CutoverOrder
 from app.contract.resources.job import Job
 from app.contract.resources.launch import ReadyMark
 from app.contract.resources.wave import (
@@ -142,6 +143,18 @@ async def test_application(here: Operated) -> Job:
 async def terminate_application_test(here: Operated) -> Job:
     """End the test machines of the application's servers, in any order; the evidence stays."""
     return await here.order(WaveOperation.TERMINATE_TEST)
+
+
+@router.post("/applications/{application}:cutover", status_code=status.HTTP_202_ACCEPTED)
+async def cut_application_over(here: Operated, body: CutoverOrder | None = None) -> Job:
+    """Move the servers to their targets in their order, each as `POST /servers/{id}:cutover` does."""
+    return await here.order(WaveOperation.CUTOVER, body or CutoverOrder())
+
+
+@router.post("/applications/{application}:finalize", status_code=status.HTTP_202_ACCEPTED)
+async def finalize_application(here: Operated) -> Job:
+    """End the replication of the application's servers that were cut over; there is no way back after it."""
+    return await here.order(WaveOperation.FINALIZE)
 
 
 @router.post("/applications/{application}:revert", status_code=status.HTTP_202_ACCEPTED)

@@ -63,7 +63,7 @@ async def order_run(
     uow: UnitOfWork,
     subject: Subject,
     wanted: WaveOperation,
-    by: str,
+    wish: Wish,
     operations: Operations = OPERATIONS,
 ) -> str:
     """Order a run; the id of its job. Raises RunStands, JobStands, NothingToRun.
@@ -74,8 +74,8 @@ async def order_run(
     await hold_project(uow, subject.project_id)
     await require_no_run(uow, subject.wave.id if subject.wave else None, subject.applications)
     found = await lineup(uow, subject, operation.direction)
-    wish = Wish(by, subject.limit_key)
-    order = Order(subject.project_id, wish, subject=subject.id, requested_by=by)
+    wish = replace(wish, limit_key=subject.limit_key)
+    order = Order(subject.project_id, wish, subject=subject.id, requested_by=wish.requested_by)
     job = await services.jobs.enqueue(uow, kind_of(subject.noun, operation), order)
     run = WaveRunRow(
         job_id=job,
@@ -172,6 +172,7 @@ async def plan_run(
     uow: UnitOfWork,
     subject: Subject,
     wanted: WaveOperation,
+    wish: Wish = Wish(),  # noqa: B008  (frozen)
     operations: Operations = OPERATIONS,
 ) -> Plan:
     """What a run would do now, were it ordered; nothing is changed. Raises NothingToRun."""
@@ -182,7 +183,7 @@ async def plan_run(
     left_alone = passed_over(wanted, _states(found))
     for server in found.servers.values():
         try:
-            idle = left_alone.get(server.id) or await _idle(services, uow, server, operation)
+            idle = left_alone.get(server.id) or await _idle(services, uow, server, operation, wish)
         except Go2CloudError as refusal:
             known[server.id] = RunServerState.REFUSED
             reasons[server.id] = _reason(refusal)
@@ -195,12 +196,12 @@ async def plan_run(
 
 
 async def _idle(
-    services: Services, uow: UnitOfWork, server: ServerRow, operation: Operation | None
+    services: Services, uow: UnitOfWork, server: ServerRow, operation: Operation | None, wish: Wish
 ) -> str | None:
     if operation is None:
         await require_markable(services, uow, server)
         return None
-    return await operation.idle(services, uow, server)
+    return await operation.idle(services, uow, server, wish)
 
 
 def _reason(refusal: Go2CloudError) -> Halt:

@@ -130,10 +130,10 @@ class RunSteps:
         run = await _not_halted(uow, context.job_id)
         operation = self._operations[WaveOperation(run.operation)]
         server = await find_server(uow, server_id)
-        idle = await operation.idle(self._services, uow, server)
+        wish = context.input(Wish)
+        idle = await operation.idle(self._services, uow, server, wish)
         if idle is not None:
             raise _NothingToDo(idle)
-        wish = context.input(Wish)
         made = await operation.make(self._services, uow, server, wish)
         limits = (*made.order.limits, Limit(wish.limit_key, run.at_once))
         return replace(made, order=replace(made.order, limits=limits))
