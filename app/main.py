@@ -217,9 +217,10 @@ def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: froz
     from app.migration.launch.kinds import launch_kinds
     from app.migration.publish.steps import publish_kinds
     from app.migration.targets.validating import target_kinds
+    from app.migration.waves.kinds import wave_kinds
     from app.work.crew import Crew
 
-    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds):
+    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds, wave_kinds):
         for kind in kinds(services):
             services.kinds.add(kind)
     seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}

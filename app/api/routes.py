@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from app.api.throttle import LoginThrottle
 from app.api.v1 import (
+    applications,
     audit,
     checkpoints,
     cutovers,
@@ -23,6 +24,7 @@ from app.api.v1 import (
     tests,
     tokens,
     verifications,
+    waves,
 )
 from app.contract.resources.base import Problem
 
@@ -38,6 +40,8 @@ NOUNS = (
     jobs,
     targets,
     tests,
+    applications,
+    waves,
     cutovers,
     tokens,
     install_tokens,

@@ -97,6 +97,18 @@ def _job(app: typer.Typer) -> None:
     app.add_typer(jobs.app, name="job")
 
 
+def _wave(app: typer.Typer) -> None:
+    from app.cli import waves
+
+    app.add_typer(waves.app, name="wave")
+
+
+def _application(app: typer.Typer) -> None:
+    from app.cli import applications
+
+    app.add_typer(applications.app, name="application")
+
+
 def _target(app: typer.Typer) -> None:
     from app.cli import targets
 
@@ -149,6 +161,8 @@ NOUNS: Final[Mapping[str, Load]] = {
     "passwd": _login,
     "server": _server,
     "replica": _replica,
+    "application": _application,
+    "wave": _wave,
     "job": _job,
     "target": _target,
     "project": _project,
