@@ -35,7 +35,7 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import launching, preflights, replication, servers, tests, verifications
+    from app.cli import launching, preflights, replication, reports, servers, tests, verifications
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -58,6 +58,7 @@ def _servers() -> typer.Typer:
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)
     servers.app.command()(tests.revert)
+    servers.app.command("report")(reports.server_report)
     return servers.app
 
 
@@ -75,6 +76,12 @@ def _job(app: typer.Typer) -> None:
     from app.cli import jobs
 
     app.add_typer(jobs.app, name="job")
+
+
+def _report(app: typer.Typer) -> None:
+    from app.cli import reports
+
+    app.add_typer(reports.app, name="report")
 
 
 def _project(app: typer.Typer) -> None:
@@ -124,6 +131,7 @@ NOUNS: Final[Mapping[str, Load]] = {
     "server": _server,
     "replica": _replica,
     "job": _job,
+    "report": _report,
     "project": _project,
     "token": _token,
     "install-token": _token,

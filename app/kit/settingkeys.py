@@ -231,6 +231,14 @@ class LaunchingSettings(Section):
     )
 
 
+class ReportSettings(Section):
+    """REPORT: the signed reports of servers."""
+
+    signing_key_file: File | None = Field(
+        None, description="a PEM file with the private Ed25519 key that reports are signed with"
+    )
+
+
 class LimitSettings(Section):
     """LIMITS: the most that one request may carry or ask for."""
 
@@ -278,6 +286,7 @@ class Keys(BaseSettings):
     access: AccessSettings = AccessSettings()
     work: WorkSettings = WorkSettings()
     launch: LaunchingSettings
+    report: ReportSettings = ReportSettings()
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="before")

@@ -32,6 +32,7 @@ from app.kit.settingkeys import (
     LogFormat,
     LogLevel,
     PaceSettings,
+    ReportSettings,
     Section,
     StoreSettings,
     TlsSettings,
@@ -62,6 +63,7 @@ __all__ = [
     "LogSettings",
     "PaceSettings",
     "RedisSettings",
+    "ReportSettings",
     "Settings",
     "SettingsError",
     "StoreSettings",
@@ -132,6 +134,7 @@ class Settings:
     pace: PaceSettings
     work: WorkSettings
     launch: LaunchingSettings
+    report: ReportSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
     file: Path | None = field(default=None, compare=False)
@@ -233,6 +236,7 @@ def _settings(keys: Keys) -> Settings:
         pace=keys.pace,
         work=keys.work,
         launch=keys.launch,
+        report=keys.report,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )
