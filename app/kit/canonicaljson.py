@@ -26,7 +26,7 @@ class NotJson(ValueError):
 def canonical(value: Json) -> bytes:
     """The canonical text of a value, in UTF-8.
 
-    Raises NotJson for numbers that are not finite, integers that no double is, and for texts with half a surrogate.
+    Raises NotJson for numbers that are not finite, for integers that no double is, and for half a surrogate.
     """
     try:
         return _text(value).encode()
