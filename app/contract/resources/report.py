@@ -179,10 +179,14 @@ class ReportedScreenshot(Resource):
 
 
 class ReportedChange(Resource):
-    """A change that the conversion made to the disks of the launched machine."""
+    """A change that the conversion made to the disks of the launched machine: in which file, and why.
 
-    subject: str
-    text: str
+    `lines` are those that went ('-') and came ('+').
+    """
+
+    path: str
+    reason: str
+    lines: tuple[str, ...] = ()
 
 
 class ReportedCutover(Resource):

@@ -200,8 +200,11 @@ def _cutover(cutover: ReportedCutover) -> Markup:
 
 def _conversion(report: ServerReport) -> Markup:
     changes = report.conversion or ()
-    rows = [(each.subject, each.text) for each in changes]
-    return section("Changes by conversion", table(("What", "Change"), rows))
+    rows = [
+        (code(each.path), each.reason, joined(tag("div", code(line)) for line in each.lines))
+        for each in changes
+    ]
+    return section("Changes by conversion", table(("File", "Why", "Lines"), rows))
 
 
 def _boots(report: ServerReport) -> Markup:
