@@ -210,10 +210,11 @@ async def _watch_fleet(services: "Services") -> None:
 def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: frozenset[Role]) -> None:
     """Run the jobs' steps that belong to these roles, until the process begins to stop."""
     from app.contract.words import Place
+    from app.migration.cutover.kinds import cutover_kinds
     from app.migration.launch.kinds import launch_kinds
     from app.work.crew import Crew
 
-    for kind in launch_kinds(services):
+    for kind in (*launch_kinds(services), *cutover_kinds(services)):
         services.kinds.add(kind)
     seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}
     places = frozenset(place for role, place in seats.items() if role in roles)

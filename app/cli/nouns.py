@@ -35,7 +35,7 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import launching, preflights, replication, reports, servers, tests, verifications
+    from app.cli import cutovers, launching, preflights, replication, reports, servers, tests, verifications
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -59,6 +59,15 @@ def _servers() -> typer.Typer:
     servers.app.command()(tests.mark_ready)
     servers.app.command()(tests.revert)
     servers.app.command("report")(reports.server_report)
+    for command in (
+        cutovers.cutover,
+        cutovers.finalize,
+        cutovers.revert,
+        cutovers.disconnect,
+        cutovers.archive,
+    ):
+        servers.app.command()(command)
+    servers.app.command("cutovers")(cutovers.list_cutovers)
     return servers.app
 
 

@@ -82,12 +82,12 @@ def order_test(
     """Start a checkpoint as an isolated machine and prove that it boots; the replica stays as it is."""
     with connected(context) as client:
         job = client.send(tests.order(server, TestOrder(checkpoint=checkpoint)))
-        ended = _show(client, job, watch, output)
+        ended = show_or_follow(client, job, watch, output)
     if ended is not None and output in (Format.TABLE, Format.WIDE):
         typer.echo(f"the proof: go2cloud server screenshot {server} -f FILE", err=True)
 
 
-def _show(client: Client, job: Job, watch: bool, output: Format) -> Job | None:
+def show_or_follow(client: Client, job: Job, watch: bool, output: Format) -> Job | None:
     """Show a job as it was ordered, or follow it: the job that succeeded then."""
     if not watch:
         show_job(job, output)
@@ -136,15 +136,7 @@ def terminate_test(
 ) -> None:
     """End a server's test machine and remove its volumes; the evidence stays."""
     with connected(context) as client:
-        _show(client, client.send(tests.terminate(server)), watch, output)
-
-
-def revert(
-    context: typer.Context, server: ServerRef, watch: Watch = False, output: Out = Format.TABLE
-) -> None:
-    """Let a server be ready for a test again; the job ends its test machine."""
-    with connected(context) as client:
-        _show(client, client.send(tests.revert(server)), watch, output)
+        show_or_follow(client, client.send(tests.terminate(server)), watch, output)
 
 
 def mark_ready(

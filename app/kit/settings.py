@@ -25,6 +25,7 @@ from app.kit.settingkeys import (
     Acceleration,
     AccessSettings,
     AgentSettings,
+    CutoverSettings,
     Engine,
     Keys,
     LaunchingSettings,
@@ -53,6 +54,7 @@ __all__ = [
     "Acceleration",
     "AccessSettings",
     "AgentSettings",
+    "CutoverSettings",
     "DatabaseSettings",
     "Engine",
     "HttpSettings",
@@ -135,6 +137,7 @@ class Settings:
     work: WorkSettings
     launch: LaunchingSettings
     report: ReportSettings
+    cutover: CutoverSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
     file: Path | None = field(default=None, compare=False)
@@ -237,6 +240,7 @@ def _settings(keys: Keys) -> Settings:
         work=keys.work,
         launch=keys.launch,
         report=keys.report,
+        cutover=keys.cutover,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )

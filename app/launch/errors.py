@@ -9,6 +9,7 @@ Go2CloudError
     ├── StorageShort          507  NODE_STORAGE_SHORT     the node's filesystem has to keep what it has left
     ├── TargetBusy            503  TARGET_BUSY            another process holds the target for too long
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
+    ├── InstanceRetired       409  INSTANCE_RETIRED       the instance was ended for good
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
     └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
@@ -77,6 +78,14 @@ class InstanceDiffers(LaunchError):
     status = 409
     code = "INSTANCE_DIFFERS"
     title = "Instance exists"
+
+
+class InstanceRetired(LaunchError):
+    """The instance was ended for good: nobody may launch it any more."""
+
+    status = 409
+    code = "INSTANCE_RETIRED"
+    title = "Instance retired"
 
 
 class InstanceUnknown(LaunchError):

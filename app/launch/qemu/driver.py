@@ -162,6 +162,7 @@ class QemuTarget:
 
     def _prepared(self, launching: Launching) -> Instance | None:
         """The instance, if it was started before; else its folder is ready for the start."""
+        launching.folder.require_not_retired()
         launching.folder.require_same(launching.order)
         found = launching.folder.instance()
         if found is None or found.state is not InstanceState.RUNNING:
@@ -211,6 +212,19 @@ class QemuTarget:
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
         return await in_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
+
+    async def retire(self, instance: str) -> bool:
+        """As `terminate`, and for good: a launch of this instance is refused from now on, also one under way.
+
+        For where something else comes to life after it, and both must not be. Raises TargetBusy.
+        """
+        return await in_thread(self._retire, RunFolder.of(self.settings.runs, instance))
+
+    def _retire(self, folder: RunFolder) -> bool:
+        self.settings.runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(self.settings.runs / ".lock"):
+            folder.retire()
+            return folder.require_removed()
 
     def _terminate(self, folder: RunFolder) -> bool:
         with locked(self.settings.runs / ".lock"):

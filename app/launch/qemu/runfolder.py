@@ -22,7 +22,7 @@ from app.contract.words import Accelerator, InstanceState
 from app.kit.errors import Json
 from app.launch.boot.proof import document
 from app.launch.durable import sync, write_json
-from app.launch.errors import InstanceDiffers, InstanceUnknown, ToolFailed
+from app.launch.errors import InstanceDiffers, InstanceRetired, InstanceUnknown, ToolFailed
 from app.launch.machine import Forward, Instance, LaunchOrder, require_name
 from app.launch.qemu.process import ProcessRecord
 
@@ -146,6 +146,22 @@ class RunFolder:
         process = self.process()
         if process is not None:
             process.kill()
+
+    @property
+    def tombstone(self) -> Path:
+        """What says, beside the folder, that the instance is gone for good."""
+        return self.path.with_name(f".{self.path.name}.retired")
+
+    def require_not_retired(self) -> None:
+        """Raises InstanceRetired. The lock must be held."""
+        if self.tombstone.exists():
+            raise InstanceRetired(
+                f"instance {self.path.name} was ended for good", remedy="launch another, under a new id"
+            )
+
+    def retire(self) -> None:
+        """Let the instance never be launched again, also by whoever is about to. The lock must be held."""
+        write_json(self.tombstone, {"instance": self.path.name})
 
     def require_removed(self) -> bool:
         """End the machine and remove the folder; False when there was nothing. The lock must be held."""

@@ -1,0 +1,92 @@
+"""What the steps of tests and of cutovers do alike: see that a target can do it, and write its volumes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from app.contract.resources.launch import LaunchMachine
+from app.contract.words import FindingSeverity, JobEventLevel
+from app.kit.errors import Conflict, Invalid, NotFound
+from app.launch.boot.checks import CheckPlan
+from app.launch.errors import InstanceDiffers, SettingsWrong
+from app.launch.machine import DiskContent, Volume
+from app.migration.launch import machines
+from app.migration.launch.queries import Content
+from app.migration.launch.stopping import whole
+from app.migration.replication.reading import chunk_reader
+from app.migration.services import Services
+from app.store.export import export_stream
+from app.work.context import Context
+from app.work.errors import StepFailed
+
+if TYPE_CHECKING:
+    from app.launch.qemu.driver import QemuTarget
+
+T = TypeVar("T")
+
+_FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
+"""Errors that a repetition would meet again."""
+
+
+async def for_good(work: Awaitable[T]) -> T:
+    """The same, but errors that a repetition would meet again end the step for good."""
+    try:
+        return await work
+    except _FOR_GOOD as error:
+        raise StepFailed(error.detail, code=error.code, remedy=error.remedy) from error
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds at a target, in a process with these services."""
+
+    services: Services
+    target: "QemuTarget"
+
+    async def checks(self, machine: LaunchMachine) -> CheckPlan:
+        """What is looked at in the machine. Raises StepFailed for a program that this node has not."""
+        scripts = self.services.settings.launch.scripts
+        return await for_good(asyncio.to_thread(machines.plan, machine, scripts))
+
+    async def require_possible(self, context: Context, machine: LaunchMachine, content: Content) -> None:
+        """Raises StepFailed TARGET_NOT_READY, and that of a check whose program is not there."""
+        await self.checks(machine)
+        plan = await self.target.plan(machines.spec(machine), content.disks)
+        for finding in plan.findings:
+            if finding.severity is FindingSeverity.BLOCKER:
+                raise StepFailed(
+                    f"target {plan.target} on node {context.node}: {finding.text}",
+                    code="TARGET_NOT_READY",
+                    remedy=finding.remedy or "see docs/launch.md for what the target needs",
+                )
+            is_grave = finding.severity is FindingSeverity.WARNING
+            context.log(finding.text, JobEventLevel.WARNING if is_grave else JobEventLevel.INFO)
+
+    async def materialise(self, context: Context, content: Content) -> tuple[Volume, ...]:
+        """Write a checkpoint's disks on this node, each verified by its root (v4)."""
+        volumes, done = [], 0
+        for disk in content.disks:
+            stream = self._stream(context, content, disk, done)
+            volumes.append(await for_good(whole(self.target.materialise(disk, stream))))
+            context.log(f"disk {disk.disk}: {disk.size} bytes written and verified, root {disk.root.hex()}")
+            done += disk.size
+        return tuple(volumes)
+
+    async def _stream(
+        self, context: Context, content: Content, disk: DiskContent, before: int
+    ) -> AsyncIterator[bytes]:
+        def passed(at: int) -> None:
+            context.check_cancelled()
+            percent = 100 * (before + at) // max(content.size, 1)
+            context.progress(percent, f"disk {disk.disk}, {at} of {disk.size} bytes")
+
+        reader = chunk_reader(self.services.store, self.services.database)
+        async for piece in export_stream(self.services.store, reader, content.project_id, disk.root, passed):
+            context.check_cancelled()
+            yield piece
+
+    async def drop(self, content: Content) -> None:
+        """Remove the volumes of a checkpoint, finished or not."""
+        for disk in content.disks:
+            await self.target.drop(self.target.volume(disk))
