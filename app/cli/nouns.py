@@ -57,7 +57,6 @@ def _servers() -> typer.Typer:
     servers.app.command()(tests.serial)
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)
-    servers.app.command()(tests.revert)
     servers.app.command("report")(reports.server_report)
     for command in (
         cutovers.cutover,
