@@ -17,6 +17,7 @@ from app.kit.database import Database
 from app.kit.ids import new_id
 from app.kit.settingkeys import ReportSettings
 from app.kit.signing import Signer
+from app.migration.cutover.tables import CutoverEvidenceRow, CutoverRow
 from app.migration.launch.kinds import launch_kinds
 from app.migration.report.keys import signer_of
 from app.migration.scrub.tables import ScrubRoundRow
@@ -25,7 +26,7 @@ from app.migration.services import Services
 from app.migration.verification.tables import VerificationRow
 from app.work.tables import JobStepRow
 from tests.api.conftest import Api, Callers
-from tests.api.test_api_tests import judge
+from tests.api.test_api_tests import MACHINE, judge
 from tests.replication.agent_double import AgentDouble
 
 WEB = "/servers/web-1"
@@ -183,6 +184,82 @@ async def scrubbed(services: Services, findings: int) -> None:
             finding_count=findings,
         )
         uow.session.add(row)
+
+
+async def cut_over(services: Services, agent: AgentDouble, job: str, *, source_active: bool = False) -> str:
+    """A cutover whose machine passed; the id of its row."""
+    async with services.database.begin() as uow:
+        server = await uow.session.get_one(ServerRow, agent.server)
+        phases = ("stop", "cut", "apply", "launch", "check")
+        row = CutoverRow(
+            id="cut-1",
+            server_id=agent.server,
+            job_id=job,
+            effect=f"{job}.cutover",
+            state="SUCCEEDED",
+            target="qemu",
+            base_checkpoint_id=server.head_checkpoint_id,
+            checkpoint_id=server.head_checkpoint_id,
+            checkpoint_number=1,
+            machine=MACHINE,
+            forwards=[],
+            source_active=source_active,
+            passed_over=[],
+            phases=[
+                {
+                    "phase": phase,
+                    "startedAt": (uow.now + timedelta(seconds=10 * at)).isoformat(),
+                    "finishedAt": (uow.now + timedelta(seconds=10 * at + 10)).isoformat(),
+                }
+                for at, phase in enumerate(phases)
+            ],
+            ledger=[{"kind": "kept", "what": "store", "detail": "the checkpoints"}],
+            requested_by="ann",
+            created_at=uow.now,
+            passed=True,
+            proof={"detail": "it serves", "checks": [{"name": "http", "kind": "http", "passed": True}]},
+        )
+        uow.session.add(row)
+        await uow.session.flush()
+        uow.session.add(CutoverEvidenceRow(cutover_id=row.id, name="screenshot", content=b"\x89PNG cutover"))
+        return row.id
+
+
+@pytest.mark.parametrize("source_active", [False, True])
+async def test_a_cutover_makes_its_checkpoint_the_subject_and_tells_its_downtime(
+    agent: AgentDouble, admin: Api, services: Services, clock: ManualClock, source_active: bool
+) -> None:
+    committed = await agent.replicate({"disk-a": CONTENT})
+    job = await boot(agent, admin, services, committed.disks[0].root)
+    await cut_over(services, agent, job, source_active=source_active)
+    clock.advance(timedelta(hours=1))
+    await agent.replicate({"disk-a": b"y" * 65536})
+    _, report = await fetched(admin)
+    cutover = report["cutover"]
+    assert (report["checkpoint"]["number"], results(report)["v4"]) == (1, "PROVED")
+    assert (cutover["downtimeSeconds"], cutover["sourceStopped"]) == (50, not source_active)
+    assert [(each["name"], each["seconds"]) for each in cutover["phases"]][:2] == [("stop", 10), ("cut", 10)]
+    assert cutover["upSince"] > cutover["downSince"]
+    assert base64.b64decode(report["screenshot"]["png"]) == b"\x89PNG cutover"
+    assert codes(report, "warnings") == ({"SOURCE_STILL_ACTIVE"} if source_active else set())
+    assert "NOT_CUT_OVER" not in codes(report, "gaps")
+    page = (await admin.http.get(f"{WEB}/report.html")).text
+    assert "50 s" in page
+
+
+async def test_a_cutover_that_was_reverted_is_no_cutover(
+    agent: AgentDouble, admin: Api, services: Services, clock: ManualClock
+) -> None:
+    committed = await agent.replicate({"disk-a": CONTENT})
+    job = await boot(agent, admin, services, committed.disks[0].root)
+    cutover = await cut_over(services, agent, job)
+    async with services.database.begin() as uow:
+        (await uow.session.get_one(CutoverRow, cutover)).state = "REVERTED"
+    clock.advance(timedelta(hours=1))
+    await agent.replicate({"disk-a": b"y" * 65536})
+    _, report = await fetched(admin)
+    assert report["checkpoint"]["number"] == 2
+    assert "NOT_CUT_OVER" in codes(report, "gaps")
 
 
 @pytest.mark.parametrize(

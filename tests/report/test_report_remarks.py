@@ -51,11 +51,13 @@ def test_a_migration_of_which_all_was_looked_at_has_no_remark() -> None:
         (changed("server", replication_reason="AGENT_NOT_SEEN"), "REPLICATION_TROUBLED"),
         (first_changed("boots", passed=False), "TEST_FAILED"),
         (first_changed("boots", passed=None), "NOT_TESTED"),
-        (first_changed("boots", checkpoint_number=2), "TEST_OF_ANOTHER_CHECKPOINT"),
         ({"boots": ()}, "NOT_TESTED"),
         ({"checkpoint": None}, "NO_CHECKPOINT"),
         ({"screenshot": None}, "NO_SCREENSHOT"),
         ({"cutover": None}, "NOT_CUT_OVER"),
+        (changed("cutover", state="UNDONE"), "NOT_CUT_OVER"),
+        (changed("cutover", state="REVERTED", source_stopped=False), "NOT_CUT_OVER"),
+        (changed("cutover", override="late", passed_over=("NOT_FROZEN",)), "DOUBT_PASSED_OVER"),
         ({"conversion": None}, "NO_CONVERSION"),
         (
             first_changed("trail", action="server.markReady", details=[["passedOver", '"TEST_NOT_PASSED"']]),
@@ -66,6 +68,17 @@ def test_a_migration_of_which_all_was_looked_at_has_no_remark() -> None:
 )
 def test_what_is_wrong_or_lacking_is_said(changes: dict[str, Any], code: str) -> None:
     assert codes(changes) == {code}
+
+
+def test_a_test_of_another_checkpoint_is_said_unless_the_cutover_proved_more() -> None:
+    older = first_changed("boots", checkpoint_number=2)
+    assert codes(older) == set()
+    assert codes(older | {"cutover": None}) == {"NOT_CUT_OVER", "TEST_OF_ANOTHER_CHECKPOINT"}
+
+
+def test_a_machine_that_did_not_come_up_is_a_warning() -> None:
+    failed = changed("cutover", state="LAUNCHED", passed=False)
+    assert codes(failed) == {"CUTOVER_FAILED", "NOT_CUT_OVER"}
 
 
 def test_dropped_checkpoints_are_said_not_to_be_counted() -> None:

@@ -4,6 +4,7 @@ A report is a statement about one moment. It travels signed (`app.contract.signe
 who fetched it; the service keeps none. Amounts are bytes, durations seconds.
 """
 
+from app.contract.cutoverwords import CutoverState
 from app.contract.resources.base import HexRoot, Resource, UtcTime
 from app.contract.words import (
     BootFailure,
@@ -193,23 +194,30 @@ class ReportedCutover(Resource):
     """The cutover: what it did by steps, and for how long the service was away.
 
     `downtime_seconds` are from `down_since` (the source's services stopped, or its last freeze) to `up_since`
-    (the launched machine passed its checks); None while one of them is not known. `phases` are the steps of
-    its job.
+    (the launched machine passed its checks); None while one of them is not known. `phases` are its parts.
+    `passed_over` are doubts that its order passed over, for the reason `override`. `ledger` has what
+    finalizing left, removed and kept: kind, what, and detail.
     """
 
     id: str
     job_id: str
-    state: str
+    state: CutoverState
     requested_by: str
     created_at: UtcTime
     finished_at: UtcTime | None = None
     checkpoint_number: int | None = None
+    target: str = ""
     down_since: UtcTime | None = None
     up_since: UtcTime | None = None
     downtime_seconds: float | None = None
     source_stopped: bool | None = None
+    passed: bool | None = None
+    detail: str | None = None
+    override: str | None = None
+    passed_over: tuple[str, ...] = ()
     phases: tuple[ReportedPhase, ...] = ()
     checks: tuple[ReportedCheck, ...] = ()
+    ledger: tuple[tuple[str, str, str], ...] = ()
 
 
 class ReportedJob(Resource):

@@ -11,11 +11,14 @@ from app.contract.resources.server import ServerTotals
 from app.contract.words import ConsistencyLabel, WorkState
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
+from app.migration.cutover.steps import APPLY, PRECOPY
 from app.migration.launch.steps import MATERIALISE
 from app.migration.replication.tables import CheckpointRow, DiskRootRow
 from app.migration.servers.tables import DiskRow
 from app.work.tables import JobRow, JobStepRow
 
+WRITING = (MATERIALISE, PRECOPY, APPLY)
+"""The steps whose results are the volumes that they wrote."""
 _COUNTED = ("read", "zero", "known", "sent", "patched", "wire")
 
 
@@ -116,7 +119,7 @@ async def written_volumes(uow: UnitOfWork, server_id: str) -> tuple[WrittenVolum
         .join(JobRow, JobRow.id == JobStepRow.job_id)
         .where(
             JobRow.server_id == server_id,
-            JobStepRow.name == MATERIALISE,
+            JobStepRow.name.in_(WRITING),
             JobStepRow.state == WorkState.SUCCEEDED,
             JobStepRow.finished_at.is_not(None),
         )

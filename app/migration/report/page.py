@@ -185,7 +185,10 @@ def _checks(checks: tuple[ReportedCheck, ...]) -> Markup:
 def _cutover(cutover: ReportedCutover) -> Markup:
     pairs: list[tuple[str, Part]] = [
         ("Cutover", code(cutover.id)),
-        ("State", cutover.state),
+        ("State", cutover.state.value),
+        ("Target", cutover.target),
+        ("Result", _word(cutover.passed)),
+        ("What was seen", cutover.detail),
         ("Ordered by", cutover.requested_by),
         ("Ordered", cutover.created_at),
         ("Ended", cutover.finished_at),
@@ -195,7 +198,14 @@ def _cutover(cutover: ReportedCutover) -> Markup:
         ("Up since", cutover.up_since),
         ("Downtime", seconds(cutover.downtime_seconds)),
     ]
-    return section("Cutover and downtime", facts(pairs), _phases(cutover.phases), _checks(cutover.checks))
+    ledger = [tag("h3", "Left, removed, kept"), table(("", "What", "Detail"), cutover.ledger)]
+    parts = (
+        facts(pairs),
+        _phases(cutover.phases),
+        _checks(cutover.checks),
+        *(ledger if cutover.ledger else ()),
+    )
+    return section("Cutover and downtime", *parts)
 
 
 def _conversion(report: ServerReport) -> Markup:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from app.contract.resources.report import ReportedBoot, ReportedRemark, ServerReport
 from app.contract.words import ConsistencyLabel, ProofResult, VerificationLevel
 from app.migration.report.doings import MOST_ACTS, MOST_BOOTS, MOST_JOBS
+from app.migration.report.moves import STANDS
 
 READY_MARK = "server.markReady"
 _LEVEL_CODES = {
@@ -21,7 +22,7 @@ def warnings(report: ServerReport) -> tuple[ReportedRemark, ...]:
     """What is not as it should be."""
     return tuple(
         remark
-        for each in (_source, _checkpoint, _refuted, _replication, _boots, _overrides)
+        for each in (_source, _cutover, _checkpoint, _refuted, _replication, _boots, _overrides)
         for remark in each(report)
     )
 
@@ -44,11 +45,24 @@ def _remark(code: str, text: str) -> ReportedRemark:
 
 def _source(report: ServerReport) -> Iterator[ReportedRemark]:
     cutover = report.cutover
-    if cutover is not None and not cutover.source_stopped:
+    if cutover is None:
+        return
+    if cutover.state in STANDS and not cutover.source_stopped:
         yield _remark(
             "SOURCE_STILL_ACTIVE",
             "no hook stopped the source's services: what was written there since the cutover is not copied",
         )
+
+
+def _cutover(report: ServerReport) -> Iterator[ReportedRemark]:
+    cutover = report.cutover
+    if cutover is None:
+        return
+    if cutover.passed is False:
+        reason = cutover.detail or "no reason is known"
+        yield _remark("CUTOVER_FAILED", f"the machine of cutover {cutover.id} did not come up: {reason}")
+    for code in cutover.passed_over:
+        yield _remark("DOUBT_PASSED_OVER", f"the cutover passed over {code}: {cutover.override}")
 
 
 def _checkpoint(report: ServerReport) -> Iterator[ReportedRemark]:
@@ -121,18 +135,32 @@ def _not_done(report: ServerReport) -> Iterator[ReportedRemark]:
             "NOT_TESTED",
             "no machine that was made of the server came to a verdict: nobody knows that it boots",
         )
-    elif checkpoint is not None and newest.checkpoint_number != checkpoint.number:
+    elif checkpoint is not None and not _came_up(report) and newest.checkpoint_number != checkpoint.number:
         text = f"the newest verdict is of checkpoint {newest.checkpoint_number}, not of {checkpoint.number}"
         yield _remark("TEST_OF_ANOTHER_CHECKPOINT", text)
     if report.screenshot is None:
         yield _remark("NO_SCREENSHOT", "there is no picture of a machine's screen")
-    if report.cutover is None:
-        text = "the server was not cut over by go2cloud: nothing is known of a downtime, or of who serves now"
-        yield _remark("NOT_CUT_OVER", text)
+    if not _came_up(report):
+        yield _remark("NOT_CUT_OVER", _why_not(report))
     if report.conversion is None:
         yield _remark(
             "NO_CONVERSION", "no conversion is recorded: the disks were started as they are, if they were"
         )
+
+
+def _came_up(report: ServerReport) -> bool:
+    """Whether a cutover stands whose machine passed its checks."""
+    cutover = report.cutover
+    return cutover is not None and cutover.state in STANDS and bool(cutover.passed)
+
+
+def _why_not(report: ServerReport) -> str:
+    cutover = report.cutover
+    if cutover is None:
+        return "the server was not cut over by go2cloud: nothing is known of a downtime, or of who serves now"
+    if cutover.state in STANDS:
+        return f"cutover {cutover.id} is {cutover.state}, and its machine did not pass its checks"
+    return f"the newest cutover, {cutover.id}, is {cutover.state}: the machine of a cutover does not serve"
 
 
 def _cut_lists(report: ServerReport) -> Iterator[ReportedRemark]:

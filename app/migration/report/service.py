@@ -9,7 +9,7 @@ from app.contract.signedreport import sealed, sealed_page
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
 from app.migration.catalogue.service import get_server
-from app.migration.report import content, doings
+from app.migration.report import content, doings, moves
 from app.migration.report.keys import signer_of
 from app.migration.report.page import html_of
 from app.migration.report.proofs import levels
@@ -21,7 +21,8 @@ async def server_report(uow: UnitOfWork, scope: Scope, ref: str, by: str) -> Ser
     """What is known of a server now, for whom asks for it (`by`). Raises ServerNotFound."""
     server = await get_server(uow, scope, ref)
     head = server.head_checkpoint.id if server.head_checkpoint else None
-    checkpoint = await content.checkpoint_of(uow, head)
+    cutover = await moves.newest_cutover(uow, server.id)
+    checkpoint = await content.checkpoint_of(uow, moves.subject_of(cutover, head))
     written = await content.written_volumes(uow, server.id)
     disks = await content.disks_of(uow, checkpoint, written)
     tests = await doings.boots_of(uow, server.id)
@@ -37,7 +38,8 @@ async def server_report(uow: UnitOfWork, scope: Scope, ref: str, by: str) -> Ser
         disks=disks,
         verification=await levels(uow, checkpoint, disks, written),
         boots=tuple(doings.boot_view(test) for test in tests),
-        screenshot=await doings.screenshot_of(uow, tests),
+        cutover=moves.cutover_view(cutover) if cutover else None,
+        screenshot=await moves.cutover_screenshot(uow, cutover) or await doings.screenshot_of(uow, tests),
         jobs=jobs,
         trail=await doings.acts_on(uow, server.id, jobs),
     )
