@@ -130,12 +130,14 @@ async def _open_services(
         await _first_start(services)
     _work(app, stack, services, roles)
     if Role.AGENT in roles:
+        from app.migration.retention.work import forget
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
 
         _run_beside(stack, lambda: _collect_garbage(services))
         _run_beside(stack, lambda: scrub(services))
         _run_beside(stack, lambda: order_verifications(services))
+        _run_beside(stack, lambda: forget(services))
         _run_beside(stack, lambda: _watch_fleet(services))
 
 

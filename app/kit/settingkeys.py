@@ -199,6 +199,9 @@ class WorkSettings(Section):
     drain_seconds: Annotated[int, Field(ge=0)] = Field(
         15, description="seconds that running steps get to end when the process stops"
     )
+    keep_days: int = Field(
+        90, ge=1, le=3650, description="days for which jobs that ended are known, with their events"
+    )
     node: str | None = Field(None, max_length=100, description="a name of this node for jobs bound to it")
 
 
@@ -228,6 +231,9 @@ class LaunchingSettings(Section):
     scripts: File | None = Field(None, description="a folder of the programs that checks may run")
     test_days: int = Field(
         7, ge=1, le=3650, description="days for which a tested checkpoint counts as a proof"
+    )
+    evidence_days: int = Field(
+        90, ge=1, le=3650, description="days for which tests that are over are known, with their evidence"
     )
 
 
