@@ -60,6 +60,7 @@ VIEW: View[LaunchSettings] = View(
         Column("PORTS", lambda found: ", ".join(map(str, found.machine.ports)) or None),
         Column("CHECKS", lambda found: "; ".join(map(_check_text, found.machine.checks))),
         Column("TIMEOUT", lambda found: found.machine.timeout),
+        Column("LIFETIME", lambda found: found.machine.lifetime),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
     ),
     name=lambda found: found.server_id,
@@ -87,6 +88,9 @@ def launch_settings(
         list[str] | None, typer.Option(help="A program in LAUNCH.SCRIPTS that must succeed.")
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="For all checks: 10s to 1h.")] = None,
+    lifetime: Annotated[
+        str | None, typer.Option(help="Of a test machine, from its launch: 1h to 90d.")
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin with the source's, and the defaults.")
     ] = False,
@@ -102,6 +106,7 @@ def launch_settings(
         "ports": None if port is None else tuple(port),
         "checks": _checks(login, tcp or [], _urls(http or [], https or []), script or []),
         "timeout": None if timeout is None else duration(timeout),
+        "lifetime": None if lifetime is None else duration(lifetime),
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     with connected(context) as client:

@@ -228,6 +228,9 @@ class LaunchingSettings(Section):
         description="memory of a test machine, at most, unless ordered, in bytes or like 4GiB",
     )
     tests_at_once: int = Field(4, ge=1, le=1000, description="tests of servers that run at once")
+    test_hours: int = Field(
+        72, ge=1, le=2160, description="hours from a test machine's launch until it is terminated"
+    )
     scripts: File | None = Field(None, description="a folder of the programs that checks may run")
     test_days: int = Field(
         7, ge=1, le=3650, description="days for which a tested checkpoint counts as a proof"

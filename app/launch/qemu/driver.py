@@ -195,6 +195,10 @@ class QemuTarget:
         """See `Target.find`."""
         return await in_thread(RunFolder.of(self.settings.runs, instance).instance)
 
+    async def last_words(self, instance: str) -> str:
+        """The end of what the hypervisor said of a machine that was launched; empty where it said nothing."""
+        return await in_thread(RunFolder.of(self.settings.runs, instance).last_words)
+
     async def check(self, instance: str, plan: CheckPlan, evidence: Path) -> BootProof:
         """See `Target.check`."""
         folder = RunFolder.of(self.settings.runs, instance)

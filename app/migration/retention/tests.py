@@ -10,7 +10,6 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 
 from app.contract.cutoverwords import CutoverState
-from app.contract.words import TestState
 from app.kit.database import UnitOfWork
 from app.migration.cutover.tables import CutoverRow
 from app.migration.launch.tables import TestEvidenceRow, TestRow
@@ -36,9 +35,7 @@ def _old(before: datetime) -> tuple[ColumnElement[bool], ...]:
     newest = select(func.max(TestRow.id)).where(TestRow.passed.is_not(None)).group_by(TestRow.server_id)
     newest_ids = select(newest.subquery().c[0])
     return (
-        TestRow.state == TestState.TERMINATED,
-        TestRow.created_at < before,
-        or_(TestRow.terminated_at.is_(None), TestRow.terminated_at < before),
+        TestRow.terminated_at < before,
         TestRow.id.not_in(newest_ids),
         ~_cut_over(TestRow.checkpoint_id),
     )

@@ -1,4 +1,4 @@
-"""Reports: the installation's own signing key."""
+"""Reports: the installation's own signing key. Tests: machines that expire, or end by themselves."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ depends_on: Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    """Add its table; the key is made when the first report is."""
+    """Add table and columns; the key is made when the first report is, and no test has ended by itself."""
     op.create_table(
         "report_key",
         sa.Column("name", columns.Id(), nullable=False),
@@ -22,8 +22,17 @@ def upgrade() -> None:
         sa.Column("created_at", columns.UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_report_key")),
     )
+    with op.batch_alter_table("test_boot", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("warned_at", columns.UtcDateTime(), nullable=True))
+        batch_op.add_column(sa.Column("ended_at", columns.UtcDateTime(), nullable=True))
+        batch_op.add_column(sa.Column("ended_reason", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
-    """Drop it, and the key with it: reports that it signed are still good."""
+    """Drop them, and the key with them: reports that it signed are still good."""
+    with op.batch_alter_table("test_boot", schema=None) as batch_op:
+        batch_op.drop_column("ended_reason")
+        batch_op.drop_column("ended_at")
+        batch_op.drop_column("warned_at")
+
     op.drop_table("report_key")
