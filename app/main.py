@@ -130,6 +130,7 @@ async def _open_services(
         await _first_start(services)
     _work(app, stack, services, roles)
     if Role.AGENT in roles:
+        from app.migration.follow.due import follow_checkpoints
         from app.migration.launch.living import look_after_tests
         from app.migration.retention.work import forget
         from app.migration.scrub.work import scrub
@@ -137,6 +138,7 @@ async def _open_services(
 
         _run_beside(stack, lambda: _collect_garbage(services))
         _run_beside(stack, lambda: scrub(services))
+        _run_beside(stack, lambda: follow_checkpoints(services))
         _run_beside(stack, lambda: order_verifications(services))
         _run_beside(stack, lambda: forget(services))
         _run_beside(stack, lambda: look_after_tests(services))
@@ -215,11 +217,15 @@ def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: froz
     """Run the jobs' steps that belong to these roles, until the process begins to stop."""
     from app.contract.words import Place
     from app.migration.cutover.kinds import cutover_kinds
+    from app.migration.follow.steps import follow_kinds
     from app.migration.launch.kinds import launch_kinds
+    from app.migration.publish.steps import publish_kinds
+    from app.migration.targets.validating import target_kinds
     from app.work.crew import Crew
 
-    for kind in (*launch_kinds(services), *cutover_kinds(services)):
-        services.kinds.add(kind)
+    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds):
+        for kind in kinds(services):
+            services.kinds.add(kind)
     seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}
     places = frozenset(place for role, place in seats.items() if role in roles)
     crew = Crew(services.database, services.jobs, services.settings.work, places)

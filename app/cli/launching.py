@@ -61,6 +61,7 @@ VIEW: View[LaunchSettings] = View(
         Column("CHECKS", lambda found: "; ".join(map(_check_text, found.machine.checks))),
         Column("TIMEOUT", lambda found: found.machine.timeout),
         Column("LIFETIME", lambda found: found.machine.lifetime),
+        Column("TARGET", lambda found: found.settings.target or "qemu"),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
     ),
     name=lambda found: found.server_id,
@@ -91,6 +92,7 @@ def launch_settings(
     lifetime: Annotated[
         str | None, typer.Option(help="Of a test machine, from its launch: 1h to 90d.")
     ] = None,
+    target: Annotated[str | None, typer.Option(help="Where its machines are made; by itself qemu.")] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin with the source's, and the defaults.")
     ] = False,
@@ -107,6 +109,7 @@ def launch_settings(
         "checks": _checks(login, tcp or [], _urls(http or [], https or []), script or []),
         "timeout": None if timeout is None else duration(timeout),
         "lifetime": None if lifetime is None else duration(lifetime),
+        "target": target,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     with connected(context) as client:

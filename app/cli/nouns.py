@@ -35,7 +35,17 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import cutovers, launching, preflights, replication, reports, servers, tests, verifications
+    from app.cli import (
+        cutovers,
+        launching,
+        preflights,
+        publishing,
+        replication,
+        reports,
+        servers,
+        tests,
+        verifications,
+    )
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -67,6 +77,8 @@ def _servers() -> typer.Typer:
     ):
         servers.app.command()(command)
     servers.app.command("cutovers")(cutovers.list_cutovers)
+    servers.app.command()(publishing.publish)
+    servers.app.command()(publishing.follow)
     return servers.app
 
 
@@ -90,6 +102,12 @@ def _report(app: typer.Typer) -> None:
     from app.cli import reports
 
     app.add_typer(reports.app, name="report")
+
+
+def _target(app: typer.Typer) -> None:
+    from app.cli import targets
+
+    app.add_typer(targets.app, name="target")
 
 
 def _project(app: typer.Typer) -> None:
@@ -140,6 +158,7 @@ NOUNS: Final[Mapping[str, Load]] = {
     "replica": _replica,
     "job": _job,
     "report": _report,
+    "target": _target,
     "project": _project,
     "token": _token,
     "install-token": _token,

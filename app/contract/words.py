@@ -172,19 +172,6 @@ class Verdict(StrEnum):
     DIFFERS = "DIFFERS"
 
 
-class ProofResult(StrEnum):
-    """What a report says of something that can be proved.
-
-    `PROVED`: it was looked at and holds. `PARTLY`: it holds of a part, or of an earlier checkpoint, as the
-    detail says. `REFUTED`: it was looked at and does not hold. `NOT_VERIFIED`: nobody looked.
-    """
-
-    PROVED = "PROVED"
-    PARTLY = "PARTLY"
-    REFUTED = "REFUTED"
-    NOT_VERIFIED = "NOT_VERIFIED"
-
-
 class ConsistencyLabel(StrEnum):
     """How exact a checkpoint is.
 
@@ -207,22 +194,6 @@ class FindingSeverity(StrEnum):
     NOTE = "note"
     WARNING = "warning"
     BLOCKER = "blocker"
-
-
-class PreflightOutcome(StrEnum):
-    """What a preflight comes to: the gravest of its findings."""
-
-    OK = "OK"
-    WARNINGS = "WARNINGS"
-    BLOCKED = "BLOCKED"
-
-
-class Bottleneck(StrEnum):
-    """What a first copy would wait for."""
-
-    DISK = "disk"
-    NETWORK = "network"
-    PROCESSING = "processing"
 
 
 class ServerOperation(StrEnum):
@@ -319,6 +290,13 @@ class HoldCause(StrEnum):
     REPLACED = "REPLACED"
 
 
+class ConversionMode(StrEnum):
+    """Whether a replica is made to boot on the new machine: what it needs is changed, or nothing."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class Accelerator(StrEnum):
     """What runs a guest's instructions: the processor itself, or QEMU's translator."""
 
@@ -336,6 +314,13 @@ class InstanceState(StrEnum):
     RUNNING = "RUNNING"
     ENDED = "ENDED"
     PUBLISHED = "PUBLISHED"
+
+
+class InstancePurpose(StrEnum):
+    """What an instance is launched for: a test, which reaches nothing, or the cutover, which takes over."""
+
+    TEST = "test"
+    CUTOVER = "cutover"
 
 
 class TestState(StrEnum):
@@ -391,6 +376,14 @@ class CheckKind(StrEnum):
     HTTP = "http"
     SCRIPT = "script"
     IMAGES = "images"
+
+
+class TargetMakes(StrEnum):
+    """What a target makes of a checkpoint."""
+
+    MACHINES = "machines"
+    IMAGES = "images"
+    DEVICES = "devices"
 
 
 class ImageFormat(StrEnum):

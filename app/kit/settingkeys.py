@@ -259,7 +259,7 @@ class CutoverSettings(Section):
     )
     stop_seconds: int = Field(
         300,
-        ge=60,
+        ge=10,
         le=86400,
         description="seconds without a word of the service after which a source starts its services again",
     )

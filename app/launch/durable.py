@@ -23,3 +23,9 @@ def write_json(path: Path, document: Json) -> None:
     sync(fresh)
     fresh.replace(path)
     sync(path.parent)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing; harmless when it is gone."""
+    if folder.exists() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -8,10 +8,13 @@ Go2CloudError
     ├── VolumeUnproved        409  VOLUME_UNPROVED        the volume is not the one that was verified
     ├── StorageShort          507  NODE_STORAGE_SHORT     the node's filesystem has to keep what it has left
     ├── TargetBusy            503  TARGET_BUSY            another process holds the target for too long
+    ├── DeviceHoldsData       409  DEVICE_HOLDS_DATA      the device holds what this target did not write
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
     ├── InstanceRetired       409  INSTANCE_RETIRED       the instance was ended for good
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
+    ├── ConversionFailed      500  CONVERSION_FAILED      the disks could not be made fit for the new machine
+    ├── NotConvertible        409  NOT_SUPPORTED          the target does not convert disks
     └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
 """
 
@@ -72,6 +75,14 @@ class TargetBusy(LaunchError):
     title = "Target busy"
 
 
+class DeviceHoldsData(LaunchError):
+    """The device or file holds something that this target did not write there."""
+
+    status = 409
+    code = "DEVICE_HOLDS_DATA"
+    title = "Device holds data"
+
+
 class InstanceDiffers(LaunchError):
     """An instance of this id exists and was ordered differently."""
 
@@ -109,3 +120,18 @@ class MachineSilent(LaunchError):
     status = 503
     code = "MACHINE_SILENT"
     title = "Machine's monitor silent"
+
+
+class ConversionFailed(LaunchError):
+    """The disks could not be made fit for the new machine; the overlays are of no use and are made anew."""
+
+    code = "CONVERSION_FAILED"
+    title = "Conversion failed"
+
+
+class NotConvertible(LaunchError):
+    """The target takes disks as they are."""
+
+    status = 409
+    code = "NOT_SUPPORTED"
+    title = "Not supported"

@@ -1,4 +1,4 @@
-"""One launch or terminate at a time at a target, over all processes of the node."""
+"""Locks over all processes of the node: of a target, and of a volume."""
 
 import contextlib
 import fcntl
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from app.launch.errors import TargetBusy
+from app.store.errors import VolumeBusy
 
 LOCK_SECONDS: Final = 120
 
@@ -26,6 +27,34 @@ def locked(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[int]:
+    """Open a volume to be read and keep it from being changed; yields the descriptor.
+
+    Whoever inherits the descriptor, or a copy of it, goes on holding the lock. Raises VolumeBusy while the
+    volume is changed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        hold_shared(descriptor, path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def hold_shared(descriptor: int, path: Path) -> None:
+    """Keep the open volume from being changed, until all copies of the descriptor are closed.
+
+    Raises VolumeBusy.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise VolumeBusy(
+            f"{path} is brought to another checkpoint", remedy="wait for the job that does it"
+        ) from None
 
 
 def _wait_for(descriptor: int, path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.contract.words import Accelerator, DiskBus, Firmware, InstanceState
+from app.contract.words import Accelerator, DiskBus, Firmware, InstancePurpose, InstanceState
 from app.launch.errors import SettingsWrong
 from app.wire.chunks import CHUNK_SIZE
 from app.wire.messages import Range
@@ -125,6 +125,8 @@ class LaunchOrder:
     machine: MachineSpec
     volumes: tuple[Volume, ...]
     """In the order of the source's disks; the first one is booted from."""
+    purpose: InstancePurpose = InstancePurpose.TEST
+    """Only a machine of a cutover may reach others."""
 
     def __post_init__(self) -> None:
         """Raises SettingsWrong for an id that is no file name, or no disk at all."""
@@ -153,5 +155,7 @@ class Instance:
     accelerator: Accelerator | None = None
     forwards: tuple[Forward, ...] = ()
     pid: int | None = None
+    said: str = ""
+    """The end of what the hypervisor said, of a machine that ended."""
     files: tuple[Path, ...] = field(default=())
     """The images that were published."""

@@ -1,24 +1,27 @@
-"""The volumes of a target: raw files, one for each disk of a checkpoint, written once and verified.
+"""The volumes of a target: raw files, one for each disk of a checkpoint, verified.
 
     <folder>/<checkpoint>/<disk>.raw      read-only
     <folder>/<checkpoint>/<disk>.json     what it is; inode, size and time of change when it was verified
+    <folder>/<checkpoint>/<disk>.change   it is on its way to another checkpoint (see `changing`)
 
 Writing and verifying are the store's (`app.store.volume`). The note is what a launch believes: a file that is
-not the noted one any more was never verified.
+not the noted one any more was never verified. Whoever changes a volume has it alone (flock, exclusive),
+whoever works on it holds it shared: a machine as long as it runs, an image while it is made.
 """
 
-import json
 import shutil
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.kit.errors import Json
-from app.launch.durable import sync, write_json
-from app.launch.errors import StorageShort, VolumeUnproved
+from app.launch.changing import Changing, drop_change
+from app.launch.durable import remove_if_empty, sync
+from app.launch.errors import StorageShort
+from app.launch.locking import shared
 from app.launch.machine import DiskContent, Volume
 from app.launch.threads import in_thread
+from app.launch.volumenote import VolumeProof, note_volume, noted, require_proved
 from app.store.errors import VolumeDiffers
 from app.store.volume import VolumeWriter, volume_root
 from app.wire.frames import FrameReader
@@ -37,22 +40,39 @@ class VolumeFolder:
     async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
         """See `Target.materialise`."""
         volume = self.named(disk)
-        if _noted(volume.path) is not None:
+        if noted(volume.path) is not None:
             await in_thread(self._verify, volume, disk)
             return volume
         await in_thread(volume.path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
         await _write(volume.path, disk, stream)
-        await in_thread(_note, volume)
+        await in_thread(note_volume, volume, VolumeProof.OWN_BYTES)
         return volume
+
+    async def advance(self, volume: Volume, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.advance`."""
+        wanted = self.named(disk)
+        if noted(wanted.path) is not None:
+            await in_thread(self._verify, wanted, disk)
+            await in_thread(Changing(volume, wanted).forget)
+            return wanted
+        await _change(Changing(volume, wanted), disk, stream)
+        return wanted
+
+    async def verify(self, volume: Volume, disk: DiskContent) -> None:
+        """See `Target.verify`."""
+        await in_thread(self._verify, volume, disk)
 
     def _verify(self, volume: Volume, disk: DiskContent) -> None:
         require_proved(volume)
-        found = volume_root(volume.path, disk.size, disk.chunk_size, disk.masked)
+        with shared(volume.path):
+            found = volume_root(volume.path, disk.size, disk.chunk_size, disk.masked)
         if found != disk.root:
             raise VolumeDiffers(
                 f"{volume.path} has the root {found.hex()}, disk {disk.disk} the root {disk.root.hex()}",
                 remedy="drop the volume and materialise it again; look at the storage below it",
             )
+        require_proved(volume)
+        note_volume(volume, VolumeProof.OWN_BYTES)
 
     def named(self, disk: DiskContent) -> Volume:
         """The volume of a disk, there or not."""
@@ -71,16 +91,6 @@ class VolumeFolder:
         return shutil.disk_usage(place).free
 
 
-def require_proved(volume: Volume) -> None:
-    """Make sure that the volume's file is the one that was verified as this root. Raises VolumeUnproved."""
-    noted = _noted(volume.path)
-    if noted != _identity(volume):
-        state = "was never verified" if noted is None else "changed since it was verified"
-        raise VolumeUnproved(
-            f"the volume {volume.path} {state}", remedy="drop it and materialise the checkpoint again"
-        )
-
-
 async def _write(path: Path, disk: DiskContent, stream: AsyncIterable[bytes]) -> None:
     """Write what the stream brings, and verify it. A file without a note is from a call that was cut off."""
     writer = await in_thread(VolumeWriter, path, disk.size, disk.root, force=True)
@@ -94,6 +104,20 @@ async def _write(path: Path, disk: DiskContent, stream: AsyncIterable[bytes]) ->
         await in_thread(writer.close)
 
 
+async def _change(change: Changing, disk: DiskContent, stream: AsyncIterable[bytes]) -> None:
+    """Bring a volume to another checkpoint where it lies; see `changing` for what a cut leaves."""
+    work = await in_thread(change.begin, disk)
+    try:
+        reader = FrameReader()
+        async for piece in stream:
+            await in_thread(_require_room, work.path)
+            await in_thread(work.feed, list(reader.feed(piece)))
+        await in_thread(work.finish, disk.masked)
+        await in_thread(change.end)
+    finally:
+        await in_thread(work.close)
+
+
 def _require_room(path: Path) -> None:
     """A full filesystem would stop the database and the store that may lie on it. Raises StorageShort."""
     usage = shutil.disk_usage(path.parent)
@@ -105,32 +129,6 @@ def _require_room(path: Path) -> None:
         )
 
 
-def _note(volume: Volume) -> None:
-    volume.path.chmod(0o400)
-    write_json(volume.path.with_suffix(".json"), _identity(volume))
-
-
-def _noted(path: Path) -> Json:
-    try:
-        noted: Json = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return noted
-
-
-def _identity(volume: Volume) -> Json:
-    """What the note says of the file as it is now; a missing file has no inode."""
-    found = volume.path.stat() if volume.path.exists() else None
-    return {
-        "disk": volume.disk,
-        "root": volume.root,
-        "size": volume.size,
-        "inode": found.st_ino if found else 0,
-        "bytes": found.st_size if found else 0,
-        "changed": found.st_mtime_ns if found else 0,
-    }
-
-
 def _drop(path: Path) -> None:
     """The note goes first: a file without one counts for nothing."""
     path.with_suffix(".json").unlink(missing_ok=True)
@@ -138,5 +136,5 @@ def _drop(path: Path) -> None:
         sync(path.parent)
     path.unlink(missing_ok=True)
     path.with_name(path.name + ".partial").unlink(missing_ok=True)
-    if path.parent.exists() and not any(path.parent.iterdir()):
-        path.parent.rmdir()
+    drop_change(path)
+    remove_if_empty(path.parent)

@@ -15,6 +15,7 @@ Go2CloudError
     ├── VolumeUnusable        422  VOLUME_UNUSABLE       the output is no file and no block device, or fails
     ├── ExportTruncated       502  EXPORT_TRUNCATED      the stream ends early or lacks a chunk
     ├── ExportDamaged         502  EXPORT_DAMAGED        a frame does not hash to what was asked for
+    ├── DeltaImpossible       409  DELTA_IMPOSSIBLE      the two disks cannot be compared chunk by chunk
     └── VolumeDiffers         500  VOLUME_DIFFERS        the written volume's own root is another one
 """
 
@@ -131,6 +132,14 @@ class ExportDamaged(VolumeError):
     status = 502
     code = "EXPORT_DAMAGED"
     title = "Export damaged"
+
+
+class DeltaImpossible(VolumeError):
+    """The two disks cannot be compared chunk by chunk."""
+
+    status = 409
+    code = "DELTA_IMPOSSIBLE"
+    title = "No delta"
 
 
 class VolumeDiffers(VolumeError):

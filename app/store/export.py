@@ -8,7 +8,7 @@ END
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 from app.store.objects import ObjectStore
@@ -36,32 +36,34 @@ async def export_stream(
     Raises ObjectMissing, ObjectDamaged; the receiver then sees a stream without END.
     """
     node = await asyncio.to_thread(objects.read_root, root)
-    yield _joined(encode_root(node.encode()))
+    yield joined(encode_root(node.encode()))
     for number, name in enumerate(node.leaf_hashes()):
         if on_progress is not None:
             on_progress(number * LEAF_IDS * node.chunk_size)
         if name == ZERO_LEAF:
             continue
         leaf = await asyncio.to_thread(objects.read_leaf, name)
-        yield _joined(encode_leaves([leaf]))
-        async for frame in _chunk_frames(reader, project, leaf):
+        yield joined(encode_leaves([leaf]))
+        ids = [each for each in leaf_ids(leaf) if each != ZERO_ID]
+        async for frame in chunk_frames(reader, project, ids):
             yield frame
-    yield _joined(encode_end())
+    yield joined(encode_end())
 
 
-async def _chunk_frames(reader: ChunkReader, project: str, leaf: bytes) -> AsyncIterator[bytes]:
-    ids = [name for name in leaf_ids(leaf) if name != ZERO_ID]
+async def chunk_frames(reader: ChunkReader, project: str, ids: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """CHUNKS frames of about FRAME_BYTES with each distinct chunk once. Raises as `export_stream`."""
     batch: list[ChunkRecord] = []
     size = 0
     async for record in reader.stored_records(project, ids):
         batch.append(record)
         size += memoryview(record.data).nbytes
         if size >= FRAME_BYTES:
-            yield _joined(encode_chunks(batch))
+            yield joined(encode_chunks(batch))
             batch, size = [], 0
     if batch:
-        yield _joined(encode_chunks(batch))
+        yield joined(encode_chunks(batch))
 
 
-def _joined(parts: Sequence[Buffer]) -> bytes:
+def joined(parts: Sequence[Buffer]) -> bytes:
+    """A frame's buffers as one."""
     return b"".join(parts)

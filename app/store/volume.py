@@ -6,56 +6,39 @@ before the next leaf. Threads unpack, hash and write the chunks. After the last 
 from the volume's own bytes.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
+from app.store.chunkwriting import ChunkWriting
 from app.store.errors import ExportDamaged, ExportTruncated, VolumeDiffers
-from app.store.volumefile import open_output
-from app.store.volumehash import THREADS, volume_root
-from app.wire.buffers import Buffer
-from app.wire.chunks import MIB, ZERO_ID, chunk_id, chunk_length
-from app.wire.codec import decode
+from app.store.volumefile import VolumeOutput, open_output
+from app.store.volumehash import volume_root
+from app.wire.chunks import ZERO_ID
 from app.wire.errors import FrameError, WireError
-from app.wire.frames import ChunkRecord, Frame, FrameType, chunk_records, leaves_of
+from app.wire.frames import Frame, FrameType, leaves_of
 from app.wire.messages import Range
 from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode, leaf_hash, leaf_ids
 
 __all__ = ["VolumeWriter", "volume_root"]
 
-Placed = tuple[ChunkRecord, list[int]]
-"""A chunk and the numbers of the chunks of the disk that it is."""
-
-_RUN_BYTES: Final = 2 * MIB
-"""Of neighbours that are written by one call."""
-_WRITERS: Final = THREADS + 2
-"""Each unpacks, hashes and writes, and waits for the storage for about half of its time."""
-_FRAMES: Final = _WRITERS + 2
-"""Frames under way at most."""
-
 
 class VolumeWriter:
     """Writes one disk to `output`. Use as a context manager: leaving it without `finish` drops a new file."""
 
-    def __init__(self, output: Path, size: int, root: bytes, *, force: bool = False) -> None:
-        """Open the output for the disk of `size` bytes whose root hash is `root`.
+    def __init__(self, output: Path | VolumeOutput, size: int, root: bytes, *, force: bool = False) -> None:
+        """Open the output for the disk of `size` bytes whose root hash is `root`, unless it is open already.
 
         Raises VolumeExists, VolumeBusy, VolumeTooSmall, VolumeUnusable.
         """
         self._wanted = root
         self._size = size
-        self._output = open_output(output, size, force=force)
-        self._pool = ThreadPoolExecutor(_WRITERS, "volume-write")
-        self._under_way: deque[Future[int]] = deque()
+        self._output = open_output(output, size, force=force) if isinstance(output, Path) else output
+        self._chunks = ChunkWriting(self._output)
         self._node: RootNode | None = None
         self._next_leaf = 0
-        self._owed: dict[bytes, list[int]] = {}
         self._ended = False
-        self.written = 0
-        """Bytes of chunks written so far, zeros not counted."""
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +47,11 @@ class VolumeWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def written(self) -> int:
+        """Bytes of chunks written so far, zeros not counted."""
+        return self._chunks.written
 
     @property
     def position(self) -> int:
@@ -101,7 +89,7 @@ class VolumeWriter:
 
     def close(self) -> None:
         """Let go of the output; harmless after `finish`."""
-        self._pool.shutdown(cancel_futures=True)
+        self._chunks.close()
         self._output.close()
 
     def _take(self, frame: Frame) -> None:
@@ -114,7 +102,7 @@ class VolumeWriter:
         elif frame.type is FrameType.LEAVES:
             self._take_leaf(frame)
         elif frame.type is FrameType.CHUNKS:
-            self._take_chunks(frame)
+            self._chunks.take(self._require_node(), frame)
         elif frame.type is FrameType.END:
             self._take_end()
         else:
@@ -131,7 +119,7 @@ class VolumeWriter:
 
     def _take_leaf(self, frame: Frame) -> None:
         node = self._require_node()
-        self._require_paid()
+        self._chunks.require_paid()
         leaves = leaves_of(frame)
         if len(leaves) != 1 or leaf_hash(leaves[0]) != node.leaf(self._next_leaf):
             raise ExportDamaged(f"leaf {self._next_leaf} of the stream does not hash to what the root says")
@@ -139,46 +127,13 @@ class VolumeWriter:
         self._next_leaf += 1
         self._skip_zero_leaves(node)
 
-    def _take_chunks(self, frame: Frame) -> None:
-        node = self._require_node()
-        placed = []
-        for record in chunk_records(frame):
-            places = self._owed.pop(record.id, None)
-            if places is None:
-                raise ExportDamaged(f"the chunk {record.id.hex()} is not owed by the current leaf")
-            placed.append((record, places))
-        self._settle(_FRAMES - 1)
-        self._under_way.append(self._pool.submit(self._write_all, node, placed))
-
-    def _settle(self, left: int) -> None:
-        """Wait until at most `left` frames are under way. Raises what went wrong with one."""
-        while len(self._under_way) > left:
-            self.written += self._under_way.popleft().result()
-
     def _take_end(self) -> None:
         node = self._require_node()
-        self._require_paid()
+        self._chunks.require_paid()
         if self._next_leaf < node.count:
             raise ExportTruncated(f"the export stream ends after {self._next_leaf} of {node.count} leaves")
-        self._settle(0)
+        self._chunks.settle()
         self._ended = True
-
-    def _write_all(self, node: RootNode, placed: list[Placed]) -> int:
-        """Write a frame's chunks, neighbours together; how many bytes that were."""
-        chunks = {place: plain for item in placed for place, plain in self._opened(node, *item)}
-        for run in _runs(sorted(chunks), max(1, _RUN_BYTES // node.chunk_size)):
-            self._output.write(run[0] * node.chunk_size, [chunks[place] for place in run])
-        return sum(memoryview(plain).nbytes for plain in chunks.values())
-
-    def _opened(self, node: RootNode, record: ChunkRecord, places: list[int]) -> list[tuple[int, Buffer]]:
-        """A chunk's bytes, unpacked and checked, and each of its places."""
-        plain = decode(record.codec, record.data, record.raw_length)
-        if chunk_id(plain) != record.id:
-            raise ExportDamaged(f"the chunk {record.id.hex()} does not hash to its id")
-        for chunk in places:
-            if record.raw_length != chunk_length(chunk, node.size, node.chunk_size):
-                raise ExportDamaged(f"the chunk {record.id.hex()} has not the length of its place {chunk}")
-        return [(chunk, plain) for chunk in places]
 
     def _plan(self, node: RootNode, ids: list[bytes]) -> None:
         """Note where the leaf's chunks go, and make its zero runs zero."""
@@ -191,7 +146,7 @@ class VolumeWriter:
             if name == ZERO_ID:
                 zero_from = chunk if zero_from is None else zero_from
                 continue
-            self._owed.setdefault(name, []).append(chunk)
+            self._chunks.owe(name, chunk)
             self._zero(node, zero_from, chunk)
             zero_from = None
         self._zero(node, zero_from, min(end, first + LEAF_IDS))
@@ -199,8 +154,7 @@ class VolumeWriter:
     def _zero(self, node: RootNode, first: int | None, end: int) -> None:
         """Make the chunks from `first` up to `end` zero."""
         if first is not None:
-            start = first * node.chunk_size
-            self._output.zero(start, min(node.size, end * node.chunk_size) - start)
+            self._chunks.zero(node, first, end)
 
     def _skip_zero_leaves(self, node: RootNode) -> None:
         while self._next_leaf < node.count and node.leaf(self._next_leaf) == ZERO_LEAF:
@@ -208,23 +162,6 @@ class VolumeWriter:
             self._zero(node, first, first + LEAF_IDS)
             self._next_leaf += 1
 
-    def _require_paid(self) -> None:
-        if self._owed:
-            missing = next(iter(self._owed))
-            raise ExportTruncated(f"the export stream lacks {len(self._owed)} chunks, first {missing.hex()}")
-
     def _require_node(self) -> RootNode:
         assert self._node is not None, "the root frame comes first"
         return self._node
-
-
-def _runs(places: list[int], most: int) -> Iterator[list[int]]:
-    """Sorted numbers in runs of neighbours, at most so many in each."""
-    run: list[int] = []
-    for place in places:
-        if run and (place != run[-1] + 1 or len(run) == most):
-            yield run
-            run = []
-        run.append(place)
-    if run:
-        yield run

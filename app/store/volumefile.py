@@ -1,5 +1,6 @@
 """The file or block device that a disk is written to."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -16,7 +17,10 @@ from app.wire.chunks import MIB
 
 _BLKGETSIZE64: Final = 0x80081272
 _BLKZEROOUT: Final = 0x127F
+_KEEP_SIZE: Final = 1
+_PUNCH_HOLE: Final = 2
 _ZEROS: Final = bytes(MIB)
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class VolumeOutput(Protocol):
@@ -60,6 +64,38 @@ def open_output(output: Path, size: int, *, force: bool) -> VolumeOutput:
     return Device.open(output, size) if stat.S_ISBLK(mode) else NewFile.open(output.resolve(), size)
 
 
+class VolumeInPlace(VolumeOutput, Protocol):
+    """A volume that is there already and is changed where it lies."""
+
+    def renew(self, size: int) -> None:
+        """Begin anew with a disk of `size` bytes; `zero` is still to be called for what is zero.
+
+        Raises VolumeError.
+        """
+
+    def resize(self, before: int, size: int) -> None:
+        """Make room for a disk of `size` bytes where one of `before` bytes is; what is new reads as zeros.
+
+        Raises VolumeError.
+        """
+
+
+def open_in_place(path: Path, size: int) -> VolumeInPlace:
+    """Open an existing file or block device alone, to be changed into a disk of `size` bytes.
+
+    Nothing of it is changed yet. Raises VolumeBusy, VolumeTooSmall, VolumeUnusable.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _unusable(path, error) from error
+    if stat.S_ISBLK(mode):
+        return Device.open(path, size)
+    if stat.S_ISREG(mode):
+        return FileInPlace.open(path)
+    raise VolumeUnusable(f"{path} is neither a file nor a block device")
+
+
 class _Opened:
     """An open descriptor and its error translation."""
 
@@ -79,6 +115,10 @@ class _Opened:
                 written = os.pwritev(self._descriptor, views, at) if views else 0
         except OSError as error:
             raise _unusable(self.path, error) from error
+
+    def _write_zeros(self, at: int, length: int) -> None:
+        for start in range(at, at + length, MIB):
+            self.write(start, [memoryview(_ZEROS)[: min(MIB, at + length - start)]])
 
     def flush(self) -> None:
         """See `VolumeOutput.flush`."""
@@ -141,6 +181,48 @@ class NewFile(_Opened):
         super().close()
 
 
+class FileInPlace(_Opened):
+    """A sparse raw file that is changed where it lies, under an exclusive lock (flock)."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Lock the file. Raises VolumeBusy while a machine or another writer has it."""
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            raise _unusable(path, error) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _require_same(descriptor, path)
+        except OSError as error:
+            os.close(descriptor)
+            raise _unusable(path, error) from error
+        return cls(path, descriptor)
+
+    def resize(self, before: int, size: int) -> None:
+        """See `VolumeInPlace.resize`. What lay behind the disk goes first."""
+        try:
+            os.ftruncate(self._descriptor, min(before, size))
+            os.ftruncate(self._descriptor, size)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+
+    def renew(self, size: int) -> None:
+        """See `VolumeInPlace.renew`. The file is empty then: all of it is a hole."""
+        self.resize(0, size)
+
+    def zero(self, at: int, length: int) -> None:
+        """Punch a hole, or write zeros where the filesystem has none."""
+        code = punch_hole(self._descriptor, at, length)
+        if code == errno.EOPNOTSUPP:
+            self._write_zeros(at, length)
+        elif code:
+            raise _unusable(self.path, OSError(code, os.strerror(code)))
+
+    def publish(self) -> None:
+        """Nothing to do: the bytes are where they belong."""
+
+
 class Device(_Opened):
     """A block device that nobody has mounted; it may be larger than the disk."""
 
@@ -169,12 +251,23 @@ class Device(_Opened):
                 raise _unusable(self.path, error) from error
             self._write_zeros(at, length)
 
-    def _write_zeros(self, at: int, length: int) -> None:
-        for start in range(at, at + length, MIB):
-            self.write(start, [memoryview(_ZEROS)[: min(MIB, at + length - start)]])
+    def renew(self, size: int) -> None:
+        """Nothing to do: each place is written or zeroed."""
+
+    def resize(self, before: int, size: int) -> None:
+        """Zero what the disk grew by: nobody knows what lies there."""
+        if size > before:
+            self.zero(before, size - before)
 
     def publish(self) -> None:
         """Nothing to do: a device's bytes are where they belong."""
+
+
+def punch_hole(descriptor: int, at: int, length: int) -> int:
+    """Give a range of a file back to its filesystem; it reads as zeros then. The errno, 0 for success."""
+    mode = _KEEP_SIZE | _PUNCH_HOLE
+    done = _LIBC.fallocate(descriptor, mode, ctypes.c_int64(at), ctypes.c_int64(length))
+    return ctypes.get_errno() if done else 0
 
 
 def device_size(descriptor: int) -> int:

@@ -25,6 +25,8 @@ from app.wire.tree import LEAF_BYTES, LEAF_IDS, RootNode, leaf_count, leaf_hash
 THREADS: Final = min(8, os.cpu_count() or 1)
 _PIECE: Final = 4 * MIB
 _ALIGNMENT: Final = 4096
+_GROUP: Final = 64
+"""Chunks that one thread looks at in turn."""
 
 
 def volume_root(path: Path, size: int, chunk_size: int, masked: Sequence[Range] = ()) -> bytes:
@@ -50,6 +52,29 @@ def volume_tree(path: Path, size: int, chunk_size: int, masked: Sequence[Range] 
     finally:
         os.close(descriptor)
     return RootNode(size, chunk_size, b"".join(leaves))
+
+
+def differing_chunk(
+    path: Path,
+    size: int,
+    chunk_size: int,
+    wanted: Sequence[tuple[int, bytes]],
+    masked: Sequence[Range] = (),
+) -> int | None:
+    """The first of the `wanted` chunks (number, id), ascending, that `path` does not hold; None: it has all.
+
+    Reads from the storage as `volume_tree` does, and nothing but these chunks. Raises as it does.
+    """
+    descriptor = _opened(path)
+    try:
+        drop_caches(descriptor)
+        source = _Source(path, descriptor, size, chunk_size, False, _Mask.of(masked))
+        groups = [wanted[at : at + _GROUP] for at in range(0, len(wanted), _GROUP)]
+        with ThreadPoolExecutor(THREADS, "volume-hash") as pool:
+            found = pool.map(source.differing, groups)
+            return next((number for number in found if number is not None), None)
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: Path) -> int:
@@ -121,6 +146,18 @@ class _Source:
             self._name(buffer, start, behind, memoryview(ids))
             at = self._next_data(behind, end)
         return leaf_hash(ids)
+
+    def differing(self, wanted: Sequence[tuple[int, bytes]]) -> int | None:
+        """The first of these chunks (number, id) that is another one here."""
+        buffer = aligned(self.chunk_size)
+        for number, name in wanted:
+            at = number * self.chunk_size
+            length = min(self.chunk_size, self.size - at)
+            self._read(buffer, at, length)
+            self.mask.apply(buffer[:length], at)
+            if name_of(buffer[:length]) != name:
+                return number
+        return None
 
     def _name(self, buffer: memoryview, start: int, behind: int, ids: memoryview) -> None:
         """Note the ids of the chunks that lie at the beginning of `buffer`."""

@@ -60,8 +60,8 @@ SOURCE_RELEASED: Final = "SOURCE_RELEASED"
 """The source has its services back: this cutover is over."""
 OTHER_HOLD: Final = "OTHER_HOLD"
 """The source is held for another cutover."""
-ORDER_UNKNOWN: Final = "ORDER_UNKNOWN"
-"""The agent does not know the phase that is wanted."""
+SOURCE_REBOOTED: Final = "SOURCE_REBOOTED"
+"""The host was rebooted while it was held, and its services ran until they were stopped again: HELD holds."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, insert, select
 from sqlalchemy.orm import aliased
 
 from app.kit.database import UnitOfWork
+from app.work.states import STANDING
 from app.work.tables import MOST_NAME, JobLimitRow, JobRow, JobSlotRow
 
 
@@ -74,3 +75,10 @@ async def give_slots_back(uow: UnitOfWork, row: JobRow) -> bool:
         return False
     row.has_slots = False
     return bool(await uow.changed(delete(JobSlotRow).where(JobSlotRow.job_id == row.id)))
+
+
+async def standing_on(uow: UnitOfWork, key: str) -> list[str]:
+    """The ids of the jobs that name this limit and are not over."""
+    query = select(JobRow.id).join(JobLimitRow, JobLimitRow.job_id == JobRow.id)
+    found = await uow.session.scalars(query.where(JobLimitRow.key == key, JobRow.state.in_(STANDING)))
+    return list(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.launch.machine import DiskContent, Volume
 from app.launch.target import Target
+from app.store.delta import delta_stream
 from app.store.export import export_stream
 from tests.store.world import PROJECT, World, make_world
 
@@ -27,6 +28,11 @@ class Replica:
 
     def stream(self, disk: DiskContent) -> AsyncIterator[bytes]:
         return export_stream(self.world.objects, self.world.reader, PROJECT, disk.root)
+
+    def delta(self, volume: Volume, disk: DiskContent) -> AsyncIterator[bytes]:
+        return delta_stream(
+            self.world.objects, self.world.reader, PROJECT, bytes.fromhex(volume.root), disk.root
+        )
 
     async def volume(self, target: Target, content: bytes, disk: str = "dsk-1") -> Volume:
         made = self.put(content, disk)

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from app.cli.demo.tiny_disk import SERVE, Tiny, make_disk
-from app.contract.words import Accelerator, BootFailure, BootPhase, DiskBus, Firmware, InstanceState
+from app.contract.words import (
+    Accelerator,
+    BootFailure,
+    BootPhase,
+    DiskBus,
+    Firmware,
+    InstancePurpose,
+    InstanceState,
+)
 from app.launch.boot.checks import CheckPlan, HttpCheck, LoginCheck, ScreenCheck, ScriptCheck, TcpCheck
 from app.launch.boot.proof import BootProof
 from app.launch.boot.screen import Picture
@@ -102,6 +110,25 @@ async def test_a_uefi_guest_proves_itself_and_reaches_nothing_of_the_node(
     assert_confined(found.pid)
     await qemu.terminate("ins-uefi")
     assert [digest(volume.path) for volume in volumes] == before
+
+
+async def test_a_machine_of_a_cutover_reaches_others(
+    qemu: QemuTarget, replica: Replica, tmp_path: Path
+) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    machine = MachineSpec(memory_mib=256, ports=(8080,))
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        start = SERVE + f"sleep 1; echo | nc -w 3 10.0.2.2 {port} > /www/reach.html\n"
+        disk = make_disk(tmp_path / "tiny.raw", Tiny(start)).read_bytes()
+        volume = await replica.volume(qemu, disk)
+        await qemu.launch(LaunchOrder("ins-1", machine, (volume,), InstancePurpose.CUTOVER))
+        reached = HttpCheck(8080, path="/reach.html", body="hello")
+        proof = await qemu.check("ins-1", CheckPlan((reached,), seconds=60), tmp_path / "evidence")
+    assert proof.passed, proof
 
 
 def assert_confined(pid: int | None) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from app.contract.words import BootFailure, ImageFormat, InstanceState
 from app.launch.boot.checks import CheckPlan, HttpCheck, ImagesCheck, LoginCheck
+from app.launch.device.driver import DevicePlace, DeviceSettings, DeviceTarget
 from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong, VolumeUnproved
 from app.launch.image.driver import ImageSettings, ImageTarget
 from app.launch.machine import DiskContent, LaunchOrder, MachineSpec, Volume
@@ -17,7 +18,8 @@ from app.launch.qemu.driver import QemuSettings, QemuTarget
 from app.launch.target import Target
 from app.store.errors import VolumeError
 from tests.launch.conftest import end_all
-from tests.launch.replica import Replica, digest, nothing
+from tests.launch.devices import loop_device
+from tests.launch.replica import Replica, nothing
 
 pytestmark = pytest.mark.slow
 
@@ -48,8 +50,18 @@ class Driver:
         ]
 
 
-@pytest.fixture(params=["qemu", "image"])
+DEVICE = pytest.param("device", marks=pytest.mark.root)
+
+
+@pytest.fixture(params=["qemu", "image", "file", DEVICE])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
+    if request.param == "file":
+        yield device_driver(tmp_path / "disk.raw", tmp_path / "work")
+        return
+    if request.param == "device":
+        with loop_device(tmp_path / "device.img", 256 * MIB) as path:
+            yield device_driver(path, tmp_path / "work")
+        return
     if request.param == "image":
         settings = ImageSettings(tmp_path / "images", tmp_path / "work", tuple(ImageFormat))
         plan = CheckPlan((ImagesCheck(),))
@@ -62,6 +74,19 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     target = QemuTarget(machines)
     yield Driver(target, QemuTarget(machines), plan, InstanceState.RUNNING, (machines.runs,))
     end_all(target)
+
+
+def device_driver(path: Path, work: Path) -> Driver:
+    settings = DeviceSettings((DevicePlace("dsk-1", path),), work)
+    plan = CheckPlan((ImagesCheck(),))
+    places = (settings.instances,)
+    return Driver(DeviceTarget(settings), DeviceTarget(settings), plan, InstanceState.PUBLISHED, places)
+
+
+def bytes_of(volume: Volume) -> bytes:
+    """What is at the volume's place; a device may be larger."""
+    with volume.path.open("rb") as file:
+        return file.read(volume.size)
 
 
 @pytest.fixture
@@ -89,7 +114,7 @@ async def test_a_volume_is_the_disk_and_is_made_once(
 ) -> None:
     disk = replica.put(content)
     volume = await driver.target.materialise(disk, replica.stream(disk))
-    assert volume.path.read_bytes() == content
+    assert bytes_of(volume) == content
     assert (volume.size, volume.root) == (len(content), disk.root.hex())
     assert await driver.again.materialise(disk, nothing()) == volume
 
@@ -107,7 +132,7 @@ async def test_a_stream_that_is_cut_off_leaves_no_volume(
     with pytest.raises(VolumeError):
         await driver.target.materialise(disk, cut())
     volume = await driver.again.materialise(disk, replica.stream(disk))
-    assert volume.path.read_bytes() == content
+    assert bytes_of(volume) == content
 
 
 async def test_a_volume_that_was_changed_is_neither_kept_nor_launched(
@@ -124,7 +149,50 @@ async def test_a_volume_that_was_changed_is_neither_kept_nor_launched(
         await driver.target.materialise(disk, nothing())
     await driver.target.drop(volume)
     await driver.target.drop(volume)
-    assert (await driver.target.materialise(disk, replica.stream(disk))).path.read_bytes() == content
+    assert bytes_of(await driver.target.materialise(disk, replica.stream(disk))) == content
+
+
+def later(content: bytes) -> bytes:
+    """The disk some time after: a piece is new, a piece is zero now, and it grew."""
+    return content[: MIB // 2] + bytes(MIB // 2) + b"new" * 1000 + content[MIB + 3000 :] + bytes(MIB) + b"!"
+
+
+async def test_a_volume_is_advanced_to_the_next_checkpoint_and_once(
+    driver: Driver, replica: Replica, content: bytes
+) -> None:
+    volume = await replica.volume(driver.target, content)
+    disk = replica.put(later(content), checkpoint="chk-2")
+    advanced = await driver.target.advance(volume, disk, replica.delta(volume, disk))
+    assert advanced == driver.target.volume(disk)
+    assert bytes_of(advanced) == later(content)
+    assert await driver.again.advance(volume, disk, nothing()) == advanced
+    await driver.target.verify(advanced, disk)
+    assert await driver.target.launch(order_of(advanced))
+    with pytest.raises(VolumeUnproved):
+        await driver.target.launch(order_of(volume, instance="ins-2"))
+
+
+async def test_a_volume_in_change_is_neither_disk_and_the_change_goes_on(
+    driver: Driver, replica: Replica, content: bytes
+) -> None:
+    volume = await replica.volume(driver.target, content)
+    disk = replica.put(later(content), checkpoint="chk-2")
+
+    async def cut() -> AsyncIterator[bytes]:
+        pieces = [piece async for piece in replica.delta(volume, disk)]
+        for piece in pieces[:-2]:
+            yield piece
+
+    with pytest.raises(VolumeError):
+        await driver.target.advance(volume, disk, cut())
+    for each in (volume, driver.target.volume(disk)):
+        with pytest.raises(VolumeUnproved):
+            await driver.target.launch(order_of(each))
+    other = replica.put(content * 2, checkpoint="chk-3")
+    with pytest.raises(VolumeUnproved):
+        await driver.target.advance(volume, other, replica.delta(volume, other))
+    advanced = await driver.again.advance(volume, disk, replica.delta(volume, disk))
+    assert bytes_of(advanced) == later(content)
 
 
 async def test_a_volume_that_was_never_verified_is_not_launched(driver: Driver, tmp_path: Path) -> None:
@@ -157,7 +225,7 @@ async def test_terminating_leaves_nothing_and_may_be_repeated(
     assert not await driver.target.terminate("ins-1")
     assert await driver.target.find("ins-1") is None
     assert driver.names() == []
-    assert volume.path.read_bytes() == content
+    assert bytes_of(volume) == content
     assert await driver.target.launch(order_of(volume))
 
 
@@ -189,7 +257,7 @@ async def test_a_check_passes_and_its_proof_outlives_the_instance(
     driver: Driver, replica: Replica, tiny: bytes, tmp_path: Path
 ) -> None:
     volume = await replica.volume(driver.target, tiny)
-    before = digest(volume.path)
+    before = bytes_of(volume)
     await driver.target.launch(order_of(volume))
     proof = await driver.again.check("ins-1", driver.plan, tmp_path / "evidence")
     assert proof.passed, proof
@@ -197,7 +265,7 @@ async def test_a_check_passes_and_its_proof_outlives_the_instance(
     await driver.target.terminate("ins-1")
     kept = json.loads((tmp_path / "evidence/proof.json").read_text())
     assert (kept["passed"], kept["instance"]) == (True, "ins-1")
-    assert digest(volume.path) == before
+    assert bytes_of(volume) == before
 
 
 async def test_broken_images_fail_by_name(

@@ -1,12 +1,15 @@
 """The isolated network's arguments, and who accepted a connection."""
 
+from pathlib import Path
+
 import pytest
 
-from app.contract.words import DiskBus
+from app.contract.words import DiskBus, InstancePurpose
 from app.launch.errors import SettingsWrong
-from app.launch.machine import Forward, MachineSpec, Nic
+from app.launch.machine import Forward, LaunchOrder, MachineSpec, Nic, Volume
 from app.launch.qemu.network import accepted_in, free_forwards, network_arguments
 
+VOLUME = Volume("chk-1", "dsk-1", Path("/nowhere"), 512, "00")
 TABLE = """Hub -1 (net0):
   Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ
   TCP[{state}]     19       127.0.0.1 58953       10.0.2.15  8080     0     0
@@ -33,6 +36,13 @@ def test_every_network_is_restricted_and_forwards_lead_to_the_first_card() -> No
     assert first == "user,id=net0,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:40080-10.0.2.15:80"
     assert second == "user,id=net1,restrict=on,ipv6=off"
     assert "virtio-net-pci,netdev=net1,mac=52:54:00:00:00:02,romfile=" in arguments
+
+
+def test_only_a_cutover_lets_the_guest_out() -> None:
+    nic = MachineSpec()
+    assert ",restrict=on," in network_arguments(nic, (), InstancePurpose.TEST)[1]
+    assert ",restrict=off," in network_arguments(nic, (), InstancePurpose.CUTOVER)[1]
+    assert LaunchOrder("ins-1", nic, (VOLUME,)).purpose is InstancePurpose.TEST
 
 
 def test_a_static_address_has_its_own_range_and_gateway() -> None:

@@ -13,6 +13,8 @@ from app.kit.bus import InProcessBus
 from app.kit.clock import ManualClock, SystemClock
 from app.kit.database import Database
 from app.kit.settings import load_settings
+from app.migration.cutover import orders as cutting
+from app.migration.cutover.kinds import cutover_kinds
 from app.migration.launch import orders, service, settings
 from app.migration.launch.kinds import launch_kinds
 from app.migration.launch.targets import target_of
@@ -26,7 +28,7 @@ from tests.launch.conftest import end_all
 from tests.replication.agent_double import AgentDouble
 from tests.work.engine import Engine, running_engine
 
-SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="bios")
+SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="bios", conversion="off")
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ async def services(database: Database, clock: ManualClock, tmp_path: Path) -> As
     backend = FolderBackend(tmp_path / "store")
     bus = InProcessBus()
     services = Services(loaded, clock, database, bus, ObjectStore(backend, clock=clock))
-    for kind in launch_kinds(services):
+    for kind in (*launch_kinds(services), *cutover_kinds(services)):
         services.kinds.add(kind)
     yield services
     await bus.close()
@@ -92,7 +94,7 @@ class Rig:
     async def revert(self, server: str) -> str:
         """Revert; the job's id."""
         async with self.services.database.begin() as uow:
-            return await orders.revert(self.services, uow, EVERYTHING, server, "ann")
+            return await cutting.revert(self.services, uow, EVERYTHING, server, "ann")
 
     async def tested(self, server: str, state: WorkState) -> JobRow:
         """Test and wait for the end of the job, in this state."""
@@ -111,7 +113,8 @@ class Rig:
     def on_node(self) -> tuple[list[str], list[str]]:
         """The names of the machines, and of the volumes, that are there."""
         runs = [each.name for each in (self.machines / "runs").glob("*") if each.is_dir()]
-        return sorted(runs), sorted(each.name for each in (self.machines / "volumes").glob("*/*.raw"))
+        volumes = [*self.machines.glob("volumes/*/*.raw"), *self.machines.glob("cutovers/*/*.raw")]
+        return sorted(runs), sorted(each.name for each in volumes)
 
 
 @pytest.fixture

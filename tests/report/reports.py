@@ -91,7 +91,12 @@ def report(name: str = "web-1", **changes: Any) -> ServerReport:
             "downtime_seconds": 61.25,
             "phases": [{"name": name, "started_at": TIME, "seconds": 1.0, "state": "SUCCEEDED"}],
         },
-        "conversion": [{"path": name, "reason": name, "lines": [name]}],
+        "conversion": {
+            "of": "cut-1",
+            "system": name,
+            "root": name,
+            "changes": [{"path": name, "reason": name, "lines": [name]}],
+        },
         "screenshot": {
             "of": "tst-1",
             "is_thumbnail": False,

@@ -59,6 +59,8 @@ def test_a_migration_of_which_all_was_looked_at_has_no_remark() -> None:
         (changed("cutover", state="REVERTED", source_stopped=False), "NOT_CUT_OVER"),
         (changed("cutover", override="late", passed_over=("NOT_FROZEN",)), "DOUBT_PASSED_OVER"),
         ({"conversion": None}, "NO_CONVERSION"),
+        (changed("conversion", system=None), "NO_CONVERSION"),
+        (changed("conversion", warnings=["no GRUB was found"]), "CONVERSION_DOUBT"),
         (
             first_changed("trail", action="server.markReady", details=[["passedOver", '"TEST_NOT_PASSED"']]),
             "TEST_OVERRIDDEN",

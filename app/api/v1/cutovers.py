@@ -18,7 +18,7 @@ from app.contract.words import ServerOperation
 from app.kit.transaction import Uow
 from app.migration.catalogue.jobs import get_job
 from app.migration.catalogue.service import get_server
-from app.migration.cutover import orders, plans, service
+from app.migration.cutover import evidence, orders, plans, service
 from app.migration.launch.evidence import SCREENSHOT, SERIAL, THUMBNAIL
 from app.migration.servers.service import find_in_scope
 
@@ -147,7 +147,7 @@ async def get_cutover_screenshot(
     """The last picture of the machine's screen."""
     found = await find_in_scope(uow, who.scope, server)
     wanted = await service.get_cutover(uow, found.id, cutover)
-    content = await service.get_evidence(uow, wanted.id, THUMBNAIL if thumbnail else SCREENSHOT)
+    content = await evidence.get_evidence(uow, wanted.id, THUMBNAIL if thumbnail else SCREENSHOT)
     return Response(content, media_type=PNG, headers=UNGUESSED)
 
 
@@ -160,4 +160,4 @@ async def get_cutover_serial(uow: Uow, who: Viewer, server: str, cutover: Cutove
     """The end of what the machine wrote to its serial line."""
     found = await find_in_scope(uow, who.scope, server)
     wanted = await service.get_cutover(uow, found.id, cutover)
-    return Response(await service.get_evidence(uow, wanted.id, SERIAL), media_type=TEXT, headers=UNGUESSED)
+    return Response(await evidence.get_evidence(uow, wanted.id, SERIAL), media_type=TEXT, headers=UNGUESSED)

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState, LedgerEntryKind
 from app.contract.resources.base import Input, Resource, UtcTime
-from app.contract.resources.launch import LaunchMachine, PortForward, TestCheck, TestPhase
+from app.contract.resources.launch import LaunchMachine, PortForward, TestCheck, TestConversion, TestPhase
 from app.contract.words import BootFailure, FindingSeverity, ServerOperation
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
@@ -18,7 +18,7 @@ class CutoverOrder(Input):
 
     `target` by id or name; by itself the node's own. `allow_active_source`: go on although nothing stops the
     source's services. `override` says why, although a doubt about the replica stands (a degraded head, a
-    verification that proves nothing, no checkpoint of one instant); it goes into the audit trail.
+    verification that proves nothing); it goes into the audit trail.
     """
 
     target: TargetName | None = None
@@ -49,8 +49,9 @@ class Cutover(Resource):
     `checkpoint_id` is the final one, which the machine was made of. `source_active`: nobody stopped the
     source's services; null before that is known. `passed_over` are doubts that an override passed over.
     `downtime_seconds` is from the order to stop the source to the machine that passed its checks. `passed` is
-    null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed. `ledger` is written
-    when it is finalized. `evidence` names what can be fetched: `screenshot`, `thumbnail`, `serial`.
+    null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed. `conversion` is null
+    until the disks were looked at, `ledger` is written when it is finalized. `evidence` names what can be
+    fetched: `screenshot`, `thumbnail`, `serial`.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Cutover(Resource):
     boot_phases: tuple[TestPhase, ...] = ()
     checks: tuple[TestCheck, ...] = ()
     forwards: tuple[PortForward, ...] = ()
+    conversion: TestConversion | None = None
     ledger: tuple[LedgerEntry, ...] = ()
     evidence: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ from app.contract.words import (
     BootPhase,
     CheckKind,
     ConsistencyLabel,
+    ConversionMode,
     DiskBus,
     Firmware,
     TestState,
@@ -126,9 +127,11 @@ Ports = Annotated[tuple[Port, ...], Field(max_length=32)]
 class LaunchSettingsUpdate(Input):
     """All that is set of a server's launch settings; null or absent: as the source has it, or the default.
 
-    `ports` are forwarded beside those that checks go to.
+    `ports` are forwarded beside those that checks go to. `target` is the id or name of a target that makes
+    machines; by itself the node's own, `qemu`.
     """
 
+    target: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     cpus: Annotated[int, Field(ge=1, le=255)] | None = None
     memory_bytes: Annotated[int, Field(ge=64 * MIB, le=1 << 44)] | None = None
     firmware: Firmware | None = None
@@ -138,6 +141,7 @@ class LaunchSettingsUpdate(Input):
     checks: Checks | None = None
     timeout: Timeout | None = None
     lifetime: Lifetime | None = None
+    conversion: ConversionMode | None = None
 
 
 class LaunchMachine(Resource):
@@ -152,6 +156,8 @@ class LaunchMachine(Resource):
     checks: tuple[LaunchCheck, ...]
     timeout: timedelta
     lifetime: timedelta = DEFAULT_LIFETIME
+    conversion: ConversionMode = ConversionMode.OFF
+    """Without the word the machine is one of before there were conversions."""
 
 
 class LaunchSettings(Resource):
@@ -207,13 +213,37 @@ class PortForward(Resource):
     host: int
 
 
+class ConversionChange(Resource):
+    """A file that a conversion changed: why, and the lines that went ('-') and came ('+')."""
+
+    path: str
+    reason: str
+    lines: tuple[str, ...] = ()
+
+
+class TestConversion(Resource):
+    """What was changed so that the disks boot on the new machine; the replica stays as it is.
+
+    `system` and `root` are what was found on the disks, null where they were not looked at.
+    """
+
+    __test__ = False
+
+    system: str | None = None
+    root: str | None = None
+    changes: tuple[ConversionChange, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: int = 0
+
+
 class ServerTest(Resource):
     """A test of a server: a checkpoint, started as a machine on `node` in an isolated network.
 
     `id` is also the id of the machine. `passed` is null until there is a verdict; `reason`, `detail` and
     `remedy` say why a boot failed, `seconds` from the launch to the verdict. The machine is terminated at
     `expires_at`. `ended_reason` says why it ended by itself (at `ended_at`), or why the service ended it.
-    `evidence` names what can be fetched: `screenshot`, `thumbnail`, `serial`.
+    `evidence` names what can be fetched: `screenshot`, `thumbnail`, `serial`. `conversion` is null until the
+    disks were looked at.
     """
 
     id: str
@@ -244,4 +274,5 @@ class ServerTest(Resource):
     phases: tuple[TestPhase, ...] = ()
     checks: tuple[TestCheck, ...] = ()
     forwards: tuple[PortForward, ...] = ()
+    conversion: TestConversion | None = None
     evidence: tuple[str, ...] = ()

@@ -5,13 +5,13 @@ who fetched it; the service keeps none. Amounts are bytes, durations seconds.
 """
 
 from app.contract.cutoverwords import CutoverState
+from app.contract.reportwords import ProofResult
 from app.contract.resources.base import HexRoot, Resource, UtcTime
 from app.contract.words import (
     BootFailure,
     ConsistencyLabel,
     Firmware,
     LifecycleState,
-    ProofResult,
     ReplicationGoal,
     ReplicationReason,
     ReplicationState,
@@ -190,6 +190,19 @@ class ReportedChange(Resource):
     lines: tuple[str, ...] = ()
 
 
+class ReportedConversion(Resource):
+    """What was changed so that the disks boot on the machine `of` a cutover or test; the replica stays as it is.
+
+    `system` and `root` are what was found on the disks, None where they were not looked at.
+    """
+
+    of: str
+    system: str | None = None
+    root: str | None = None
+    changes: tuple[ReportedChange, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 class ReportedCutover(Resource):
     """The cutover: what it did by steps, and for how long the service was away.
 
@@ -267,7 +280,7 @@ class ServerReport(Resource):
     verification: tuple[ReportedLevel, ...] = ()
     boots: tuple[ReportedBoot, ...] = ()
     cutover: ReportedCutover | None = None
-    conversion: tuple[ReportedChange, ...] | None = None
+    conversion: ReportedConversion | None = None
     screenshot: ReportedScreenshot | None = None
     jobs: tuple[ReportedJob, ...] = ()
     trail: tuple[ReportedAct, ...] = ()

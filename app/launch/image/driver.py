@@ -7,22 +7,25 @@ from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.contract.words import BootFailure, CheckKind, FindingSeverity, ImageFormat, InstanceState
+from app.contract.words import CheckKind, FindingSeverity, ImageFormat, InstanceState
 from app.kit.clock import Clock, SystemClock
 from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
-from app.launch.boot.proof import BootProof, CheckResult
-from app.launch.boot.verdict import REMEDIES
+from app.launch.boot.proof import BootProof
+from app.launch.boot.reread import prove_reread
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.durable import sync
-from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong
+from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, NotConvertible, SettingsWrong
 from app.launch.image.converting import make_image
-from app.launch.image.manifest import VERSION, Manifest, Published, order_text, sha256_of
-from app.launch.locking import locked
+from app.launch.image.manifest import VERSION, Image, Manifest, Published, order_text, sha256_of
+from app.launch.locking import locked, shared
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
 from app.launch.programs import QEMU_IMG, require_program
 from app.launch.target import LaunchPlan, TargetFinding
 from app.launch.threads import in_thread
-from app.launch.volumes import VolumeFolder, require_proved
+from app.launch.volumenote import require_proved
+from app.launch.volumes import VolumeFolder
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ class ImageTarget:
         """See `Target.materialise`."""
         return await self._volumes.materialise(disk, stream)
 
+    async def advance(self, volume: Volume, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.advance`."""
+        return await self._volumes.advance(volume, disk, stream)
+
+    async def verify(self, volume: Volume, disk: DiskContent) -> None:
+        """See `Target.verify`."""
+        await self._volumes.verify(volume, disk)
+
+    def volume(self, disk: DiskContent) -> Volume:
+        """See `Target.volume`."""
+        return self._volumes.named(disk)
+
     async def drop(self, volume: Volume) -> None:
         """See `Target.drop`."""
         await self._volumes.drop(volume)
@@ -95,6 +110,18 @@ class ImageTarget:
     @property
     def _volumes(self) -> VolumeFolder:
         return VolumeFolder(self.settings.work / "volumes")
+
+    async def convert(
+        self,
+        order: LaunchOrder,
+        facts: SourceFacts,  # noqa: ARG002  (the interface)
+        wishes: Wishes,  # noqa: ARG002
+    ) -> ConversionReport:
+        """See `Target.convert`. Images are the checkpoint's bytes: raises NotConvertible."""
+        raise NotConvertible(
+            f"images of {order.instance} are published as the checkpoint has them, not converted",
+            remedy="convert them where they are started, or test the server with the target qemu",
+        )
 
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`: publish an image of each volume in each format."""
@@ -107,8 +134,6 @@ class ImageTarget:
             if found is not None:
                 _require_same(folder, order)
                 return found
-            for volume in order.volumes:
-                require_proved(volume)
             shutil.rmtree(fresh, ignore_errors=True)
             try:
                 fresh.mkdir(parents=True, mode=0o750)
@@ -120,11 +145,14 @@ class ImageTarget:
         return self._require(order.instance)
 
     def _fill(self, folder: Path, order: LaunchOrder) -> None:
-        images = [
-            make_image(volume, each, folder) for volume in order.volumes for each in self.settings.formats
-        ]
+        images = [image for volume in order.volumes for image in self._images(volume, folder)]
         Manifest(VERSION, order.instance, order, tuple(images)).write(folder)
         sync(folder)
+
+    def _images(self, volume: Volume, folder: Path) -> list[Image]:
+        require_proved(volume)
+        with shared(volume.path):
+            return [make_image(volume, each, folder) for each in self.settings.formats]
 
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`."""
@@ -156,33 +184,15 @@ class ImageTarget:
         published = Published.read(instance.folder)
         assert published is not None, "it was found"
         bad = [name for name, digest in published.sums if not _sums_to(instance.folder / name, digest)]
-        detail = f"not what was published: {', '.join(bad)}" if bad else f"{len(published.sums)} images agree"
-        seconds = round(time.monotonic() - began, 2)
-        proof = BootProof(
-            instance=instance.id,
-            target=self.kind,
-            passed=not bad,
-            reason=BootFailure.IMAGE_DIFFERS if bad else None,
-            detail=detail,
-            remedy=REMEDIES[BootFailure.IMAGE_DIFFERS] if bad else None,
-            at=self.clock.now(),
-            seconds=seconds,
-            phases=(),
-            checks=tuple(
-                CheckResult(check.name, check.kind, not bad, None if bad else seconds, detail)
-                for check in plan.checks
-            ),
-            screenshots=(),
-            thumbnail=None,
-            accelerator=None,
-            serial_tail="",
-        )
-        evidence.keep_proof(proof)
-        return proof
+        return prove_reread(instance, plan, evidence, self.clock, time.monotonic() - began, bad)
 
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
         return await in_thread(self._remove, instance)
+
+    async def retire(self, instance: str) -> bool:
+        """See `Target.retire`: nothing of it runs."""
+        return await self.terminate(instance)
 
     def _remove(self, instance: str) -> bool:
         folder, fresh = self._folder(instance), self._partial(instance)

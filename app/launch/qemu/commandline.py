@@ -86,7 +86,7 @@ def command_line(
         *("-chardev", f"file,id=serial,path={_set(opened.serial)},append=on", "-serial", "chardev:serial"),
         *_firmware(opened),
         *_disks(machine.bus, opened.disks),
-        *network_arguments(machine, forwards),
+        *network_arguments(machine, forwards, order.purpose),
     )
 
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.contract.words import Accelerator, DiskBus, FindingSeverity, InstanceState
+from app.contract.words import Accelerator, DiskBus, FindingSeverity, InstancePurpose, InstanceState
 from app.kit.clock import Clock, SystemClock
 from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof
 from app.launch.boot.watch import BootWatch
+from app.launch.conversion.appliance import ApplianceSettings, machine_user
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.errors import InstanceUnknown, LaunchError
 from app.launch.locking import locked
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
@@ -19,13 +22,15 @@ from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.accelerator import Verdict, choose
 from app.launch.qemu.commandline import MOST_SATA
 from app.launch.qemu.console import QemuConsole
+from app.launch.qemu.converting import Converting
 from app.launch.qemu.launching import Launching
 from app.launch.qemu.qmp import Qmp
 from app.launch.qemu.runfolder import RunFolder
 from app.launch.qemu.user import MachineUser
 from app.launch.target import LaunchPlan, TargetFinding
 from app.launch.threads import in_thread
-from app.launch.volumes import VolumeFolder, require_proved
+from app.launch.volumenote import require_proved
+from app.launch.volumes import VolumeFolder
 
 POWER_OFF_SECONDS: Final = 90
 
@@ -42,6 +47,9 @@ class QemuSettings:
     accelerator: Accelerator | None = None
     """None: KVM where it really works."""
 
+    purpose: InstancePurpose = InstancePurpose.TEST
+    """The volumes of cutovers are advanced, so they are never those of a test of the same checkpoint."""
+
     @property
     def runs(self) -> Path:
         """The run folders."""
@@ -50,7 +58,12 @@ class QemuSettings:
     @property
     def volumes(self) -> Path:
         """The volumes."""
-        return self.folder / "volumes"
+        return self.folder / ("volumes" if self.purpose is InstancePurpose.TEST else "cutovers")
+
+    @property
+    def appliance(self) -> Path:
+        """libguestfs' appliance."""
+        return self.folder / "appliance"
 
     @property
     def verdict(self) -> Path:
@@ -100,7 +113,7 @@ class QemuTarget:
         """See `Target.plan`. Overlays are counted with a tenth of their disks."""
         findings = [*await self.validate(), *self._fitting(machine, disks)]
         size = sum(disk.size for disk in disks)
-        free = await in_thread(VolumeFolder(self.settings.volumes).free_bytes)
+        free = await in_thread(self._volumes.free_bytes)
         needed = size + size // 10
         if needed > free:
             text = f"the volumes may need {needed} bytes and {self.settings.folder} has {free}"
@@ -126,15 +139,27 @@ class QemuTarget:
 
     async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
         """See `Target.materialise`."""
-        return await VolumeFolder(self.settings.volumes).materialise(disk, stream)
+        return await self._volumes.materialise(disk, stream)
+
+    async def advance(self, volume: Volume, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
+        """See `Target.advance`."""
+        return await self._volumes.advance(volume, disk, stream)
+
+    async def verify(self, volume: Volume, disk: DiskContent) -> None:
+        """See `Target.verify`."""
+        await self._volumes.verify(volume, disk)
 
     def volume(self, disk: DiskContent) -> Volume:
-        """The volume that `materialise` makes of a disk, there or not: what is to be dropped."""
-        return VolumeFolder(self.settings.volumes).named(disk)
+        """See `Target.volume`."""
+        return self._volumes.named(disk)
 
     async def drop(self, volume: Volume) -> None:
         """See `Target.drop`."""
-        await VolumeFolder(self.settings.volumes).drop(volume)
+        await self._volumes.drop(volume)
+
+    @property
+    def _volumes(self) -> VolumeFolder:
+        return VolumeFolder(self.settings.volumes)
 
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`. A machine that ended is started again, on what it wrote.
@@ -185,6 +210,15 @@ class QemuTarget:
             self._prepared(launching)
         return tuple(launching.folder.overlay(number) for number in range(len(order.volumes)))
 
+    async def convert(self, order: LaunchOrder, facts: SourceFacts, wishes: Wishes) -> ConversionReport:
+        """See `Target.convert`: on the overlays, which `launch` then goes on with."""
+        launching = await in_thread(self._launching, order)
+        kvm = launching.accelerator is Accelerator.KVM
+        user = machine_user(self.settings.user)
+        appliance = ApplianceSettings(self.settings.appliance, user, kvm)
+        lock = self.settings.runs / ".lock"
+        return await Converting(launching, lock, appliance).run(facts, wishes)
+
     def _require(self, folder: RunFolder) -> Instance:
         found = folder.instance()
         if found is None:
@@ -194,10 +228,6 @@ class QemuTarget:
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`."""
         return await in_thread(RunFolder.of(self.settings.runs, instance).instance)
-
-    async def last_words(self, instance: str) -> str:
-        """The end of what the hypervisor said of a machine that was launched; empty where it said nothing."""
-        return await in_thread(RunFolder.of(self.settings.runs, instance).last_words)
 
     async def check(self, instance: str, plan: CheckPlan, evidence: Path) -> BootProof:
         """See `Target.check`."""
@@ -218,10 +248,7 @@ class QemuTarget:
         return await in_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
 
     async def retire(self, instance: str) -> bool:
-        """As `terminate`, and for good: a launch of this instance is refused from now on, also one under way.
-
-        For where something else comes to life after it, and both must not be. Raises TargetBusy.
-        """
+        """See `Target.retire`."""
         return await in_thread(self._retire, RunFolder.of(self.settings.runs, instance))
 
     def _retire(self, folder: RunFolder) -> bool:

@@ -13,6 +13,7 @@ from typing import Final
 from app.contract.words import Accelerator, Firmware
 from app.launch.durable import sync
 from app.launch.errors import MachineRefused, MachineSilent, ToolFailed
+from app.launch.locking import hold_shared
 from app.launch.machine import Forward, LaunchOrder, Volume
 from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.commandline import OpenedDisk, OpenedMachine, address_space, command_line
@@ -96,7 +97,7 @@ class Launching:
         disks = tuple(
             OpenedDisk(
                 overlay=_descriptor(stack, self.folder.overlay(number), os.O_RDWR),
-                volume=_descriptor(stack, volume.path, os.O_RDONLY),
+                volume=_held(stack, volume.path),
                 sector_size=volume.sector_size,
                 serial=_serial(volume),
             )
@@ -145,6 +146,13 @@ def _make_overlay(overlay: Path, volume: Volume) -> None:
 def _descriptor(stack: ExitStack, path: Path, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _held(stack: ExitStack, path: Path) -> int:
+    """A volume that cannot be changed as long as the machine, which inherits this descriptor, lives."""
+    descriptor = _descriptor(stack, path, os.O_RDONLY)
+    hold_shared(descriptor, path)
     return descriptor
 
 

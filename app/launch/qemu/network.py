@@ -1,7 +1,9 @@
-"""The isolated network of a machine: QEMU's user network with `restrict=on`, ports forwarded to 127.0.0.1.
+"""The network of a machine: QEMU's user network, ports forwarded to 127.0.0.1.
 
-The guest reaches nothing: not the node, not the net, no DNS; the node reaches what is forwarded. A guest with
-a static address gets its own range, and itself as the aim of the forwards.
+With `restrict=on` the guest reaches nothing: not the node, not the net, no DNS; the node reaches what is
+forwarded. That is left away for a cutover alone: then the guest goes out by the node's own address, and is
+reached by the forwards. A guest with a static address gets its own range, and itself as the aim of the
+forwards.
 """
 
 import ipaddress
@@ -11,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from app.contract.words import DiskBus
+from app.contract.words import DiskBus, InstancePurpose
 from app.launch.machine import Forward, MachineSpec, Nic
 
 GUEST: Final = "10.0.2.15"
@@ -32,19 +34,22 @@ def free_forwards(ports: Sequence[int]) -> tuple[Forward, ...]:
         return tuple(forwards)
 
 
-def network_arguments(machine: MachineSpec, forwards: Sequence[Forward]) -> list[str]:
+def network_arguments(
+    machine: MachineSpec, forwards: Sequence[Forward], purpose: InstancePurpose = InstancePurpose.TEST
+) -> list[str]:
     """QEMU's arguments for the network cards; the ports lead to the first one."""
     arguments = []
     for number, nic in enumerate(machine.nics):
         leads = forwards if number == 0 else ()
-        arguments += ["-netdev", _netdev(number, nic, leads)]
+        arguments += ["-netdev", _netdev(number, nic, leads, purpose)]
         model = "e1000e" if machine.bus is DiskBus.SATA else "virtio-net-pci"
         arguments += ["-device", f"{model},netdev=net{number},mac={nic.mac},romfile="]
     return arguments
 
 
-def _netdev(number: int, nic: Nic, forwards: Sequence[Forward]) -> str:
-    options = [f"user,id=net{number},restrict=on,ipv6=off", *_range(nic)]
+def _netdev(number: int, nic: Nic, forwards: Sequence[Forward], purpose: InstancePurpose) -> str:
+    restrict = "off" if purpose is InstancePurpose.CUTOVER else "on"
+    options = [f"user,id=net{number},restrict={restrict},ipv6=off", *_range(nic)]
     address = GUEST if nic.address is None else str(ipaddress.IPv4Interface(nic.address).ip)
     options += [f"hostfwd=tcp:127.0.0.1:{forward.host}-{address}:{forward.guest}" for forward in forwards]
     return ",".join(options)

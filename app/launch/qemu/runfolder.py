@@ -6,6 +6,8 @@
         process.json            which process it is; written by the process itself before it becomes QEMU
         overlay-0.qcow2 …       what the machine wrote, on top of its volumes
         variables.fd            its UEFI variables
+        converting, conversion.json
+                                who converts the overlays, and what came of it: one of them, or none
         serial.log, qemu.log    what the machine, and what QEMU said
         qmp.sock                QEMU's monitor
 
@@ -70,9 +72,19 @@ class RunFolder:
         return self.path / f"overlay-{number}.qcow2"
 
     @property
+    def converting(self) -> Path:
+        """Who converts the overlays: while it is there they are half of one thing and half of another."""
+        return self.path / "converting"
+
+    @property
+    def conversion(self) -> Path:
+        """The report of the conversion that the overlays went through."""
+        return self.path / "conversion.json"
+
+    @property
     def prepared(self) -> bool:
         """Whether everything that the machine starts with was made."""
-        return (self.path / "order.json").exists()
+        return (self.path / "order.json").exists() and not self.converting.exists()
 
     def process(self) -> ProcessRecord | None:
         """The machine's process, if there ever was one."""
@@ -131,7 +143,7 @@ class RunFolder:
             forwards=tuple(Forward(int(guest), int(host)) for guest, host in pairs),
             pid=process.pid,
         )
-        return found if alive else replace(found, pid=None)
+        return found if alive else replace(found, pid=None, said=self.last_words())
 
     def last_words(self) -> str:
         """The end of what QEMU said."""

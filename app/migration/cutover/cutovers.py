@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState
 from app.contract.words import ConsistencyLabel, LifecycleState, ServerOperation, TestState
@@ -18,7 +18,7 @@ from app.migration.cutover.doubts import doubts_of, require_none
 from app.migration.cutover.errors import CutUnusable
 from app.migration.cutover.queries import get_cutover, made_by
 from app.migration.cutover.states import TRANSITIONS, CutoverAction
-from app.migration.cutover.tables import CutoverEvidenceRow, CutoverRow
+from app.migration.cutover.tables import CutoverRow
 from app.migration.launch.queries import LATEST, find_checkpoint
 from app.migration.launch.settings import get_settings
 from app.migration.launch.tables import TestRow
@@ -35,7 +35,7 @@ A = CutoverAction
 class Wanted:
     """How to cut over: see CutoverOrder of the contract."""
 
-    target: str
+    target_id: str
     allow_active_source: bool = False
     override: str | None = None
     requested_by: str = ""
@@ -89,7 +89,7 @@ async def _made(
         server_id=server.id,
         job_id=effect.job_id,
         effect=effect.key,
-        target=wanted.target,
+        target=wanted.target_id,
         machine=settings.machine.model_dump(mode="json"),
         forwards=[],
         allow_active_source=wanted.allow_active_source,
@@ -172,10 +172,10 @@ async def cut(uow: UnitOfWork, cutover_id: str, checkpoint_id: str) -> Checkpoin
     base = await uow.session.get(CheckpointRow, cutover.base_checkpoint_id or "")
     if found is None or found.server_id != cutover.server_id or (base and found.number < base.number):
         raise CutUnusable(f"checkpoint {checkpoint_id} is no checkpoint of this cutover")
-    if found.label != ConsistencyLabel.FROZEN and "NOT_FROZEN" not in cutover.passed_over:
+    if found.label != ConsistencyLabel.FROZEN:
         raise CutUnusable(
             f"checkpoint {found.number}, the last one, is {found.label} and not frozen",
-            remedy="see in docs/replication.md what keeps a source from being frozen; or override",
+            remedy="see in docs/replication.md what keeps a source from being frozen",
         )
     await keep_checkpoint(uow, found.id)
     cutover.checkpoint_id, cutover.checkpoint_number = found.id, found.number
@@ -193,19 +193,13 @@ async def launched(uow: UnitOfWork, cutover_id: str, forwards: Sequence[Forward]
     cutover.forwards = [{"guest": each.guest, "host": each.host} for each in forwards]
 
 
-async def judged(uow: UnitOfWork, cutover_id: str, proof: BootProof, evidence: dict[str, bytes]) -> None:
-    """Its machine was watched to the end: keep the verdict and what was seen; repeating replaces both."""
+async def judged(uow: UnitOfWork, cutover_id: str, proof: BootProof) -> None:
+    """Its machine was watched to the end: keep the verdict; repeating replaces it."""
     cutover = await get_cutover(uow, cutover_id)
     cutover.passed, cutover.checked_at = proof.passed, uow.now
     written = document(proof)
     assert isinstance(written, dict)
     cutover.proof = written
-    mine = CutoverEvidenceRow.cutover_id == cutover_id
-    await uow.session.execute(delete(CutoverEvidenceRow).where(mine))
-    uow.session.add_all(
-        CutoverEvidenceRow(cutover_id=cutover_id, name=name, content=content)
-        for name, content in evidence.items()
-    )
 
 
 async def succeeded(uow: UnitOfWork, cutover_id: str) -> CutoverRow:

@@ -32,7 +32,7 @@ async def doubts_of(uow: UnitOfWork, server: ServerRow) -> tuple[Doubt, ...]:
     unhealthy = _unhealthy(uow, server)
     found = [Doubt(unhealthy)] if unhealthy is not None else []
     if not await can_be_frozen(uow, server.id):
-        found.append(Doubt(_not_frozen(server), can_be_overridden=True))
+        found.append(Doubt(_not_frozen(server)))
     unreadable = (await content_of(uow, server.head_checkpoint_id or "")).unreadable_bytes
     if unreadable:
         found.append(Doubt(_degraded(server, unreadable), can_be_overridden=True))
@@ -64,7 +64,7 @@ def _unhealthy(uow: UnitOfWork, server: ServerRow) -> Go2CloudError | None:
 def _not_frozen(server: ServerRow) -> Go2CloudError:
     return NotFrozen(
         f"none of the newest {NEWEST_LABELS} checkpoints of server {server.name!r} is frozen",
-        remedy="see in docs/replication.md what keeps a source from being frozen; or override with a reason",
+        remedy="see in docs/replication.md what keeps a source from being frozen",
     )
 
 

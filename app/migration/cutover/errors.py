@@ -9,8 +9,7 @@ Conflict
 ├── CutUnusable               the last checkpoint is no basis for a machine
 └── SourceNotBack             the source has not said that it has its services back
 NotFound
-├── CutoverNotFound
-└── TargetNotFound
+└── CutoverNotFound
 
 Steps end with these codes, too: REPLICA_DIFFERS, REPLICA_UNPROVED, SOURCE_ACTIVE, HOLD_LOST.
 """
@@ -22,12 +21,6 @@ class CutoverNotFound(NotFound):
     """The server has no such cutover."""
 
     code = "CUTOVER_NOT_FOUND"
-
-
-class TargetNotFound(NotFound):
-    """There is no target of this name."""
-
-    code = "TARGET_NOT_FOUND"
 
 
 class ReplicationUnhealthy(Conflict):

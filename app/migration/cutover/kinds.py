@@ -1,7 +1,8 @@
 """The kinds of jobs of cutovers: what runs where, for how long, and what undoes it.
 
-    server.cutover         choose verify prepare precopy stop cut apply convert keep | launch check outcome
-    server.revert-cutover  begin | terminate release outcome
+    server.cutover         choose verify prepare precopy stop cut apply convert keep |
+                           launch check prove outcome
+    server.revert-cutover  | begin terminate release outcome
     server.finalize        require stop-replication | outcome
 
 The bar stands before the step that is final. Up to it a failure, or a cancellation, undoes everything: the
@@ -49,6 +50,7 @@ def _cutover(services: Services) -> JobKind:
             Step("keep", control, steps.keep, on_failure=_UNDO),
             Step("launch", volumes, steps.launch, is_final=True),
             Step("check", volumes, steps.check, timeout=_HOURS, weight=5),
+            Step("prove", volumes, steps.prove, timeout=_DAY, weight=5),
             Step("outcome", control, steps.outcome),
         ),
     )

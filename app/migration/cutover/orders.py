@@ -17,13 +17,15 @@ from app.migration.cutover.kinds import SERVER_CUTOVER, SERVER_FINALIZE, SERVER_
 from app.migration.cutover.queries import live_cutover
 from app.migration.cutover.reverting import Reverting
 from app.migration.cutover.tables import CutoverRow
-from app.migration.cutover.targets import find_target
 from app.migration.launch import orders as launching
 from app.migration.launch.queries import live_tests
+from app.migration.launch.settings import get_settings, machine_target
 from app.migration.servers.lifecycle import change, require_allowed
 from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
+from app.migration.targets.opening import BUILT_IN, limit_key, node_of
+from app.migration.targets.tables import TargetRow
 from app.work.jobs import Order
 from app.work.limits import Limit
 
@@ -49,19 +51,32 @@ async def cutover_job(
     """The job that cuts a server over, to be enqueued or spawned as SERVER_CUTOVER.
 
     It runs where a test machine of the server is, which it ends. Nothing is looked at but the target: the
-    job's first step refuses what `order_cutover` does. Raises TargetNotFound.
+    job's first step refuses what `order_cutover` does. Raises TargetNotFound, TargetUnfit.
     """
-    target = find_target(wanted.target)
+    target = await find_machine_target(services, uow, server, wanted)
     tests = await live_tests(uow, server.id)
     return Order(
         server.project_id,
-        Wanted(target, wanted.allow_active_source, wanted.override, by),
+        Wanted(BUILT_IN if target is None else target.id, wanted.allow_active_source, wanted.override, by),
         server_id=server.id,
         subject=server.id,
-        limits=(Limit(f"cutover:{target}", services.settings.cutover.at_once),),
-        node=next((test.node for test in tests if test.node), None),
+        limits=(Limit(limit_key(target), services.settings.cutover.at_once),),
+        priority=launching.FREEING,
+        node=next((test.node for test in tests if test.node), None) or node_of(target),
         requested_by=by,
     )
+
+
+async def find_machine_target(
+    services: Services, uow: UnitOfWork, server: ServerRow, wanted: CutoverOrder
+) -> TargetRow | None:
+    """The target that the order, or else the launch settings of the server name; None for the built-in one.
+
+    Raises TargetNotFound, TargetUnfit.
+    """
+    set_here = (await get_settings(uow, server, services.settings.launch)).settings
+    named = set_here.model_copy(update={"target": wanted.target}) if wanted.target else set_here
+    return await machine_target(uow, server, named)
 
 
 async def revert(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by: str) -> str:

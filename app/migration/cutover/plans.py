@@ -11,9 +11,8 @@ from app.contract.words import FindingSeverity, ServerOperation
 from app.kit.database import UnitOfWork
 from app.kit.errors import Go2CloudError
 from app.migration.cutover.doubts import Doubt, doubts_of
-from app.migration.cutover.orders import not_succeeded
+from app.migration.cutover.orders import find_machine_target, not_succeeded
 from app.migration.cutover.queries import live_cutover
-from app.migration.cutover.targets import find_target
 from app.migration.launch.queries import live_tests
 from app.migration.servers.lifecycle import require_allowed
 from app.migration.servers.service import find_in_scope
@@ -67,7 +66,7 @@ async def plan(
     doubts = await _general(services, uow, server, operation)
     findings = [_finding(doubt, wanted) for doubt in doubts]
     if operation is O.CUTOVER:
-        findings += [_finding(doubt, wanted) for doubt in await _of_cutover(uow, server, wanted)]
+        findings += [_finding(doubt, wanted) for doubt in await _of_cutover(services, uow, server, wanted)]
         findings += await _notes(services, uow, server)
     return OperationPlan(
         operation=operation,
@@ -95,10 +94,12 @@ async def _general(
     return found
 
 
-async def _of_cutover(uow: UnitOfWork, server: ServerRow, wanted: CutoverOrder) -> list[Doubt]:
+async def _of_cutover(
+    services: Services, uow: UnitOfWork, server: ServerRow, wanted: CutoverOrder
+) -> list[Doubt]:
     found = []
     try:
-        find_target(wanted.target)
+        await find_machine_target(services, uow, server, wanted)
     except Go2CloudError as error:
         found.append(Doubt(error))
     if server.head_checkpoint_id is not None:

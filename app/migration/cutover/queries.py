@@ -6,7 +6,7 @@ from app.contract.words import ConsistencyLabel
 from app.kit.database import UnitOfWork
 from app.migration.cutover.errors import CutoverNotFound
 from app.migration.cutover.states import OVER
-from app.migration.cutover.tables import CutoverEvidenceRow, CutoverRow
+from app.migration.cutover.tables import CutoverRow
 from app.migration.replication.tables import CheckpointRow
 
 LATEST = "latest"
@@ -52,13 +52,3 @@ async def can_be_frozen(uow: UnitOfWork, server_id: str) -> bool:
     query = select(CheckpointRow.label).where(CheckpointRow.server_id == server_id)
     labels = await uow.session.scalars(query.order_by(CheckpointRow.number.desc()).limit(NEWEST_LABELS))
     return ConsistencyLabel.FROZEN in set(labels)
-
-
-async def evidence_names(uow: UnitOfWork, cutover_ids: list[str]) -> dict[str, tuple[str, ...]]:
-    """Which evidence there is of each of these cutovers."""
-    query = select(CutoverEvidenceRow.cutover_id, CutoverEvidenceRow.name)
-    mine = query.where(CutoverEvidenceRow.cutover_id.in_(cutover_ids))
-    found: dict[str, tuple[str, ...]] = {}
-    for cutover, name in await uow.session.execute(mine.order_by(CutoverEvidenceRow.name)):
-        found[cutover] = (*found.get(cutover, ()), name)
-    return found

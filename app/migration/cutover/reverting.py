@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from app.migration.cutover import cutovers, source
+from app.migration.cutover.building import cutover_builder
 from app.migration.cutover.queries import get_cutover
 from app.migration.launch.building import Builder
 from app.migration.launch.queries import content_of
 from app.migration.launch.stopping import whole
-from app.migration.launch.targets import target_of
 from app.migration.replication.errors import CheckpointNotFound
 from app.migration.services import Services
 from app.work.context import Context
@@ -33,12 +33,12 @@ class RevertSteps:
 
     async def terminate(self, context: Context) -> None:
         """End the machine, see that it is gone for good, and remove its volumes."""
-        builder = Builder(self.services, target_of(self.services.settings.launch, self.services.clock))
         cutover_id = _cutover(context)
         async with self.services.database.reading() as uow:
             row = await get_cutover(uow, cutover_id)
         if row.node is None:
             return
+        builder = await cutover_builder(self.services, row.target)
         existed = await whole(builder.target.retire(cutover_id))
         if await builder.target.find(cutover_id) is not None:
             raise StepFailed(

@@ -1,7 +1,5 @@
 """Reading the cutovers of a server, with their evidence."""
 
-import zlib
-
 from sqlalchemy import select
 
 from app.contract.cutoverwords import CutoverState
@@ -11,11 +9,11 @@ from app.contract.resources.launch import LaunchMachine, PortForward, TestCheck,
 from app.contract.words import BootFailure
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
+from app.migration.cutover import evidence
 from app.migration.cutover.cutovers import downtime
-from app.migration.cutover.queries import evidence_names, find_cutover
-from app.migration.cutover.tables import CutoverEvidenceRow, CutoverRow
-from app.migration.launch.errors import EvidenceNotFound
-from app.migration.launch.evidence import SERIAL
+from app.migration.cutover.queries import find_cutover
+from app.migration.cutover.tables import CutoverRow
+from app.migration.launch.service import conversion_view
 
 
 async def list_cutovers(uow: UnitOfWork, server_id: str, page: PageRequest) -> Page[Cutover]:
@@ -25,29 +23,20 @@ async def list_cutovers(uow: UnitOfWork, server_id: str, page: PageRequest) -> P
         query = query.where(CutoverRow.id < page.after)
     rows = list(await uow.session.scalars(query.order_by(CutoverRow.id.desc()).limit(page.limit + 1)))
     shown = rows[: page.limit]
-    evidence = await evidence_names(uow, [row.id for row in shown])
-    items = tuple(_view(row, evidence.get(row.id, ())) for row in shown)
+    seen = await evidence.names_of(uow, [row.id for row in shown])
+    reports = await evidence.conversions_of(uow, [row.id for row in shown])
+    items = tuple(_view(row, seen.get(row.id, ()), reports.get(row.id)) for row in shown)
     return Page(items, items[-1].id if len(rows) > page.limit else None)
 
 
 async def get_cutover(uow: UnitOfWork, server_id: str, ref: str) -> Cutover:
     """One cutover of a server by id, or `latest`. Raises CutoverNotFound."""
     row = await find_cutover(uow, server_id, ref)
-    return _view(row, (await evidence_names(uow, [row.id])).get(row.id, ()))
+    reports = await evidence.conversions_of(uow, [row.id])
+    return _view(row, (await evidence.names_of(uow, [row.id])).get(row.id, ()), reports.get(row.id))
 
 
-async def get_evidence(uow: UnitOfWork, cutover_id: str, name: str) -> bytes:
-    """A PNG, or the end of the serial log. Raises EvidenceNotFound."""
-    row = await uow.session.get(CutoverEvidenceRow, (cutover_id, name))
-    if row is None:
-        raise EvidenceNotFound(
-            f"cutover {cutover_id} has no {name}",
-            remedy="it is there when the machine was watched to its end, and had a screen",
-        )
-    return zlib.decompress(row.content) if name == SERIAL else row.content
-
-
-def _view(row: CutoverRow, evidence: tuple[str, ...]) -> Cutover:
+def _view(row: CutoverRow, seen: tuple[str, ...], conversion: dict[str, Json] | None) -> Cutover:
     proof = row.proof or {}
     return Cutover(
         id=row.id,
@@ -80,7 +69,8 @@ def _view(row: CutoverRow, evidence: tuple[str, ...]) -> Cutover:
         checks=tuple(TestCheck.model_validate(each) for each in _list(proof.get("checks"))),
         forwards=tuple(PortForward.model_validate(each) for each in row.forwards),
         ledger=tuple(LedgerEntry.model_validate(each) for each in row.ledger),
-        evidence=evidence,
+        conversion=None if conversion is None else conversion_view(conversion),
+        evidence=seen,
     )
 
 

@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from app.contract.cutoverwords import CutoverPhase
 from app.contract.resources.launch import LaunchMachine
-from app.contract.words import HoldPhase, InstanceState, JobEventLevel
+from app.contract.words import HoldPhase, InstancePurpose, InstanceState, JobEventLevel
 from app.launch.machine import LaunchOrder, Volume
-from app.migration.cutover import cutovers, source
+from app.migration.cutover import cutovers, evidence, source
+from app.migration.cutover.building import cutover_builder, test_builder
 from app.migration.cutover.cutovers import Chosen, Effect, Wanted
 from app.migration.cutover.queries import get_cutover
 from app.migration.cutover.source import server_of
@@ -24,14 +25,18 @@ from app.migration.hold import service as holds
 from app.migration.hold.states import Hold
 from app.migration.launch import machines, tests
 from app.migration.launch.building import Builder, for_good
+from app.migration.launch.conversion import converted, facts_of
 from app.migration.launch.evidence import collect
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
 from app.migration.launch.tables import TestRow
-from app.migration.launch.targets import evidence_folder, target_of
+from app.migration.launch.targets import evidence_folder
 from app.migration.services import Services
 from app.work.context import Context
 from app.work.errors import StepFailed
+
+if TYPE_CHECKING:
+    from app.launch.target import Target
 
 CHOOSE: Final = "choose"
 PRECOPY: Final = "precopy"
@@ -93,9 +98,8 @@ class CutoverSteps:
 
     services: Services
 
-    @property
-    def _builder(self) -> Builder:
-        return Builder(self.services, target_of(self.services.settings.launch, self.services.clock))
+    async def _builder(self, known: Known) -> Builder:
+        return await cutover_builder(self.services, known.row.target)
 
     async def choose(self, context: Context) -> Chosen:
         """Look whether the replica is good enough and settle the machine; the server is CUTTING_OVER then."""
@@ -125,7 +129,7 @@ class CutoverSteps:
         """See that the node can do it, bind the job to it, and end the server's test machine."""
         known = await self._known(context)
         content = await self._content(known.row.base_checkpoint_id)
-        await self._builder.require_possible(context, known.machine, content)
+        await (await self._builder(known)).require_possible(context, known.machine, content)
         await context.pin()
         await context.write(lambda uow: cutovers.place(uow, known.id, context.node))
         async with self.services.database.reading() as uow:
@@ -142,8 +146,9 @@ class CutoverSteps:
             )
         context.log(f"the machine of test {test.id} is terminated: the cutover follows it")
         if test.node is not None:
-            await whole(self._builder.target.terminate(test.id))
-            await self._builder.drop(await self._content(test.checkpoint_id))
+            tester = await test_builder(self.services, test.target)
+            await whole(tester.target.terminate(test.id))
+            await tester.drop(await self._content(test.checkpoint_id))
         await context.write(lambda uow: tests.terminated(uow, test.id))
 
     async def precopy(self, context: Context) -> Volumes:
@@ -151,12 +156,13 @@ class CutoverSteps:
         known = await self._known(context)
         content = await self._content(known.row.base_checkpoint_id)
         async with self._timed(context, CutoverPhase.PRECOPY):
-            return Volumes(await self._builder.materialise(context, content))
+            return Volumes(await (await self._builder(known)).materialise(context, content))
 
     async def drop_base(self, context: Context) -> None:
         """Remove the volumes of the head, finished or not."""
         if context.has_result(CHOOSE):
-            await self._builder.drop(await self._content((await self._known(context)).row.base_checkpoint_id))
+            known = await self._known(context)
+            await (await self._builder(known)).drop(await self._content(known.row.base_checkpoint_id))
 
     async def stop(self, context: Context) -> None:
         """Have the source's services stopped by the owner's hooks."""
@@ -195,30 +201,35 @@ class CutoverSteps:
         return Cut(row.id, row.number)
 
     async def apply(self, context: Context) -> Volumes:
-        """Bring the target's disks to the final checkpoint, each verified by its root (v4)."""
+        """Bring the target's disks to the final checkpoint, each of its root (v4)."""
         known, final = await self._known(context), context.result(CUT, Cut)
         async with self._timed(context, CutoverPhase.APPLY):
+            base = await self._content(known.row.base_checkpoint_id)
             content = await self._content(final.checkpoint_id)
-            volumes = await self._builder.materialise(context, content)
-        if known.row.base_checkpoint_id != final.checkpoint_id:
-            await self._builder.drop(await self._content(known.row.base_checkpoint_id))
-        return Volumes(volumes)
+            return Volumes(await (await self._builder(known)).advance(context, base, content))
 
     async def drop_final(self, context: Context) -> None:
         """Remove the volumes of the final checkpoint, finished or not."""
         if context.has_result(CUT):
-            await self._builder.drop(await self._content(context.result(CUT, Cut).checkpoint_id))
+            builder = await self._builder(await self._known(context))
+            await builder.drop(await self._content(context.result(CUT, Cut).checkpoint_id))
 
     async def convert(self, context: Context) -> None:
-        """Make everything that the machine starts with; nothing runs yet."""
-        order = await self._order(context)
+        """Make the disks boot in the machine, and keep the report; nothing runs yet."""
+        known, order = await self._known(context), await self._order(context)
+        final = context.result(CUT, Cut).checkpoint_id
+        async with self.services.database.reading() as uow:
+            facts = await for_good(facts_of(uow, final))
         async with self._timed(context, CutoverPhase.CONVERT):
-            await for_good(whole(self._builder.target.prepare(order)))
+            target = (await self._builder(known)).target
+            report = await for_good(converted(context, target, order, facts, known.machine))
+        await context.write(lambda uow: evidence.keep_conversion(uow, known.id, report))
 
     async def unconvert(self, context: Context) -> None:
         """Remove what was made of the machine."""
         if context.has_result(CHOOSE):
-            await whole(self._builder.target.terminate(chosen_id(context)))
+            known = await self._known(context)
+            await whole((await self._builder(known)).target.terminate(known.id))
 
     async def keep(self, context: Context) -> None:
         """Have the source keep its services stopped until it is told otherwise, whatever happens."""
@@ -232,14 +243,14 @@ class CutoverSteps:
         """Start the machine, or find it running. From here on only an operator takes the cutover back."""
         order = await self._order(context)
         async with self._timed(context, CutoverPhase.LAUNCH):
-            await self._start(context, order)
+            await self._start(context, (await self._builder(await self._known(context))).target, order)
 
-    async def _start(self, context: Context, order: LaunchOrder) -> None:
+    async def _start(self, context: Context, target: "Target", order: LaunchOrder) -> None:
         """Start the machine, once it is sure that the source is held and the cutover stands."""
         hold = await for_good(source.standing(self.services, context, order.instance))
         source.require_held(hold)
         await context.write(lambda uow: cutovers.launching(uow, order.instance))
-        instance = await for_good(whole(self._builder.target.launch(order)))
+        instance = await for_good(whole(target.launch(order)))
         await context.write(lambda uow: cutovers.launched(uow, order.instance, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
         context.log(f"the machine runs on node {context.node} under {instance.accelerator}; ports: {ports}")
@@ -250,15 +261,17 @@ class CutoverSteps:
         Raises StepFailed with the reason of a failed boot: the server stays CUTTING_OVER.
         """
         known, order = await self._known(context), await self._order(context)
-        found = await self._builder.target.find(known.id)
+        builder = await self._builder(known)
+        found = await builder.target.find(known.id)
         if found is None or found.state is not InstanceState.RUNNING:
-            await self._start(context, order)
+            await self._start(context, builder.target, order)
         folder = evidence_folder(self.services.settings.launch, known.id)
-        plan = await self._builder.checks(known.machine)
+        plan = await builder.checks(known.machine)
         async with self._timed(context, CutoverPhase.CHECK):
-            proof = await listening(context, self._builder.target.check(known.id, plan, folder))
-        evidence = await asyncio.to_thread(collect, folder, proof)
-        await context.write(lambda uow: cutovers.judged(uow, known.id, proof, evidence))
+            proof = await listening(context, builder.target.check(known.id, plan, folder))
+        seen = await asyncio.to_thread(collect, folder, proof)
+        await context.write(lambda uow: cutovers.judged(uow, known.id, proof))
+        await context.write(lambda uow: evidence.keep(uow, known.id, seen))
         for each in proof.checks:
             word = "passed" if each.passed else "did not pass"
             level = JobEventLevel.INFO if each.passed else JobEventLevel.WARNING
@@ -270,6 +283,11 @@ class CutoverSteps:
                 remedy=f"{proof.remedy or 'look at the evidence'}; then retry the job, or take it back: "
                 "go2cloud server revert",
             )
+
+    async def prove(self, context: Context) -> None:
+        """Recompute the disks' roots from all of their bytes, beside the machine: it costs no downtime."""
+        builder = await self._builder(await self._known(context))
+        await builder.verify(context, await self._content(context.result(CUT, Cut).checkpoint_id))
 
     async def outcome(self, context: Context) -> Outcome:
         """The cutover succeeded; it can be finalized, or reverted."""
@@ -288,7 +306,8 @@ class CutoverSteps:
 
     async def _order(self, context: Context) -> LaunchOrder:
         known = await self._known(context)
-        return LaunchOrder(known.id, machines.spec(known.machine), context.result(APPLY, Volumes).volumes)
+        volumes = context.result(APPLY, Volumes).volumes
+        return LaunchOrder(known.id, machines.spec(known.machine), volumes, InstancePurpose.CUTOVER)
 
     async def _content(self, checkpoint_id: str | None) -> Content:
         async with self.services.database.reading() as uow:

@@ -1,7 +1,7 @@
 """What the steps of tests and of cutovers do alike: see that a target can do it, and write its volumes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,12 +16,13 @@ from app.migration.launch.queries import Content
 from app.migration.launch.stopping import whole
 from app.migration.replication.reading import chunk_reader
 from app.migration.services import Services
+from app.store.delta import delta_stream
 from app.store.export import export_stream
 from app.work.context import Context
 from app.work.errors import StepFailed
 
 if TYPE_CHECKING:
-    from app.launch.qemu.driver import QemuTarget
+    from app.launch.target import Target
 
 T = TypeVar("T")
 
@@ -37,12 +38,23 @@ async def for_good(work: Awaitable[T]) -> T:
         raise StepFailed(error.detail, code=error.code, remedy=error.remedy) from error
 
 
+def _passing(context: Context, content: Content, disk: DiskContent, before: int) -> Callable[[int], None]:
+    """Says how far a stream of a disk is; `before` are the bytes of the disks before it."""
+
+    def passed(at: int) -> None:
+        context.check_cancelled()
+        percent = 100 * (before + at) // max(content.size, 1)
+        context.progress(percent, f"disk {disk.disk}, {at} of {disk.size} bytes")
+
+    return passed
+
+
 @dataclass(frozen=True)
 class Builder:
     """Builds at a target, in a process with these services."""
 
     services: Services
-    target: "QemuTarget"
+    target: "Target"
 
     async def checks(self, machine: LaunchMachine) -> CheckPlan:
         """What is looked at in the machine. Raises StepFailed for a program that this node has not."""
@@ -73,18 +85,50 @@ class Builder:
             done += disk.size
         return tuple(volumes)
 
+    async def advance(self, context: Context, base: Content, content: Content) -> tuple[Volume, ...]:
+        """Bring the volumes of one checkpoint to another, by writing only what differs; see Target.advance.
+
+        A disk that the base lacks, or has cut into other chunks, is written whole. Nothing of the base stays.
+        """
+        known, volumes, done = {disk.disk: disk for disk in base.disks}, [], 0
+        for disk in content.disks:
+            old = known.get(disk.disk)
+            if old is None or old.chunk_size != disk.chunk_size:
+                work = self.target.materialise(disk, self._stream(context, content, disk, done))
+            else:
+                stream = self._delta(context, content, old, disk, done)
+                work = self.target.advance(self.target.volume(old), disk, stream)
+            volumes.append(await for_good(whole(work)))
+            context.log(f"disk {disk.disk} is at checkpoint root {disk.root.hex()}")
+            done += disk.size
+        await self.drop(base)
+        return tuple(volumes)
+
     async def _stream(
         self, context: Context, content: Content, disk: DiskContent, before: int
     ) -> AsyncIterator[bytes]:
-        def passed(at: int) -> None:
-            context.check_cancelled()
-            percent = 100 * (before + at) // max(content.size, 1)
-            context.progress(percent, f"disk {disk.disk}, {at} of {disk.size} bytes")
-
-        reader = chunk_reader(self.services.store, self.services.database)
-        async for piece in export_stream(self.services.store, reader, content.project_id, disk.root, passed):
+        """The whole disk."""
+        store = self.services.store
+        reader, passed = chunk_reader(store, self.services.database), _passing(context, content, disk, before)
+        async for piece in export_stream(store, reader, content.project_id, disk.root, passed):
             context.check_cancelled()
             yield piece
+
+    async def _delta(
+        self, context: Context, content: Content, old: DiskContent, disk: DiskContent, before: int
+    ) -> AsyncIterator[bytes]:
+        """What of the disk differs from what it was."""
+        store = self.services.store
+        reader, passed = chunk_reader(store, self.services.database), _passing(context, content, disk, before)
+        async for piece in delta_stream(store, reader, content.project_id, old.root, disk.root, passed):
+            context.check_cancelled()
+            yield piece
+
+    async def verify(self, context: Context, content: Content) -> None:
+        """Recompute the roots of a checkpoint's volumes from all of their own bytes (v4)."""
+        for disk in content.disks:
+            await for_good(whole(self.target.verify(self.target.volume(disk), disk)))
+            context.log(f"disk {disk.disk}: its own bytes have the root {disk.root.hex()}")
 
     async def drop(self, content: Content) -> None:
         """Remove the volumes of a checkpoint, finished or not."""

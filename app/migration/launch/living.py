@@ -24,15 +24,15 @@ from app.migration.launch.lifetimes import due, expires_at, warns_at
 from app.migration.launch.orders import FREEING
 from app.migration.launch.states import TRANSITIONS, TestAction
 from app.migration.launch.tables import TestRow
-from app.migration.launch.targets import target_of
 from app.migration.servers.enrolment import find_server
 from app.migration.services import Services
+from app.migration.targets.opening import row_of, target_for
 from app.work.errors import JobStands
 from app.work.jobs import Order
 from app.work.tables import JobRow
 
 if TYPE_CHECKING:
-    from app.launch.qemu.driver import QemuTarget
+    from app.launch.target import Target
 
 LOOK_SECONDS: Final = 20.0
 OURSELVES: Final = "go2cloud"
@@ -81,24 +81,22 @@ async def _living(uow: UnitOfWork) -> Sequence[TestRow]:
 async def _note_ended(services: Services, node: str) -> None:
     async with services.database.reading() as uow:
         mine = [test for test in await _living(uow) if test.node == node and test.state == TestState.RUNNING]
-    if not mine:
-        return
-    target = target_of(services.settings.launch, services.clock)
     for test in mine:
+        async with services.database.reading() as uow:
+            target = target_for(services, await row_of(uow, test.target))
         reason = await _why_gone(target, test.id, node)
         if reason is not None:
             await services.database.run(partial(_mark_ended, services, test=test, reason=reason))
 
 
-async def _why_gone(target: "QemuTarget", test_id: str, node: str) -> str | None:
+async def _why_gone(target: "Target", test_id: str, node: str) -> str | None:
     """Why a machine does not run any more; None where it does."""
     found = await target.find(test_id)
     if found is None:
         return f"nothing of the machine is on node {node} any more"
     if found.state is InstanceState.RUNNING:
         return None
-    said = await target.last_words(test_id)
-    return f"the guest powered off, or the hypervisor ended. {said}".strip()[:MOST_REASON]
+    return f"the guest powered off, or the hypervisor ended. {found.said}".strip()[:MOST_REASON]
 
 
 async def _mark_ended(services: Services, uow: UnitOfWork, *, test: TestRow, reason: str) -> None:

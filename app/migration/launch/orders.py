@@ -12,11 +12,13 @@ from app.kit.errors import Conflict
 from app.migration.launch.errors import NoTestMachine, TestNotPassed, TestTooOld
 from app.migration.launch.kinds import SERVER_TEST, TERMINATE_TEST
 from app.migration.launch.queries import find_checkpoint, live_tests, newest_verdict
-from app.migration.launch.tests import TARGET, Wanted
+from app.migration.launch.settings import get_settings, machine_target
+from app.migration.launch.tests import Wanted
 from app.migration.servers.lifecycle import change, require_allowed
 from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
+from app.migration.targets.opening import BUILT_IN, limit_key, node_of
 from app.work.jobs import Order
 from app.work.limits import Limit
 
@@ -40,19 +42,21 @@ async def order_test(
     """Order a test; the id of its job.
 
     It runs where an earlier test machine of the server still is, which it replaces. Raises ServerNotFound,
-    LifecycleNotAllowed, CheckpointNotFound, JobStands.
+    LifecycleNotAllowed, CheckpointNotFound, TargetNotFound, TargetUnfit, JobStands.
     """
     server = await find_in_scope(uow, scope, ref)
     require_allowed(server, ServerOperation.TEST)
     checkpoint = await find_checkpoint(uow, server, wanted.checkpoint) if wanted.checkpoint else None
-    at_once = services.settings.launch.tests_at_once
+    caps = services.settings.launch
+    set_here = (await get_settings(uow, server, caps)).settings
+    target = await machine_target(uow, server, set_here)
     order = Order(
         server.project_id,
-        Wanted(checkpoint.id if checkpoint else None, by),
+        Wanted(checkpoint.id if checkpoint else None, by, BUILT_IN if target is None else target.id),
         server_id=server.id,
         subject=server.id,
-        limits=(Limit(f"target:{TARGET}", at_once),),
-        node=await _node(uow, server),
+        limits=(Limit(limit_key(target), caps.tests_at_once),),
+        node=await _node(uow, server) or node_of(target),
         requested_by=by,
     )
     return await services.jobs.enqueue(uow, SERVER_TEST, order)

@@ -4,12 +4,15 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 
 from app.contract.resources.launch import LaunchMachine, LaunchSettings, LaunchSettingsUpdate
+from app.contract.words import TargetMakes
 from app.kit.database import UnitOfWork
 from app.kit.settings import LaunchingSettings
 from app.migration.launch.errors import LaunchSettingsChanged
 from app.migration.launch.machines import effective, require_possible
 from app.migration.launch.tables import LaunchSettingsRow
 from app.migration.servers.tables import ServerRow
+from app.migration.targets.service import find_making
+from app.migration.targets.tables import TargetRow
 from app.wire import jsonform, messages
 
 NEVER_SET = 0
@@ -36,7 +39,11 @@ def machine_of(server: ServerRow, settings: LaunchSettingsUpdate, caps: Launchin
 async def put_settings(
     uow: UnitOfWork, server: ServerRow, version: int, wanted: LaunchSettingsUpdate, caps: LaunchingSettings
 ) -> LaunchSettings:
-    """Set the settings that are at `version`. Raises LaunchSettingsChanged, SettingsWrong."""
+    """Set the settings that are at `version`.
+
+    Raises LaunchSettingsChanged, SettingsWrong, TargetNotFound, TargetUnfit.
+    """
+    await machine_target(uow, server, wanted)
     require_possible(machine_of(server, wanted, caps))
     values = {"settings": wanted.model_dump(mode="json", exclude_unset=True), "updated_at": uow.now}
     if version == NEVER_SET:
@@ -48,6 +55,18 @@ async def put_settings(
     ):
         raise _changed(server)
     return await get_settings(uow, server, caps)
+
+
+async def machine_target(
+    uow: UnitOfWork, server: ServerRow, settings: LaunchSettingsUpdate
+) -> TargetRow | None:
+    """The target that these settings name for a server's machines; None for the built-in one.
+
+    Raises TargetNotFound, TargetUnfit.
+    """
+    if settings.target is None:
+        return None
+    return await find_making(uow, server.project_id, settings.target, TargetMakes.MACHINES)
 
 
 async def _insert(uow: UnitOfWork, server: ServerRow, values: dict[str, object]) -> None:

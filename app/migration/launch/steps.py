@@ -7,7 +7,6 @@ The machine is named by its test, and every step can be run again, by another pr
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from app.contract.resources.launch import LaunchMachine
@@ -17,25 +16,28 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.errors import InstanceDiffers, SettingsWrong
 from app.launch.machine import DiskContent, LaunchOrder, Volume
 from app.migration.launch import machines, tests
-from app.migration.launch.evidence import collect
+from app.migration.launch.conversion import converted, facts_of
+from app.migration.launch.evidence import collect, keep_conversion
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
 from app.migration.launch.tables import TestRow
-from app.migration.launch.targets import evidence_folder, target_of
+from app.migration.launch.targets import evidence_folder
 from app.migration.launch.tests import Chosen, Effect, Wanted
 from app.migration.replication.reading import chunk_reader
 from app.migration.services import Services
+from app.migration.targets.opening import row_of, target_for
 from app.store.export import export_stream
 from app.work.context import Context
 from app.work.errors import StepFailed
 
 if TYPE_CHECKING:
-    from app.launch.qemu.driver import QemuTarget
+    from app.launch.target import Target
 
 T = TypeVar("T")
 
 CHOOSE: Final = "choose"
 MATERIALISE: Final = "materialise"
+CONVERT: Final = "convert"
 
 _FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
 """Errors that a repetition would meet again."""
@@ -62,7 +64,9 @@ class Known:
     """A test as its steps need it."""
 
     id: str
+    checkpoint_id: str
     checkpoint_number: int
+    target_id: str
     machine: LaunchMachine
     content: Content
 
@@ -75,9 +79,9 @@ class TestSteps:
 
     services: Services
 
-    @cached_property
-    def _target(self) -> "QemuTarget":
-        return target_of(self.services.settings.launch, self.services.clock)
+    async def _target(self, target_id: str) -> "Target":
+        async with self.services.database.reading() as uow:
+            return target_for(self.services, await row_of(uow, target_id))
 
     async def choose(self, context: Context) -> Chosen:
         """Choose the checkpoint and settle the machine; from now on the server is TESTING."""
@@ -107,7 +111,8 @@ class TestSteps:
     async def _require_possible(self, context: Context, known: Known) -> None:
         """Raises StepFailed TARGET_NOT_READY, and that of a check whose program is not there."""
         await _for_good(asyncio.to_thread(self._plan, known.machine))
-        plan = await self._target.plan(machines.spec(known.machine), known.content.disks)
+        target = await self._target(known.target_id)
+        plan = await target.plan(machines.spec(known.machine), known.content.disks)
         for finding in plan.findings:
             if finding.severity is FindingSeverity.BLOCKER:
                 raise StepFailed(
@@ -124,10 +129,11 @@ class TestSteps:
     async def materialise(self, context: Context) -> Volumes:
         """Write the checkpoint's disks on this node, each verified by its root."""
         known = await self._known(context)
+        target = await self._target(known.target_id)
         volumes, done = [], 0
         for disk in known.content.disks:
             stream = self._stream(context, known, disk, done)
-            volumes.append(await _for_good(whole(self._target.materialise(disk, stream))))
+            volumes.append(await _for_good(whole(target.materialise(disk, stream))))
             context.log(f"disk {disk.disk}: {disk.size} bytes written and verified, root {disk.root.hex()}")
             done += disk.size
         return Volumes(tuple(volumes))
@@ -150,14 +156,28 @@ class TestSteps:
     async def dematerialise(self, context: Context) -> None:
         """Remove the volumes, finished or not."""
         if context.has_result(CHOOSE):
-            await self._drop_volumes((await self._known(context)).content)
+            known = await self._known(context)
+            await self._drop_volumes(await self._target(known.target_id), known.content)
+
+    async def convert(self, context: Context) -> None:
+        """Make the disks boot in the machine, on its overlays, and keep the report."""
+        known = await self._known(context)
+        source = await context.write(lambda uow: facts_of(uow, known.checkpoint_id))
+        order = self._order(context, known)
+        target = await self._target(known.target_id)
+        report = await _for_good(converted(context, target, order, source, known.machine))
+        await context.write(lambda uow: keep_conversion(uow, known.id, report))
+
+    def _order(self, context: Context, known: Known) -> LaunchOrder:
+        volumes = context.result(MATERIALISE, Volumes).volumes
+        return LaunchOrder(known.id, machines.spec(known.machine), volumes)
 
     async def launch(self, context: Context) -> None:
         """Start the machine in its isolated network, or find it running."""
         known = await self._known(context)
-        volumes = context.result(MATERIALISE, Volumes).volumes
-        order = LaunchOrder(known.id, machines.spec(known.machine), volumes)
-        instance = await _for_good(whole(self._target.launch(order)))
+        order = self._order(context, known)
+        target = await self._target(known.target_id)
+        instance = await _for_good(whole(target.launch(order)))
         await context.write(lambda uow: tests.launched(uow, known.id, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
         context.log(f"the machine runs on node {context.node} under {instance.accelerator}; ports: {ports}")
@@ -165,14 +185,16 @@ class TestSteps:
     async def unlaunch(self, context: Context) -> None:
         """End the machine; its evidence stays."""
         if context.has_result(CHOOSE):
-            await whole(self._target.terminate(context.result(CHOOSE, Chosen).test_id))
+            test = await self._test(context)
+            await whole((await self._target(test.target)).terminate(test.id))
 
     async def check(self, context: Context) -> None:
         """Watch the machine until there is a verdict, and keep what was seen."""
         known = await self._known(context)
         folder = evidence_folder(self.services.settings.launch, known.id)
         plan = await _for_good(asyncio.to_thread(self._plan, known.machine))
-        proof = await listening(context, self._target.check(known.id, plan, folder))
+        target = await self._target(known.target_id)
+        proof = await listening(context, target.check(known.id, plan, folder))
         evidence = await asyncio.to_thread(collect, folder, proof)
         await context.write(lambda uow: tests.judged(uow, known.id, proof, evidence))
         for each in proof.checks:
@@ -212,15 +234,16 @@ class TestSteps:
                 remedy="terminate it first: go2cloud server terminate-test",
             )
         if test.node is not None:
-            await whole(self._target.terminate(test.id))
+            target = await self._target(test.target)
+            await whole(target.terminate(test.id))
             async with self.services.database.reading() as uow:
                 content = await content_of(uow, test.checkpoint_id)
-            await self._drop_volumes(content)
+            await self._drop_volumes(target, content)
         await context.write(lambda uow: tests.terminated(uow, test.id))
 
-    async def _drop_volumes(self, content: Content) -> None:
+    async def _drop_volumes(self, target: "Target", content: Content) -> None:
         for disk in content.disks:
-            await self._target.drop(self._target.volume(disk))
+            await target.drop(target.volume(disk))
 
     async def _live(self, context: Context) -> list[TestRow]:
         async with self.services.database.reading() as uow:
@@ -235,7 +258,7 @@ class TestSteps:
             test = await tests.get_test(uow, context.result(CHOOSE, Chosen).test_id)
             content = await content_of(uow, test.checkpoint_id)
         machine = LaunchMachine.model_validate(test.machine)
-        return Known(test.id, test.checkpoint_number, machine, content)
+        return Known(test.id, test.checkpoint_id, test.checkpoint_number, test.target, machine, content)
 
 
 def _server(context: Context) -> str:

@@ -1,4 +1,4 @@
-"""The target of test boots on this node.
+"""The built-in target of this node, and where what was seen of its machines stays.
 
 The driver is imported when a step needs it: a process of role api never does.
 """
@@ -6,7 +6,7 @@ The driver is imported when a step needs it: a process of role api never does.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.contract.words import Accelerator
+from app.contract.words import Accelerator, InstancePurpose
 from app.kit.clock import Clock
 from app.kit.settings import Acceleration, LaunchingSettings
 
@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from app.launch.qemu.driver import QemuTarget
 
 
-def target_of(settings: LaunchingSettings, clock: Clock) -> "QemuTarget":
+def target_of(
+    settings: LaunchingSettings, clock: Clock, purpose: InstancePurpose = InstancePurpose.TEST
+) -> "QemuTarget":
     """The target as the settings have it."""
     from app.launch.qemu.driver import QemuSettings, QemuTarget
 
     chosen = settings.accelerator
     accelerator = None if chosen is Acceleration.AUTO else Accelerator(chosen.value)
-    return QemuTarget(QemuSettings(settings.folder, settings.user, accelerator), clock)
+    return QemuTarget(QemuSettings(settings.folder, settings.user, accelerator, purpose), clock)
 
 
 def evidence_folder(settings: LaunchingSettings, test_id: str) -> Path:

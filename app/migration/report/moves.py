@@ -2,15 +2,25 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState
 from app.contract.paging import PageRequest
 from app.contract.resources.cutover import Cutover, CutoverTime
-from app.contract.resources.report import ReportedCheck, ReportedCutover, ReportedPhase, ReportedScreenshot
+from app.contract.resources.launch import ServerTest, TestConversion
+from app.contract.resources.report import (
+    ReportedChange,
+    ReportedCheck,
+    ReportedConversion,
+    ReportedCutover,
+    ReportedPhase,
+    ReportedScreenshot,
+)
 from app.kit.database import UnitOfWork
-from app.migration.cutover.service import get_evidence, list_cutovers
+from app.migration.cutover.evidence import get_evidence
+from app.migration.cutover.service import list_cutovers
 from app.migration.cutover.states import TARGET_RUNS
 from app.migration.launch.evidence import SCREENSHOT, THUMBNAIL
 
@@ -72,6 +82,23 @@ def _phase(time: CutoverTime) -> ReportedPhase:
         name=time.phase,
         started_at=time.started_at,
         seconds=(ended - time.started_at).total_seconds() if ended else None,
+    )
+
+
+def conversion_of(cutover: Cutover | None, tests: Sequence[ServerTest]) -> ReportedConversion | None:
+    """The conversion of the cutover's machine, else of the newest test's that came to a verdict."""
+    if cutover is not None and cutover.state in STANDS and cutover.conversion is not None:
+        return _conversion(cutover.id, cutover.conversion)
+    for test in tests:
+        if test.passed is not None:
+            return _conversion(test.id, test.conversion) if test.conversion is not None else None
+    return None
+
+
+def _conversion(of: str, found: TestConversion) -> ReportedConversion:
+    changes = tuple(ReportedChange(**change.model_dump()) for change in found.changes)
+    return ReportedConversion(
+        of=of, system=found.system, root=found.root, changes=changes, warnings=found.warnings
     )
 
 

@@ -6,6 +6,7 @@ The page says what the report says, in the report's order, and adds no judgement
 from pathlib import Path
 from typing import Final
 
+from app.contract.reportwords import ProofResult
 from app.contract.resources.report import (
     ReportedBoot,
     ReportedCheck,
@@ -14,7 +15,6 @@ from app.contract.resources.report import (
     ReportedRemark,
     ServerReport,
 )
-from app.contract.words import ProofResult
 from app.migration.report.markup import (
     Markup,
     Part,
@@ -209,12 +209,20 @@ def _cutover(cutover: ReportedCutover) -> Markup:
 
 
 def _conversion(report: ServerReport) -> Markup:
-    changes = report.conversion or ()
+    found = report.conversion
+    if found is None:
+        return section("Conversion", table((), ()))
     rows = [
         (code(each.path), each.reason, joined(tag("div", code(line)) for line in each.lines))
-        for each in changes
+        for each in found.changes
     ]
-    return section("Changes by conversion", table(("File", "Why", "Lines"), rows))
+    pairs: list[tuple[str, Part]] = [
+        ("Of the machine", code(found.of)),
+        ("System that was found", found.system),
+        ("Its root", found.root),
+        ("Doubts", joined(tag("div", each) for each in found.warnings) if found.warnings else None),
+    ]
+    return section("Conversion", facts(pairs), table(("File", "Why", "Lines"), rows))
 
 
 def _boots(report: ServerReport) -> Markup:

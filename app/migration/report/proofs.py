@@ -9,8 +9,9 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from app.contract.reportwords import ProofResult
 from app.contract.resources.report import ReportedDisk, ReportedLevel
-from app.contract.words import ProofResult, Verdict, VerificationLevel
+from app.contract.words import Verdict, VerificationLevel
 from app.kit.database import UnitOfWork
 from app.migration.replication.tables import CheckpointRow
 from app.migration.report.content import WrittenVolume

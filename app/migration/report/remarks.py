@@ -5,8 +5,9 @@ A report without a remark says that all was looked at and found good, so what is
 
 from collections.abc import Iterator
 
+from app.contract.reportwords import ProofResult
 from app.contract.resources.report import ReportedBoot, ReportedRemark, ServerReport
-from app.contract.words import ConsistencyLabel, ProofResult, VerificationLevel
+from app.contract.words import ConsistencyLabel, VerificationLevel
 from app.migration.report.doings import MOST_ACTS, MOST_BOOTS, MOST_JOBS
 from app.migration.report.moves import STANDS
 
@@ -22,7 +23,7 @@ def warnings(report: ServerReport) -> tuple[ReportedRemark, ...]:
     """What is not as it should be."""
     return tuple(
         remark
-        for each in (_source, _cutover, _checkpoint, _refuted, _replication, _boots, _overrides)
+        for each in (_source, _cutover, _checkpoint, _refuted, _replication, _boots, _conversion, _overrides)
         for remark in each(report)
     )
 
@@ -105,6 +106,11 @@ def _boots(report: ServerReport) -> Iterator[ReportedRemark]:
         )
 
 
+def _conversion(report: ServerReport) -> Iterator[ReportedRemark]:
+    for text in report.conversion.warnings if report.conversion else ():
+        yield _remark("CONVERSION_DOUBT", text)
+
+
 def _overrides(report: ServerReport) -> Iterator[ReportedRemark]:
     for act in report.trail:
         passed_over = dict(act.details).get("passedOver", "null")
@@ -144,8 +150,10 @@ def _not_done(report: ServerReport) -> Iterator[ReportedRemark]:
         yield _remark("NOT_CUT_OVER", _why_not(report))
     if report.conversion is None:
         yield _remark(
-            "NO_CONVERSION", "no conversion is recorded: the disks were started as they are, if they were"
+            "NO_CONVERSION", "no conversion is recorded: the disks were started as they are, if at all"
         )
+    elif report.conversion.system is None:
+        yield _remark("NO_CONVERSION", "the disks were not looked at before they were started")
 
 
 def _came_up(report: ServerReport) -> bool:

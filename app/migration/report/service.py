@@ -39,6 +39,7 @@ async def server_report(uow: UnitOfWork, scope: Scope, ref: str, by: str) -> Ser
         verification=await levels(uow, checkpoint, disks, written),
         boots=tuple(doings.boot_view(test) for test in tests),
         cutover=moves.cutover_view(cutover) if cutover else None,
+        conversion=moves.conversion_of(cutover, tests),
         screenshot=await moves.cutover_screenshot(uow, cutover) or await doings.screenshot_of(uow, tests),
         jobs=jobs,
         trail=await doings.acts_on(uow, server.id, jobs),

@@ -1,0 +1,1 @@
+"""Targets that follow servers: volumes that are brought to each new checkpoint."""

@@ -1,0 +1,1 @@
+"""Publishing: a checkpoint becomes files that other platforms import."""

@@ -1,0 +1,1 @@
+"""Targets: drivers with their settings, by project."""
