@@ -191,7 +191,7 @@ class ReportedChange(Resource):
 
 
 class ReportedConversion(Resource):
-    """What was changed so that the disks boot on the machine `of` a cutover or test; the replica stays as it is.
+    """What was changed so that the disks boot on the machine `of` a cutover or test, not in the replica.
 
     `system` and `root` are what was found on the disks, None where they were not looked at.
     """
