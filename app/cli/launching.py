@@ -25,7 +25,7 @@ from app.contract.resources.launch import (
     ScriptCheck,
     TcpCheck,
 )
-from app.contract.words import CheckKind, DiskBus, Firmware
+from app.contract.words import CheckKind, ConversionMode, DiskBus, Firmware
 
 _HTTP: Final = re.compile(r"(\d{1,5})(/[^=]*)?(?:=(.*))?", re.DOTALL)
 
@@ -62,6 +62,7 @@ VIEW: View[LaunchSettings] = View(
         Column("TIMEOUT", lambda found: found.machine.timeout),
         Column("LIFETIME", lambda found: found.machine.lifetime),
         Column("TARGET", lambda found: found.settings.target or "qemu"),
+        Column("CONVERSION", lambda found: found.machine.conversion.value),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
     ),
     name=lambda found: found.server_id,
@@ -93,6 +94,9 @@ def launch_settings(
         str | None, typer.Option(help="Of a test machine, from its launch: 1h to 90d.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Where its machines are made; by itself qemu.")] = None,
+    conversion: Annotated[
+        ConversionMode | None, typer.Option(help="Whether disks are changed so that they boot there.")
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin with the source's, and the defaults.")
     ] = False,
@@ -110,6 +114,7 @@ def launch_settings(
         "timeout": None if timeout is None else duration(timeout),
         "lifetime": None if lifetime is None else duration(lifetime),
         "target": target,
+        "conversion": conversion,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     with connected(context) as client:

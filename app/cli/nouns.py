@@ -64,6 +64,7 @@ def _servers() -> typer.Typer:
     servers.app.command("test")(tests.order_test)
     servers.app.command("tests")(tests.list_tests)
     servers.app.command()(tests.screenshot)
+    servers.app.command()(tests.conversion)
     servers.app.command()(tests.serial)
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)

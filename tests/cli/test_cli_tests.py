@@ -71,6 +71,8 @@ def test_a_server_is_tested_to_the_proof_and_marked_ready(
     assert picture.read_bytes().startswith(b"\x89PNG")
     go2cloud("server", "screenshot", server, "-f", str(tmp_path / "small.png"), "--thumbnail")
     assert "smallest login:" in go2cloud("server", "serial", server)
+    assert "nothing was changed\nwarning: no Linux system" in go2cloud("server", "conversion", server)
+    assert "0 changes, 1 warning" in go2cloud("server", "tests", server, "-o", "wide")
     assert "READY_FOR_CUTOVER" in go2cloud("server", "mark-ready", server)
     assert "server.terminate-test" in go2cloud("server", "revert", server, "--watch")
     assert "READY_FOR_TEST" in go2cloud("server", "show", server)
@@ -83,7 +85,7 @@ def test_a_failed_boot_is_exit_1_and_ready_needs_a_reason(
     go2cloud: CommandLine, running: Running, tmp_path: Path, machines: None
 ) -> None:
     server = replicated(running, tmp_path, dead_disk()).server
-    go2cloud("server", "launch-settings", server, *SMALL)
+    go2cloud("server", "launch-settings", server, *SMALL, "--conversion", "off")
     go2cloud("server", "test", server, "--checkpoint", "1", "--watch", code=1)
     assert "checkpoint 1 did not boot" in go2cloud.notes
     assert "try: compare the firmware" in go2cloud.notes

@@ -203,7 +203,7 @@ def test_a_root_that_is_on_no_disk_is_not_hidden_by_nofail() -> None:
         ("/etc/kernel/cmdline", "root=/dev/sda1 ro\n", "root=UUID=aaaa-1 ro\n"),
         ("/boot/loader/entries/x.conf", "options root=/dev/sda1\n", f"options root=UUID=aaaa-1{CONSOLES}\n"),
         ("/boot/loader/entries/x.conf", "options $kernelopts\n", "options $kernelopts\n"),
-        ("/etc/default/grub", 'GRUB_CMDLINE_LINUX="resume=/dev/sda2"\n', 'GRUB_CMDLINE_LINUX="resume=UUID=bbbb-2"\n'),
+        ("/etc/default/grub", 'GRUB_CMDLINE="resume=/dev/sda2"\n', 'GRUB_CMDLINE="resume=UUID=bbbb-2"\n'),
         ("/etc/default/grub", "GRUB_DISABLE_LINUX_UUID=true\n", "#GRUB_DISABLE_LINUX_UUID=true\n"),
         ("/etc/initramfs-tools/conf.d/resume", "RESUME=/dev/sda2\n", "RESUME=UUID=bbbb-2\n"),
         ("/boot/extlinux/extlinux.conf", " append root=/dev/sda1\n", f" append root=UUID=aaaa-1{CONSOLES}\n"),

@@ -321,6 +321,19 @@ def test_a_hold_that_was_released_is_not_begun_again_by_an_order_that_comes_late
     assert again.record.is_over, "a cutover's name is used once"
 
 
+def test_an_agent_does_not_hold_without_a_final_checkpoint_whatever_is_ordered() -> None:
+    stopped = Record("c1", 1, Stage.STOPPED, "0", deadline_ms=1000, services="STOPPED")
+    failed = replace(stopped, stage=Stage.FINISHED, code="FINAL_NOT_FROZEN")
+    for record in (stopped, failed):
+        assert decide(record, order(P.HELD, 3), Moment("0", 0), lambda: PROOF) == record
+
+
+def test_an_agent_whose_hooks_failed_makes_no_final_checkpoint_whatever_is_ordered() -> None:
+    stopped = Record("c1", 1, Stage.STOPPED, "0", deadline_ms=1000, services="FAILED")
+    assert begin_final(stopped, order(P.FINAL, 2)) is None
+    assert begin_final(replace(stopped, services="STOPPED"), order(P.FINAL, 2)) is not None
+
+
 @pytest.mark.parametrize("phase", [P.FINAL, P.HELD])
 def test_an_agent_that_stopped_nothing_refuses_to_finish(phase: P) -> None:
     world = settled(hear(World(), order(phase, 5)))

@@ -112,15 +112,15 @@ def started(
         appliance = _spawned(scratch, settings)
         register.append(appliance)
         timer = threading.Timer(SECONDS, appliance.kill)
-        timer.start()
-        try:
-            _launch(appliance, disks, settings)
-            yield appliance
-            _finish(appliance)
-        finally:
-            timer.cancel()
-            appliance.kill()
-            appliance.process.wait()
+        with appliance.process:
+            timer.start()
+            try:
+                _launch(appliance, disks, settings)
+                yield appliance
+                _finish(appliance)
+            finally:
+                timer.cancel()
+                appliance.kill()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from app.contract.words import InstancePurpose
 from app.migration.cutover import cutovers, source
-from app.migration.cutover.building import cutover_builder
 from app.migration.cutover.queries import get_cutover
-from app.migration.launch.building import Builder
+from app.migration.launch.building import Builder, builder_at
 from app.migration.launch.queries import content_of
 from app.migration.launch.stopping import whole
 from app.migration.replication.errors import CheckpointNotFound
@@ -38,7 +38,7 @@ class RevertSteps:
             row = await get_cutover(uow, cutover_id)
         if row.node is None:
             return
-        builder = await cutover_builder(self.services, row.target)
+        builder = await builder_at(self.services, row.target, InstancePurpose.CUTOVER)
         existed = await whole(builder.target.retire(cutover_id))
         if await builder.target.find(cutover_id) is not None:
             raise StepFailed(

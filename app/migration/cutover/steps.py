@@ -15,7 +15,6 @@ from app.contract.resources.launch import LaunchMachine
 from app.contract.words import HoldPhase, InstancePurpose, InstanceState, JobEventLevel
 from app.launch.machine import LaunchOrder, Volume
 from app.migration.cutover import cutovers, evidence, source
-from app.migration.cutover.building import cutover_builder, test_builder
 from app.migration.cutover.cutovers import Chosen, Effect, Wanted
 from app.migration.cutover.queries import get_cutover
 from app.migration.cutover.source import server_of
@@ -23,13 +22,12 @@ from app.migration.cutover.tables import CutoverRow
 from app.migration.cutover.verifying import proved
 from app.migration.hold import service as holds
 from app.migration.hold.states import Hold
-from app.migration.launch import machines, tests
-from app.migration.launch.building import Builder, for_good
+from app.migration.launch import machines
+from app.migration.launch.building import Builder, builder_at, end_test, for_good
 from app.migration.launch.conversion import converted, facts_of
 from app.migration.launch.evidence import collect
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
-from app.migration.launch.tables import TestRow
 from app.migration.launch.targets import evidence_folder
 from app.migration.services import Services
 from app.work.context import Context
@@ -99,7 +97,7 @@ class CutoverSteps:
     services: Services
 
     async def _builder(self, known: Known) -> Builder:
-        return await cutover_builder(self.services, known.row.target)
+        return await builder_at(self.services, known.row.target, InstancePurpose.CUTOVER)
 
     async def choose(self, context: Context) -> Chosen:
         """Look whether the replica is good enough and settle the machine; the server is CUTTING_OVER then."""
@@ -135,21 +133,8 @@ class CutoverSteps:
         async with self.services.database.reading() as uow:
             earlier = await live_tests(uow, server_of(context))
         for test in earlier:
-            await self._retire(context, test)
-
-    async def _retire(self, context: Context, test: TestRow) -> None:
-        if test.node is not None and test.node != context.node:
-            raise StepFailed(
-                f"the machine of test {test.id} is on node {test.node}, this is {context.node}",
-                code="TEST_MACHINE_ELSEWHERE",
-                remedy="terminate it first: go2cloud server terminate-test",
-            )
-        context.log(f"the machine of test {test.id} is terminated: the cutover follows it")
-        if test.node is not None:
-            tester = await test_builder(self.services, test.target)
-            await whole(tester.target.terminate(test.id))
-            await tester.drop(await self._content(test.checkpoint_id))
-        await context.write(lambda uow: tests.terminated(uow, test.id))
+            context.log(f"the machine of test {test.id} is terminated: the cutover follows it")
+            await end_test(self.services, context, test)
 
     async def precopy(self, context: Context) -> Volumes:
         """Write the head's disks while the source runs, so that only what changed is left for the cut."""

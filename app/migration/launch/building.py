@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from app.contract.resources.launch import LaunchMachine
-from app.contract.words import FindingSeverity, JobEventLevel
+from app.contract.words import FindingSeverity, InstancePurpose, JobEventLevel
 from app.kit.errors import Conflict, Invalid, NotFound
 from app.launch.boot.checks import CheckPlan
 from app.launch.errors import InstanceDiffers, SettingsWrong
 from app.launch.machine import DiskContent, Volume
-from app.migration.launch import machines
-from app.migration.launch.queries import Content
+from app.migration.launch import machines, tests
+from app.migration.launch.queries import Content, content_of
 from app.migration.launch.stopping import whole
+from app.migration.launch.tables import TestRow
 from app.migration.replication.reading import chunk_reader
 from app.migration.services import Services
+from app.migration.targets.opening import row_of, target_for
 from app.store.delta import delta_stream
 from app.store.export import export_stream
 from app.work.context import Context
@@ -134,3 +136,28 @@ class Builder:
         """Remove the volumes of a checkpoint, finished or not."""
         for disk in content.disks:
             await self.target.drop(self.target.volume(disk))
+
+
+async def builder_at(
+    services: Services, target_id: str, purpose: InstancePurpose = InstancePurpose.TEST
+) -> Builder:
+    """Builds at the target of this id; machines of a cutover on volumes that no test has."""
+    async with services.database.reading() as uow:
+        return Builder(services, target_for(services, await row_of(uow, target_id), purpose))
+
+
+async def end_test(services: Services, context: Context, test: TestRow) -> None:
+    """End the machine of a test and remove its volumes. Raises StepFailed where they are on another node."""
+    if test.node is not None and test.node != context.node:
+        raise StepFailed(
+            f"the machine of test {test.id} is on node {test.node}, this is {context.node}",
+            code="TEST_MACHINE_ELSEWHERE",
+            remedy="terminate it first: go2cloud server terminate-test",
+        )
+    if test.node is not None:
+        builder = await builder_at(services, test.target)
+        await whole(builder.target.terminate(test.id))
+        async with services.database.reading() as uow:
+            content = await content_of(uow, test.checkpoint_id)
+        await builder.drop(content)
+    await context.write(lambda uow: tests.terminated(uow, test.id))

@@ -111,7 +111,7 @@ async def _mark_ended(services: Services, uow: UnitOfWork, *, test: TestRow, rea
     if await uow.changed(same.values(state=after, ended_at=uow.now, ended_reason=reason, forwards=[])):
         text = f"the machine of test {test.id} ended by itself: {reason}"
         await services.jobs.note(uow, test.job_id, text, JobEventLevel.WARNING)
-        await _tell(services, uow, test, "test.ended", reason)
+        await _tell(uow, test, "test.ended", reason)
 
 
 async def _warn(services: Services, uow: UnitOfWork, *, test: TestRow) -> None:
@@ -123,14 +123,13 @@ async def _warn(services: Services, uow: UnitOfWork, *, test: TestRow) -> None:
             f"the machine of test {test.id} is terminated at {at:%Y-%m-%d %H:%M}Z; a new test gets a new one"
         )
         await services.jobs.note(uow, test.job_id, text, JobEventLevel.WARNING)
-        await _tell(services, uow, test, "test.expiring", text)
+        await _tell(uow, test, "test.expiring", text)
 
 
-async def _tell(services: Services, uow: UnitOfWork, test: TestRow, kind: str, text: str) -> None:
+async def _tell(uow: UnitOfWork, test: TestRow, kind: str, text: str) -> None:
     server = await find_server(uow, test.server_id)
     data = {"test": test.id, "detail": text}
-    event = Event(kind, uow.now, project=server.project_id, subject=test.server_id, data=data)
-    uow.afterwards.append(partial(services.bus.publish, event))
+    uow.news.append(Event(kind, uow.now, project=server.project_id, subject=test.server_id, data=data))
     uow.afterwards.append(partial(_say, kind, test.server_id, test.id, text))
 
 

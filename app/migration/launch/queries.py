@@ -101,7 +101,7 @@ async def disks_of(uow: UnitOfWork, checkpoint_id: str) -> tuple[str, tuple[str,
     content = await content_of(uow, checkpoint_id)
     checkpoint = await uow.session.get_one(CheckpointRow, checkpoint_id)
     query = select(DiskRow.id, DiskRow.path).where(DiskRow.server_id == checkpoint.server_id)
-    paths = dict(row.tuple() for row in await uow.session.execute(query))
+    paths = {row.id: row.path for row in await uow.session.execute(query)}
     return checkpoint.server_id, tuple(paths.get(disk.disk, "") for disk in content.disks)
 
 
