@@ -221,13 +221,18 @@ class LaunchingSettings(Section):
     accelerator: Annotated[Acceleration, BeforeValidator(_lower)] = Field(
         Acceleration.AUTO, description="auto, kvm or tcg"
     )
-    cpus: int = Field(4, ge=1, le=255, description="processors of a test machine, at most, unless ordered")
+    cpus: int = Field(
+        4, ge=1, le=255, description="processors of a machine that operators may order, at most"
+    )
     memory: ByteSize = Field(
         ByteSize(4 * GIB),
         ge=64 << 20,
-        description="memory of a test machine, at most, unless ordered, in bytes or like 4GiB",
+        description="memory of a machine that operators may order, at most, in bytes or like 4GiB",
     )
     tests_at_once: int = Field(4, ge=1, le=1000, description="tests of servers that run at once")
+    project_tests_at_once: int = Field(
+        4, ge=1, le=1000, description="tests of servers of one project that run at once"
+    )
     test_hours: int = Field(
         72, ge=1, le=2160, description="hours from a test machine's launch until it is terminated"
     )

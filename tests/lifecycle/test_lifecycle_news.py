@@ -7,6 +7,7 @@ import pytest
 
 from app.contract.words import LifecycleState, ServerOperation
 from app.kit.bus import Delivery, Item
+from app.kit.database import UnitOfWork
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.lifecycle import LIFECYCLE_EVENT, change, take_back
 from app.migration.services import Services
@@ -24,6 +25,11 @@ async def next_change(news: AsyncIterator[Item], server: str) -> tuple[object, o
     raise AssertionError("the bus was closed")
 
 
+async def _changed_and_refused(uow: UnitOfWork, server: str) -> None:
+    await change(uow, await find_server(uow, server), ServerOperation.TEST)
+    raise RuntimeError("rolled back")
+
+
 async def test_each_change_is_told_when_it_is_committed_and_no_other(services: Services) -> None:
     agent = await AgentDouble.enrolled(services, "web-1")
     news = services.bus.subscribe()
@@ -33,10 +39,8 @@ async def test_each_change_is_told_when_it_is_committed_and_no_other(services: S
     assert await first == ("NOT_READY", "READY_FOR_TEST")
     await agent.replicate({"disk-a": b"y" * 65536})
 
-    with pytest.raises(RuntimeError):
-        async with services.database.begin() as uow:
-            await change(uow, await find_server(uow, agent.server), ServerOperation.TEST)
-            raise RuntimeError
+    with pytest.raises(RuntimeError, match="rolled back"):
+        await services.database.run(lambda uow: _changed_and_refused(uow, agent.server))
     async with services.database.begin() as uow:
         await change(uow, await find_server(uow, agent.server), ServerOperation.TEST)
     assert await next_change(news, agent.server) == ("READY_FOR_TEST", "TESTING")
