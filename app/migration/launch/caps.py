@@ -1,4 +1,4 @@
-"""What operators may order of a machine: at most LAUNCH.CPUS and LAUNCH.MEMORY. Administrators may order more."""
+"""What operators may order of a machine: at most LAUNCH.CPUS and LAUNCH.MEMORY; administrators, more."""
 
 from app.contract.resources.launch import LaunchSettingsUpdate
 from app.kit.amounts import size_text
