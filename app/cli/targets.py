@@ -78,7 +78,7 @@ def create(
     project: Annotated[str, typer.Option(help="Id or name.")] = "default",
     output: Out = Format.TABLE,
 ) -> None:
-    """Create a target; for administrators of all projects."""
+    """Create a target; administrators do, since it names places on nodes."""
     made = _settings(settings, values or [], devices or [], {})
     body = TargetCreate(name=name, kind=kind, settings=made, project=project)
     with connected(context) as client:

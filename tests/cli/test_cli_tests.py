@@ -30,7 +30,7 @@ def source(running: Running, tmp_path: Path, machines: None) -> Source:
 
 def test_launch_settings_are_shown_and_changed(go2cloud: CommandLine, source: Source) -> None:
     settings = ("server", "launch-settings", source.server)
-    assert "SET HERE: -" in go2cloud(*settings)
+    assert "SET HERE:   -" in go2cloud(*settings)
     go2cloud(*settings, "--port", "8080", "--http", "8080/health=ok|fine", "--https", "443", "--tcp", "22")
     found = json.loads(go2cloud(*settings, "--timeout", "5m", "-o", "json"))
     assert (found["version"], found["settings"]["timeout"]) == (2, "PT5M")

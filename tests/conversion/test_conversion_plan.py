@@ -264,6 +264,13 @@ def test_cards_that_nothing_relies_on_are_left_alone() -> None:
     assert not [path for path in texts(plan(inspection(files), plain, Wishes())) if path.endswith(".link")]
 
 
+def test_the_cards_of_a_bond_are_named_and_not_told_apart_by_their_common_address() -> None:
+    bond = replace(FACTS, nics=tuple(SourceNic(name, MAC) for name in ("ens192", "ens224", "bond0")))
+    planned = plan(inspection(), bond, Wishes())
+    assert not [path for path in texts(planned) if path.endswith(".link")]
+    assert any("several network cards have the address" in text for text in planned.warnings)
+
+
 def test_a_card_that_the_new_machine_lacks_is_named() -> None:
     planned = plan(inspection(), FACTS, Wishes(macs=("52:54:00:00:00:01",)))
     assert any("the new machine has none like it" in text for text in planned.warnings)

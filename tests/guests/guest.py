@@ -1,10 +1,12 @@
 """Guests: raw disks with a Debian as it was installed on other hardware."""
 
+import os
 import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -84,6 +86,8 @@ class Recipe:
     disk_bytes: int = 512 * MIB
     dracut: bool = False
     files: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Of SELinux, by path."""
 
 
 def furnished(place: Path, recipe: Recipe, prefix: str = "/boot") -> Path:
@@ -112,6 +116,8 @@ def furnished(place: Path, recipe: Recipe, prefix: str = "/boot") -> Path:
     for name, text in texts.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
+    for name, label in recipe.labels.items():
+        os.setxattr(tree / name, "security.selinux", label.encode() + b"\0", follow_symlinks=False)
     wants = tree / "etc/systemd/system/multi-user.target.wants/page.service"
     wants.symlink_to("/etc/systemd/system/page.service")
     return tree
@@ -129,30 +135,139 @@ def bios_ext4(disk: Path, recipe: Recipe | None = None) -> Path:
     recipe = recipe or Recipe()
     with tempfile.TemporaryDirectory(dir=disk.parent) as work:
         tree = furnished(Path(work) / "tree", recipe)
-        _blank(disk, recipe.disk_bytes)
-        run("sfdisk", "-q", str(disk), text=f"label: dos\nstart={START // SECTOR}, type=83, bootable\n")
-        size = (recipe.disk_bytes - START) // 4096
-        run(
-            "mke2fs",
-            "-q",
-            "-F",
-            "-t",
-            "ext4",
-            "-b",
-            "4096",
-            "-U",
-            recipe.uuid,
-            "-E",
-            f"offset={START}",
-            "-d",
-            str(tree),
-            str(disk),
-            str(size),
-        )
-    write_bios_grub(
-        disk, debian(), "(hd0,msdos1)/boot/grub", ("biosdisk", "part_msdos", "ext2", "xfs", "btrfs")
-    )
+        blank(disk, recipe.disk_bytes)
+        partition(disk, f"label: dos\nstart={START // SECTOR}, type=83, bootable\n")
+        ext4(disk, START, recipe.disk_bytes - START, recipe.uuid, tree)
+    write_bios_grub(disk, debian(), "(hd0,msdos1)/boot/grub", ("biosdisk", "part_msdos", "ext2"))
     return disk
+
+
+def bios_btrfs(disk: Path) -> Path:
+    """The same with btrfs, and the root in its subvolume @."""
+    recipe = Recipe(
+        fstab="/dev/sda1 / btrfs defaults,subvol=@ 0 0\n", options="rootflags=subvol=@ console=ttyS0,115200"
+    )
+    blank(disk, recipe.disk_bytes)
+    partition(disk, f"label: dos\nstart={START // SECTOR}, type=83, bootable\n")
+    with tempfile.TemporaryDirectory(dir=disk.parent) as work:
+        image, place = Path(work) / "btrfs", Path(work) / "mounted"
+        blank(image, recipe.disk_bytes - START)
+        run("mkfs.btrfs", "-q", "-U", recipe.uuid, str(image))
+        with mounted(image, place):
+            run("btrfs", "subvolume", "create", str(place / "@"))
+            run("btrfs", "subvolume", "create", str(place / "@home"))
+            tree = furnished(Path(work) / "tree", recipe, prefix="/@/boot")
+            run("cp", "-a", f"{tree}/.", str(place / "@"))
+        into(disk, START, image)
+    write_bios_grub(disk, debian(), "(hd0,msdos1)/@/boot/grub", ("biosdisk", "part_msdos", "btrfs"))
+    return disk
+
+
+def uefi_xfs(disk: Path) -> Path:
+    """A disk whose loader only the firmware's variables of the old machine know; the root is XFS."""
+    recipe = Recipe(
+        root="/dev/sda2",
+        fstab="/dev/sda2 / xfs defaults 0 1\n/dev/sda1 /boot/efi vfat umask=0077 0 1\n",
+        disk_bytes=640 * MIB,
+        options="quiet",
+    )
+    esp, root = 34 * MIB, recipe.disk_bytes - 36 * MIB
+    blank(disk, recipe.disk_bytes)
+    partition(
+        disk,
+        f"label: gpt\nstart={START // SECTOR}, size={esp // SECTOR}, type=U\n"
+        f"start={(START + esp) // SECTOR}, size={root // SECTOR}, type=L\n",
+    )
+    with tempfile.TemporaryDirectory(dir=disk.parent) as work:
+        image, place = Path(work) / "xfs", Path(work) / "mounted"
+        blank(image, root)
+        run("mkfs.xfs", "-q", "-m", f"uuid={recipe.uuid}", str(image))
+        tree = furnished(Path(work) / "tree", recipe)
+        with mounted(image, place):
+            (tree / "boot/efi").mkdir()
+            run("cp", "-a", f"{tree}/.", str(place))
+        into(disk, START + esp, image)
+        loader = Path(work) / "grubx64.efi"
+        modules = ("part_gpt", "fat", "xfs", "efi_gop")
+        loader.write_bytes(grub_image(debian(), "x86_64-efi", "/EFI/debian", modules))
+        _write_esp(disk, START, esp, {"grubx64.efi": loader, "grub.cfg": tree / "boot/grub/grub.cfg"})
+    return disk
+
+
+def _write_esp(disk: Path, start: int, size: int, files: dict[str, Path]) -> None:
+    """An EFI system partition with /EFI/debian and no /EFI/BOOT."""
+    image = f"{disk}@@{start}"
+    run("mformat", "-i", image, "-T", str(size // SECTOR), "-h", "16", "-s", "63", "-F", "::")
+    run("mmd", "-i", image, "::/EFI", "::/EFI/debian")
+    for name, path in files.items():
+        run("mcopy", "-i", image, str(path), f"::/EFI/debian/{name}")
+
+
+LVM_SCRIPT: Final = Path(__file__).with_name("lvm_disks.py")
+
+
+def two_disks_lvm(first: Path, second: Path) -> tuple[Path, Path]:
+    """/boot on the first disk, and the root on a logical volume that lies on both.
+
+    There is no device mapper in containers and the like: the volumes are made in libguestfs' appliance.
+    """
+    recipe = Recipe(
+        root="/dev/mapper/vg0-root",
+        fstab="/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n",
+        files={"etc/lvm/devices/system.devices": "VERSION=1.1.1\nIDTYPE=devname IDNAME=/dev/sda2\n"},
+    )
+    boot = 96 * MIB
+    with tempfile.TemporaryDirectory(dir=first.parent) as work:
+        tree = furnished(Path(work) / "tree", recipe, prefix="")
+        for disk, size in ((first, 320 * MIB), (second, 320 * MIB)):
+            blank(disk, size)
+        partition(
+            first,
+            f"label: dos\nstart={START // SECTOR}, size={boot // SECTOR}, type=83, bootable\n"
+            f"start={(START + boot) // SECTOR}, type=8e\n",
+        )
+        (tree / "boot").rename(Path(work) / "boot")
+        (tree / "boot").mkdir()
+        ext4(first, START, boot, recipe.uuid, Path(work) / "boot")
+        archive = Path(work) / "root.tar"
+        run("tar", "-C", str(tree), "-cf", str(archive), ".")
+        run("/usr/bin/python3", str(LVM_SCRIPT), str(first), str(second), str(archive))
+    write_bios_grub(first, debian(), "(hd0,msdos1)/grub", ("biosdisk", "part_msdos", "ext2"))
+    return first, second
+
+
+def ext4(disk: Path, start: int, size: int, uuid: str, tree: Path) -> None:
+    """A filesystem with a tree, at a place of a disk; nothing is mounted."""
+    options = ("-q", "-F", "-t", "ext4", "-b", "4096", "-U", uuid, "-E", f"offset={start}")
+    run("mke2fs", *options, "-d", str(tree), str(disk), str(size // 4096))
+
+
+def partition(disk: Path, script: str) -> None:
+    run("sfdisk", "-q", str(disk), text=script)
+
+
+def into(disk: Path, start: int, image: Path) -> None:
+    """Put a filesystem's image to its place on a disk."""
+    run(
+        "dd",
+        f"if={image}",
+        f"of={disk}",
+        "bs=1M",
+        f"seek={start // MIB}",
+        "conv=notrunc,sparse",
+        "status=none",
+    )
+
+
+@contextmanager
+def mounted(image: Path, place: Path) -> Iterator[None]:
+    """The image's filesystem, mounted: it is one that the tests made."""
+    place.mkdir()
+    run("mount", "-o", "loop", str(image), str(place))
+    try:
+        yield
+    finally:
+        run("umount", str(place))
 
 
 def write_bios_grub(disk: Path, source: Debian, prefix: str, modules: tuple[str, ...]) -> None:
@@ -179,7 +294,7 @@ def grub_image(source: Debian, form: str, prefix: str, modules: tuple[str, ...])
         return Path(core.name).read_bytes()
 
 
-def _blank(disk: Path, size: int) -> None:
+def blank(disk: Path, size: int) -> None:
     with disk.open("wb") as file:
         file.truncate(size)
 
@@ -188,6 +303,3 @@ def run(*command: str, text: str | None = None) -> str:
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (command, done.stderr)
     return done.stdout
-
-
-Builder = Callable[[Path], Path]

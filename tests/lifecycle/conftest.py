@@ -15,12 +15,15 @@ from app.kit.database import Database
 from app.kit.settings import load_settings
 from app.migration.cutover import orders as cutting
 from app.migration.cutover.kinds import cutover_kinds
+from app.migration.follow.steps import follow_kinds
 from app.migration.launch import orders, service, settings
 from app.migration.launch.kinds import launch_kinds
 from app.migration.launch.targets import target_of
+from app.migration.publish.steps import publish_kinds
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
+from app.migration.targets.validating import target_kinds
 from app.store.folder import FolderBackend
 from app.store.objects import ObjectStore
 from app.work.tables import JobRow
@@ -38,8 +41,9 @@ async def services(database: Database, clock: ManualClock, tmp_path: Path) -> As
     backend = FolderBackend(tmp_path / "store")
     bus = InProcessBus()
     services = Services(loaded, clock, database, bus, ObjectStore(backend, clock=clock))
-    for kind in (*launch_kinds(services), *cutover_kinds(services)):
-        services.kinds.add(kind)
+    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds):
+        for kind in kinds(services):
+            services.kinds.add(kind)
     yield services
     await bus.close()
     backend.close()

@@ -19,7 +19,6 @@ from app.migration.cutover.kinds import cutover_kinds
 from app.work.attempt import Lease
 from app.work.context import Context
 from app.work.kinds import JobKind, Kinds, Step, StepRun, StepUndo
-from tests.launch.boot_sector import talking_disk
 from tests.lifecycle.conftest import Rig
 from tests.lifecycle.held_source import HeldSource
 from tests.lifecycle.test_lifecycle_cutovers import ON_SQLITE, cutovers, held, lifecycle, order
@@ -127,6 +126,7 @@ def deadly(rig: Rig, deaths: Deaths) -> Rig:
     return Rig(services, replace(rig.engine, jobs=services.jobs), rig.machines)
 
 
+@ON_SQLITE
 async def test_a_cutover_and_its_revert_go_on_with_one_machine_and_one_side(rig: Rig) -> None:
     source, deaths = await held(rig), Deaths()
     rig = deadly(rig, deaths)
@@ -156,30 +156,3 @@ async def test_a_cutover_that_is_undone_by_whoever_is_left_leaves_the_source_run
     assert [each.state for each in await cutovers(rig, source.server)] == [CutoverState.UNDONE]
     assert rig.on_node() == ([], [])
     assert await lifecycle(rig, source.server) is LifecycleState.READY_FOR_CUTOVER
-
-
-@ON_SQLITE
-async def test_a_launch_that_wakes_up_after_the_revert_starts_nothing(rig: Rig) -> None:
-    source = await held(rig, talking_disk())
-    rig.work()
-    async with source.running():
-        job = await order(rig, source.server)
-        await rig.engine.ended(job, WorkState.SUCCEEDED)
-        await rig.engine.ended(await rig.revert(source.server), WorkState.SUCCEEDED)
-    await late_launch(rig)
-    assert rig.on_node() == ([], [])
-
-
-async def late_launch(rig: Rig) -> None:
-    """What a process does that was stopped right before it took the target's lock."""
-    from app.contract.words import InstancePurpose
-    from app.launch.errors import InstanceRetired
-    from app.launch.machine import LaunchOrder, MachineSpec, Volume
-    from app.migration.launch.targets import target_of
-
-    tomb = next((rig.machines / "runs").glob(".cut-*.retired"))
-    cutover = tomb.name.removeprefix(".").removesuffix(".retired")
-    target = target_of(rig.services.settings.launch, rig.services.clock, InstancePurpose.CUTOVER)
-    volume = Volume("chk-1", "dsk-1", rig.machines / "none.raw", 1 << 20, "00" * 32)
-    with pytest.raises(InstanceRetired):
-        await target.launch(LaunchOrder(cutover, MachineSpec(), (volume,), InstancePurpose.CUTOVER))

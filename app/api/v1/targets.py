@@ -41,7 +41,7 @@ async def list_targets(uow: Uow, who: Viewer, page: Paging) -> Listing[Target]:
 async def create_target(
     uow: Uow, who: Administrator, once: Once, record: Audit, response: Response, body: TargetCreate
 ) -> Target:
-    """Create a target; only for administrators of all projects, since it names places on nodes."""
+    """Create a target; administrators do, since it names places on nodes."""
 
     async def create() -> Target:
         made = await service.create_target(uow, who.scope, body)

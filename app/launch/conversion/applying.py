@@ -20,6 +20,7 @@ DEPMOD_SECONDS: Final = 120
 _LABEL: Final = "security.selinux"
 _TABLES: Final = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
 RELABEL: Final = "/.autorelabel"
+SELINUX: Final = "/etc/selinux/config"
 
 
 def apply(guest: Appliance, plan: Plan, user: str | None) -> None:
@@ -74,13 +75,20 @@ def _make_folder(guest: Appliance, path: str) -> None:
 
 def _label(guest: Appliance, path: str) -> None:
     """SELinux is kept: a system with labels finds one on what is new, or labels itself anew at its start."""
-    if not guest.call("is_file", "/etc/selinux/config"):
+    if not _has_selinux(guest):
         return
     label = _label_of(guest, path.rpartition("/")[0] or "/")
     if label is None:
         guest.call("write", RELABEL, b"")
     else:
         guest.call("lsetxattr", _LABEL, label, len(label), path)
+
+
+def _has_selinux(guest: Appliance) -> bool:
+    if not guest.call("is_file", SELINUX):
+        return False
+    words: list[bytes] = guest.call("read_file", SELINUX).split()
+    return b"SELINUX=disabled" not in words
 
 
 def _label_of(guest: Appliance, path: str) -> str | None:

@@ -240,13 +240,23 @@ def _kernels(guest: Appliance) -> Iterator[Kernel]:
     for release in sorted(releases):
         folder = f"/lib/modules/{release}"
         texts = dict(_texts_of_modules(guest, folder))
-        if "modules.dep" in texts:
+        base = texts.get("pkgbase", "").strip()
+        if "modules.dep" in texts and _is_bootable(guest, release, base):
             yield Kernel(
                 release,
                 drivers.parse_dependencies(texts["modules.dep"]),
                 frozenset(drivers.name_of(path) for path in texts.get("modules.builtin", "").split()),
-                _initrd(guest, release, texts.get("pkgbase", "").strip()),
+                _initrd(guest, release, base),
             )
+
+
+def _is_bootable(guest: Appliance, release: str, base: str) -> bool:
+    """Whether there is more of a kernel than modules, which stay behind when it is removed."""
+    images = (f"/boot/vmlinuz-{release}", f"/boot/vmlinux-{release}", f"/boot/vmlinuz-{base}")
+    patterns = (f"/boot/*/{release}/linux", f"/boot/efi/*/{release}/linux", "/boot/efi/EFI/Linux/*.efi")
+    return any(guest.call("is_file", path) for path in images) or any(
+        guest.call("glob_expand", pattern) for pattern in patterns
+    )
 
 
 def _texts_of_modules(guest: Appliance, folder: str) -> Iterator[tuple[str, str]]:

@@ -36,10 +36,18 @@ def is_configuration(path: str) -> bool:
 
 def to_pin(nics: Iterable[SourceNic], files: Mapping[str, str], command_line: str) -> list[SourceNic]:
     """The cards whose names the configuration relies on, and nothing keeps yet."""
-    real = [nic for nic in nics if nic.mac and not _VIRTUAL.match(nic.name)]
+    found = [nic for nic in nics if nic.mac and not _VIRTUAL.match(nic.name)]
+    shared = set(shared_addresses(found))
+    real = [nic for nic in found if nic.mac not in shared]
     if len(real) == 1 and real[0].name == "eth0" and _UNNAMED.search(command_line):
         return []
     return [nic for nic in real if _is_named(nic, files) and not _is_kept(nic, files)]
+
+
+def shared_addresses(nics: Iterable[SourceNic]) -> list[str]:
+    """MAC addresses of several real cards, as those of a bond have them: they tell no card from another."""
+    macs = [nic.mac for nic in nics if nic.mac and not _VIRTUAL.match(nic.name)]
+    return [mac for mac in dict.fromkeys(macs) if macs.count(mac) > 1]
 
 
 def _is_named(nic: SourceNic, files: Mapping[str, str]) -> bool:

@@ -180,6 +180,10 @@ def _next_update(draft: Draft, initrd: Initrd) -> None:
 def _cards(draft: Draft, inspection: Inspection, facts: SourceFacts, wishes: Wishes) -> None:
     command_line = " ".join(text for path, text in draft.files.items() if _is_command_line(path))
     reason = "the network card keeps its name"
+    for mac in network.shared_addresses(facts.nics):
+        draft.warnings.append(
+            f"several network cards have the address {mac}, as in a bond: check their names"
+        )
     for nic in network.to_pin(facts.nics, draft.files, command_line):
         if wishes.macs is not None and nic.mac not in wishes.macs:
             draft.warnings.append(

@@ -76,6 +76,16 @@ def require_held(hold: Hold) -> None:
         raise _lost(hold)
 
 
+def require_undisturbed(hold: Hold) -> None:
+    """Raises StepFailed with the agent's code where the source may have run since its last cut."""
+    if hold.code:
+        raise StepFailed(
+            f"the source may have written after its final checkpoint: {hold.detail or hold.code}",
+            code=hold.code,
+            remedy="take it back and order the cutover anew: go2cloud server revert",
+        )
+
+
 def require_inactive(hold: Hold, *, allow_active: bool) -> None:
     """Raises StepFailed SOURCE_ACTIVE where the source may still run and the order does not allow it."""
     if hold.is_source_active and not allow_active:

@@ -222,23 +222,27 @@ class CutoverSteps:
         async with self._timed(context, CutoverPhase.KEEP):
             await for_good(context.write(lambda uow: holds.keep(uow, server, known.id)))
             hold = await source.reached(self.services, context, known.id, HoldPhase.HELD)
+        source.require_undisturbed(hold)
         await self._judge_source(context, known, hold)
 
     async def launch(self, context: Context) -> None:
         """Start the machine, or find it running. From here on only an operator takes the cutover back."""
         order = await self._order(context)
         async with self._timed(context, CutoverPhase.LAUNCH):
+            source.require_undisturbed(await self._hold(context))
             await self._start(context, (await self._builder(await self._known(context))).target, order)
 
     async def _start(self, context: Context, target: "Target", order: LaunchOrder) -> None:
         """Start the machine, once it is sure that the source is held and the cutover stands."""
-        hold = await for_good(source.standing(self.services, context, order.instance))
-        source.require_held(hold)
+        source.require_held(await self._hold(context))
         await context.write(lambda uow: cutovers.launching(uow, order.instance))
         instance = await for_good(whole(target.launch(order)))
         await context.write(lambda uow: cutovers.launched(uow, order.instance, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
         context.log(f"the machine runs on node {context.node} under {instance.accelerator}; ports: {ports}")
+
+    async def _hold(self, context: Context) -> Hold:
+        return await for_good(source.standing(self.services, context, chosen_id(context)))
 
     async def check(self, context: Context) -> None:
         """Watch the machine until there is a verdict. A machine that ended is started again first.

@@ -1,6 +1,6 @@
 """Refusals of targets."""
 
-from app.kit.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from app.kit.errors import Conflict, Invalid, NotFound, PreconditionFailed
 
 
 class TargetNotFound(NotFound):
@@ -43,9 +43,3 @@ class TargetInvalid(Invalid):
     """There is no such kind of target, or it has no such settings."""
 
     code = "TARGET_INVALID"
-
-
-class TargetsForbidden(Forbidden):
-    """Targets name places on nodes, which belong to all projects."""
-
-    code = "TARGETS_FORBIDDEN"

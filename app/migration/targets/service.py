@@ -18,7 +18,6 @@ from app.migration.targets.errors import (
     TargetChanged,
     TargetExists,
     TargetNotFound,
-    TargetsForbidden,
     TargetUnfit,
 )
 from app.migration.targets.kinds import KINDS
@@ -31,15 +30,6 @@ from app.work.limits import Limit
 
 MANY = 100
 """Jobs that may look at one target at once."""
-
-
-def require_everywhere(scope: Scope) -> None:
-    """Raises TargetsForbidden for who administrates some projects only: targets name places on nodes."""
-    if scope.project_ids is not None:
-        raise TargetsForbidden(
-            "targets are made and changed by administrators of all projects",
-            remedy="use a token without a project",
-        )
 
 
 async def list_targets(uow: UnitOfWork, scope: Scope, page: PageRequest) -> Page[Target]:
@@ -94,8 +84,7 @@ async def get_target(uow: UnitOfWork, scope: Scope, ref: str) -> Target:
 
 
 async def create_target(uow: UnitOfWork, scope: Scope, wanted: TargetCreate) -> Target:
-    """Create a target. Raises TargetsForbidden, ProjectNotFound, TargetInvalid, TargetExists."""
-    require_everywhere(scope)
+    """Create a target. Raises ProjectNotFound, TargetInvalid, TargetExists."""
     project = await get_project(uow, scope, wanted.project)
     row = TargetRow(
         id=new_id("tgt"),
@@ -122,9 +111,8 @@ async def update_target(
 ) -> Target:
     """Change a target that is at `version`.
 
-    Raises TargetsForbidden, TargetNotFound, TargetBuiltIn, TargetInvalid, TargetChanged, TargetExists.
+    Raises TargetNotFound, TargetBuiltIn, TargetInvalid, TargetChanged, TargetExists.
     """
-    require_everywhere(scope)
     row = require_own(await find_target(uow, scope, ref))
     values: dict[str, object] = {"version": version + 1, "updated_at": uow.now}
     if changes.name is not None:
