@@ -13,7 +13,11 @@ APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive 
 TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
   qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
-  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap
+  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \
+  ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl
+
+# Tests without root and services share nothing, so files of them run side by side.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup apt check lint types rooms test test-faults test-fleet test-guests test-fast torture fuzz demo run bench openapi clean
 
@@ -50,7 +54,7 @@ rooms:
 	$(RUN) lint-imports
 
 test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
-	$(RUN) pytest --ignore=tests/faults -m "not root and not service and not slow"
+	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
 	$(RUN) pytest --ignore=tests/faults --ignore=tests/fleet -m "(root or service or slow) and not guests"
 	$(RUN) pytest tests/faults
 
@@ -64,7 +68,7 @@ test-faults: setup apt ## Fault injection: power cuts, failing I/O, kills, a hos
 	$(RUN) pytest tests/faults
 
 test-fast: setup ## Only the tests that need neither root nor services
-	$(RUN) pytest --ignore=tests/faults -m "not root and not service and not slow"
+	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
 
 MINUTES ?= 30
 SEED ?= 10000

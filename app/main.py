@@ -168,10 +168,10 @@ async def _settle_schema(settings: DatabaseSettings) -> None:
 
 
 def _open_store(stack: AsyncExitStack, settings: Settings) -> "ObjectStore":
-    from app.store.folder import FolderBackend
     from app.store.objects import ObjectStore
+    from app.store.opening import open_backend
 
-    backend = FolderBackend(settings.store.path, int(settings.store.reserve_bytes))
+    backend = open_backend(settings.store)
     stack.callback(backend.close)
     stack.enter_context(backend.lock())
     return ObjectStore(backend, grace=timedelta(seconds=settings.store.gc_grace_seconds))
@@ -221,9 +221,10 @@ def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: froz
     from app.migration.launch.kinds import launch_kinds
     from app.migration.publish.steps import publish_kinds
     from app.migration.targets.validating import target_kinds
+    from app.migration.waves.kinds import wave_kinds
     from app.work.crew import Crew
 
-    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds):
+    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds, wave_kinds):
         for kind in kinds(services):
             services.kinds.add(kind)
     seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}

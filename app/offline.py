@@ -19,9 +19,9 @@ from app.migration.replication import maintenance
 from app.migration.services import Services
 from app.schema import running
 from app.store.findings import CheckReport, OnProgress
-from app.store.folder import FolderBackend
 from app.store.gc import Collected
 from app.store.objects import ObjectStore
+from app.store.opening import open_backend
 from app.store.rebuild import RebuildReport
 
 
@@ -98,9 +98,7 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
     """Database and store, both locked for this command alone."""
     grace = timedelta(seconds=settings.store.gc_grace_seconds)
     async with _database(settings) as database:
-        backend = await asyncio.to_thread(
-            FolderBackend, settings.store.path, int(settings.store.reserve_bytes)
-        )
+        backend = await asyncio.to_thread(open_backend, settings.store)
         bus = make_bus(settings.redis)
         try:
             with backend.lock(exclusive=True):

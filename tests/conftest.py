@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.services.mariadb_server",
     "tests.services.redis_server",
     "tests.services.databases",
+    "tests.services.ceph_cluster",
 ]
 
 settings.register_profile("untimed", deadline=None)

@@ -7,6 +7,7 @@ from fastapi.routing import APIRoute
 
 from app.api.throttle import LoginThrottle
 from app.api.v1 import (
+    applications,
     audit,
     checkpoints,
     cutovers,
@@ -24,6 +25,7 @@ from app.api.v1 import (
     tests,
     tokens,
     verifications,
+    waves,
 )
 from app.contract.resources.base import Problem
 
@@ -39,6 +41,8 @@ NOUNS = (
     jobs,
     targets,
     tests,
+    applications,
+    waves,
     reports,
     cutovers,
     tokens,

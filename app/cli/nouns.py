@@ -105,6 +105,18 @@ def _report(app: typer.Typer) -> None:
     app.add_typer(reports.app, name="report")
 
 
+def _wave(app: typer.Typer) -> None:
+    from app.cli import waves
+
+    app.add_typer(waves.app, name="wave")
+
+
+def _application(app: typer.Typer) -> None:
+    from app.cli import applications
+
+    app.add_typer(applications.app, name="application")
+
+
 def _target(app: typer.Typer) -> None:
     from app.cli import targets
 
@@ -157,6 +169,8 @@ NOUNS: Final[Mapping[str, Load]] = {
     "passwd": _login,
     "server": _server,
     "replica": _replica,
+    "application": _application,
+    "wave": _wave,
     "job": _job,
     "report": _report,
     "target": _target,

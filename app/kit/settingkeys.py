@@ -111,6 +111,20 @@ class StoreSettings(Section):
         ge=0,
         description="free space to keep, in bytes or like 1GiB",
     )
+    s3_bucket: str | None = Field(
+        None, min_length=3, description="a bucket that takes the place of the folder"
+    )
+    s3_endpoint: Url | None = Field(
+        None, description="the URL of the object storage; AWS where it is missing"
+    )
+    s3_prefix: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?$",
+        description="what all keys in the bucket begin with, like go2cloud/store",
+    )
+    s3_region: str = Field("us-east-1", min_length=1, description="the region of the bucket")
+    s3_access_key: str | None = Field(None, description="the access key")
+    s3_secret_key: SecretStr | None = Field(None, description="the secret key")
     gc_interval_seconds: Seconds = Field(3600, description="seconds between two garbage collections")
     gc_grace_seconds: Seconds = Field(
         86400, description="seconds for which a pack that nothing refers to is kept nevertheless"

@@ -219,9 +219,14 @@ def _check_together(keys: Keys) -> None:
         for key, value in (("DB_HOST", keys.db_host), ("DB_USER", keys.db_user)):
             if value is None:
                 raise SettingsError(f"{key} (nowhere set) is needed with DB_ENGINE mysql: set it")
-    if (keys.tls.cert_file is None) != (keys.tls.key_file is None):
-        lacking = "TLS.CERT_FILE" if keys.tls.cert_file is None else "TLS.KEY_FILE"
-        raise SettingsError(f"{lacking} (nowhere set) is needed with the other half of TLS: set both or none")
+    pairs = (
+        ("TLS.CERT_FILE", keys.tls.cert_file, "TLS.KEY_FILE", keys.tls.key_file),
+        ("STORE.S3_ACCESS_KEY", keys.store.s3_access_key, "STORE.S3_SECRET_KEY", keys.store.s3_secret_key),
+    )
+    for one, of_one, other, of_other in pairs:
+        if (of_one is None) != (of_other is None):
+            lacking, there = (one, other) if of_one is None else (other, one)
+            raise SettingsError(f"{lacking} (nowhere set) is needed with {there}: set both or none")
 
 
 def _settings(keys: Keys) -> Settings:

@@ -6,6 +6,7 @@ a dot. All calls are synchronous and may block; any thread may make them at the 
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -68,6 +69,19 @@ class Backend(Protocol):
 
     def usage(self) -> Usage:
         """Room in bytes. Raises StoreUnavailable."""
+
+
+class OpenBackend(Backend, Protocol):
+    """A backend that a process has opened."""
+
+    def lock(self, *, exclusive: bool = False) -> AbstractContextManager[None]:
+        """Hold the store's lock: shared for a service, alone for an offline command.
+
+        Raises StoreInUse, StoreUnavailable.
+        """
+
+    def close(self) -> None:
+        """Let go of what is held; the backend is of no use afterwards."""
 
 
 def checked_name(name: str) -> str:

@@ -99,8 +99,8 @@ class Attempt:
             if self._was_told:
                 return self._stopped()
             raise
-        except StepParked:
-            return Parked()
+        except StepParked as parked:
+            return Parked(parked.may_stand)
         except Fenced:
             self.signals.is_lost = True
             return Released()

@@ -1,5 +1,6 @@
 """Jobs that a job owns: a wave its servers."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -8,7 +9,7 @@ from app.contract.words import WorkState
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
 from app.work.course import Work
-from app.work.jobs import Jobs, Order, Origin
+from app.work.jobs import Jobs, Order, Ordered, Origin
 from app.work.tables import JobRow
 
 
@@ -32,6 +33,18 @@ async def spawn(uow: UnitOfWork, jobs: Jobs, parent: Work, kind: str, order: Ord
     origin = Origin(parent.claim.job_id, parent.key, name)
     known = await uow.session.scalar(select(JobRow.id).where(JobRow.origin == origin.key))
     return known or await jobs.enqueue(uow, kind, order, origin)
+
+
+async def spawn_made(
+    uow: UnitOfWork, jobs: Jobs, parent: Work, make: Callable[[UnitOfWork], Awaitable[Ordered]], name: str
+) -> str:
+    """As `spawn`, of what `make` makes where the child is not there yet."""
+    origin = Origin(parent.claim.job_id, parent.key, name)
+    known = await uow.session.scalar(select(JobRow.id).where(JobRow.origin == origin.key))
+    if known:
+        return known
+    made = await make(uow)
+    return await jobs.enqueue(uow, made.kind, made.order, origin)
 
 
 async def children_of(uow: UnitOfWork, parent: Work) -> tuple[Child, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from app.contract.words import Place
@@ -23,7 +23,7 @@ _Query: TypeAlias = Select[str, int, int, str, str, str]
 
 
 class Blocked(Exception):
-    """A limit of the job is used up: the unit is to be rolled back."""
+    """A limit of the job is used up, or it waits for children: the unit is to be rolled back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,12 @@ def _here(kinds: Kinds, seat: Seat) -> _Query:
 
 
 def _is_ready(now: datetime) -> ColumnElement[bool]:
-    """Its pause is over, its children are, and it has its slots or could have them."""
+    """Its pause is over, enough of its children are, and it has its slots or could have them."""
     is_due = or_(JobRow.not_before.is_(None), JobRow.not_before <= now, JobRow.not_before > now + pauses.MOST)
     child = aliased(JobRow)
-    has_children = select(child.id).where(child.parent_id == JobRow.id, child.state.in_(STANDING)).exists()
-    is_alone = or_(JobRow.is_parked.is_(False), ~has_children)
+    mine = (child.parent_id == JobRow.id, child.state.in_(STANDING))
+    standing = select(func.count()).where(*mine).correlate(JobRow).scalar_subquery()
+    is_alone = or_(JobRow.is_parked.is_(False), standing <= JobRow.may_stand)
     return and_(is_due, is_alone, or_(JobRow.has_slots.is_(True), ~is_blocked()))
 
 
@@ -92,7 +93,8 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
     """Take a job up as it stood; its next step, which begins now.
 
     None where another worker was quicker, or nothing was left to do. Raises Blocked where a limit has no slot
-    free, and IntegrityError where another worker took the same one: then the unit is rolled back.
+    free, or too many children stand by now, and IntegrityError where another worker took the same one: then
+    the unit is rolled back.
     """
     sign = wanted.sign
     same = (
@@ -106,6 +108,9 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
     if not await uow.changed(update(JobRow).where(*same).values(**raised)):
         return None
     row = await uow.session.get_one(JobRow, sign.job_id, populate_existing=True)
+    if row.is_parked and await _standing_children(uow, row.id) > row.may_stand:
+        raise Blocked  # it was cancelled since it was looked at, and waits for its children to be undone
+    is_resumed = row.is_parked and row.unwinding is None
     row.is_parked, row.not_before = False, None
     if not row.has_slots:
         if not await take_slots(uow, row.id):
@@ -116,4 +121,10 @@ async def claim(uow: UnitOfWork, course: Course, wanted: Candidate, seat: Seat) 
         if row.is_parked:
             row.holder = ""
             return None
-    return await course.begin(uow, row)
+        is_resumed = False
+    return await course.begin(uow, row, is_resumed=is_resumed)
+
+
+async def _standing_children(uow: UnitOfWork, job_id: str) -> int:
+    query = select(func.count()).where(JobRow.parent_id == job_id, JobRow.state.in_(STANDING))
+    return await uow.session.scalar(query) or 0

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 from app.contract.words import JobEventLevel
 from app.kit.database import Database, UnitOfWork
@@ -16,7 +16,7 @@ from app.work import children, journal
 from app.work.children import Child
 from app.work.course import Work
 from app.work.errors import StepCancelled, StepParked
-from app.work.jobs import Jobs, Order
+from app.work.jobs import Jobs, Order, Ordered
 from app.work.journal import Note
 from app.work.signals import Signals
 from app.work.states import STANDING
@@ -147,13 +147,29 @@ class Context:
         """
 
         async def spawned(uow: UnitOfWork) -> str:
-            row = await journal.hold(uow, self._work.claim)
-            if row.cancel_asked_at is not None and row.unwinding is None:
-                self._signals.is_cancelled = True
-                raise StepCancelled("the job is cancelled")
+            await self._hold_uncancelled(uow)
             return await children.spawn(uow, self._shop.jobs, self._work, kind, order, name)
 
         return await self._shop.database.run(spawned)
+
+    async def spawn_made(self, make: Callable[[UnitOfWork], Awaitable[Ordered]], name: str) -> str:
+        """As `spawn`, of what `make` makes in the same unit, under the fence; not called for a known `name`.
+
+        So what `make` looks at, or changes, cannot be another's when the child is there. It may be called
+        several times. Raises what it raises, too: then nothing has happened.
+        """
+
+        async def spawned(uow: UnitOfWork) -> str:
+            await self._hold_uncancelled(uow)
+            return await children.spawn_made(uow, self._shop.jobs, self._work, make, name)
+
+        return await self._shop.database.run(spawned)
+
+    async def _hold_uncancelled(self, uow: UnitOfWork) -> None:
+        row = await journal.hold(uow, self._work.claim)
+        if row.cancel_asked_at is not None and row.unwinding is None:
+            self._signals.is_cancelled = True
+            raise StepCancelled("the job is cancelled")
 
     async def children(self) -> tuple[Child, ...]:
         """The child jobs of this step, in the order of their names, as they stand."""
@@ -170,6 +186,14 @@ class Context:
         if any(child.state in STANDING for child in found):
             raise StepParked
         return found
+
+    def wait_until_fewer(self, standing: int) -> NoReturn:
+        """Give the worker back until fewer than `standing` child jobs of this job are not over.
+
+        `standing` is the number that the step saw, so that one which ended since then is not waited for. The
+        step is run again then, as after `wait_for_children`. Let StepParked pass.
+        """
+        raise StepParked(standing - 1)
 
 
 async def _ended(running: "asyncio.Future[T]") -> None:

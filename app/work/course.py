@@ -49,8 +49,11 @@ class Course:
     kinds: Kinds
     bus: Bus
 
-    async def begin(self, uow: UnitOfWork, row: JobRow) -> Work | None:
-        """Write down that the next step begins; None where there is none, or it may not begin."""
+    async def begin(self, uow: UnitOfWork, row: JobRow, *, is_resumed: bool = False) -> Work | None:
+        """Write down that the next step begins; None where there is none, or it may not begin.
+
+        `is_resumed`: it waited for children and goes on, of which no event tells.
+        """
         steps = await steps_of(uow, row.id)
         move = self.next(uow, row, steps)
         journal.change(row, JobAction.BEGIN)
@@ -66,7 +69,8 @@ class Course:
         if isinstance(move, Run):
             self._mark_running(uow, row, step)
         step.attempts += 1
-        await journal.note(uow, row, _beginning(step, move))
+        if not is_resumed:
+            await journal.note(uow, row, _beginning(step, move))
         journal.tell(uow, self.bus, row)
         return _work(row, step, is_undo=isinstance(move, Undo))
 
@@ -114,7 +118,7 @@ class Course:
         steps = await steps_of(uow, row.id)
         for step in steps:
             step.attempts = step.failures = 0
-        row.is_parked = await self._cancel_children(uow, row.id)
+        row.is_parked, row.may_stand = await self._cancel_children(uow, row.id), 0
         if row.is_parked:
             await limits.give_slots_back(uow, row)
         point(row, steps)

@@ -12,7 +12,7 @@ Go2CloudError
 
 Exception
 ├── StepCancelled         raised inside a step by `Context.check_cancelled`
-├── StepParked            raised inside a step by `Context.wait_for_children`
+├── StepParked            raised inside a step by `Context.wait_for_children`, `wait_until_fewer`
 └── Fenced                another worker has the job, or nobody may have it any more
 """
 
@@ -61,7 +61,12 @@ class StepCancelled(Exception):
 
 
 class StepParked(Exception):
-    """The step waits for jobs of its own and gives its worker back until they are over."""
+    """The step waits for jobs of its own and gives its worker back until few enough of them stand."""
+
+    def __init__(self, may_stand: int = 0) -> None:
+        """It goes on when at most `may_stand` of the job's children stand."""
+        super().__init__(may_stand)
+        self.may_stand = may_stand
 
 
 class Fenced(Exception):

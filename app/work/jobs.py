@@ -42,6 +42,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """An order with the kind of job that it is for."""
+
+    kind: str
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a child comes from: the parent, its step's key, and a name that is unique among those."""
 

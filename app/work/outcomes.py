@@ -25,7 +25,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """It waits for the job's children and will be run again when they are over."""
+    """It will be run again when at most `may_stand` of the job's children stand."""
+
+    may_stand: int = 0
 
 
 @dataclass(frozen=True, slots=True)

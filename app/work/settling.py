@@ -96,7 +96,7 @@ async def _apply(
         step.state, step.finished_at = WorkState.CANCELLED, uow.now
     elif isinstance(outcome, Parked):
         step.attempts = step.failures = 0
-        row.is_parked = True
+        row.is_parked, row.may_stand = True, outcome.may_stand
         if await limits.give_slots_back(uow, row):
             journal.tell(uow, course.bus, row, frees=True)
     elif isinstance(outcome, Released):

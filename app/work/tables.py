@@ -23,7 +23,8 @@ class JobRow(Base):
     The process `holder` has the job under the number `fence`, which every claim raises; `beat` is raised by
     every sign of life. `origin` makes a child job once, `subject` has one standing job at a time
     (`standing_for` is the subject until the job is over, and unique). `unwinding` says why it is being
-    undone. `has_slots`: it has a slot of each of its limits. `is_parked`: it waits for its children.
+    undone. `has_slots`: it has a slot of each of its limits. `is_parked`: it waits until at most
+    `may_stand` of its children stand.
     `is_final`: a step was begun after which nothing is undone.
     """
 
@@ -53,6 +54,7 @@ class JobRow(Base):
     node: Mapped[str | None] = mapped_column(String(MOST_NAME))
     not_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
     is_parked: Mapped[bool] = mapped_column(Boolean, default=False)
+    may_stand: Mapped[int] = mapped_column(Integer, default=0)
     has_slots: Mapped[bool] = mapped_column(Boolean, default=False)
     is_final: Mapped[bool] = mapped_column(Boolean, default=False)
     cancel_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -164,6 +164,8 @@ def test_an_unknown_secret_file_is_refused_by_name(tmp_path: Path) -> None:
         ("PACE:\n  WINDOWS: [a]\n", ["PACE.WINDOWS", "write one value"]),
         ("DB_ENGINE: mysql\n", ["DB_HOST", "set it"]),
         ("TLS:\n  CERT_FILE: /x\n", ["TLS.KEY_FILE", "both or none"]),
+        ("STORE:\n  S3_ACCESS_KEY: x\n", ["STORE.S3_SECRET_KEY", "both or none"]),
+        ("STORE:\n  S3_PREFIX: /x\n", ["STORE.S3_PREFIX", "like go2cloud/store"]),
         ("DB_HOST: a\nDB_HOST: b\n", ["DB_HOST stands twice", "config.yaml"]),
         ("DB_HOST: [a, b]\n", ["DB_HOST", "write one value"]),
         ("STORE:\n  PATH: {a: b}\n", ["STORE.PATH", "write one value"]),

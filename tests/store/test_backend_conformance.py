@@ -1,9 +1,11 @@
 """What every backend promises. Another backend joins by one more parameter of the fixture."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,18 +14,20 @@ from hypothesis import strategies as st
 from app.store.backend import Backend
 from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.folder import FolderBackend
+from app.store.s3 import S3Backend
+from app.store.s3place import S3Place
 
 
-def open_folder(path: Path) -> Backend:
-    return FolderBackend(path / "store")
-
-
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"folder": open_folder}
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    return BACKENDS[request.param](tmp_path)
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.service)])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """An empty store of each kind; those in a bucket are apart by their prefix."""
+    if request.param == "folder":
+        folder = FolderBackend(tmp_path / "store")
+        yield folder
+        folder.close()
+        return
+    bucket: S3Place = request.getfixturevalue("bucket")
+    yield S3Backend(replace(bucket, prefix=f"stores/{uuid4().hex}"))
 
 
 def names(backend: Backend, prefix: str) -> set[str]:

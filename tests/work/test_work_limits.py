@@ -1,6 +1,7 @@
 """Limits, priorities, nodes, and jobs that own others."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
@@ -8,12 +9,15 @@ import pytest
 from app.contract.paging import EVERYTHING, PageRequest
 from app.contract.words import Place, WaitReason, WorkState
 from app.kit.database import UnitOfWork
+from app.work import claims
+from app.work.claims import Seat
 from app.work.context import Context
-from app.work.errors import StepFailed
-from app.work.jobs import Order
+from app.work.errors import JobStands, StepFailed
+from app.work.jobs import Order, Ordered
 from app.work.kinds import EndedJob, JobKind, OnFailure, Step
 from app.work.limits import Limit
 from app.work.service import get_job, list_jobs
+from app.work.states import STANDING
 from tests.work.engine import PROJECT, Engine, eventually
 from tests.work.ledger import Ledger
 
@@ -218,6 +222,105 @@ async def test_cancelling_a_wave_cancels_its_servers_first(engine: Engine) -> No
         page = await list_jobs(uow, EVERYTHING, PageRequest(100), parent_id=wave)
     assert {job.state for job in page.items} == {S.CANCELLED}
     assert (ledger.there, order) == ({}, ["server", "server", "wave"])
+
+
+async def test_a_job_that_waits_until_fewer_run_goes_on_with_the_first_that_ends(engine: Engine) -> None:
+    gates = {name: asyncio.Event() for name in ("a", "b", "c")}
+    seen: list[int] = []
+
+    async def lead(context: Context) -> None:
+        for name in gates:
+            await context.spawn("server", Order(PROJECT, input=name), name)
+        standing = sum(child.state in STANDING for child in await context.children())
+        seen.append(standing)
+        if standing:
+            context.wait_until_fewer(standing)
+
+    async def run(context: Context) -> None:
+        await gates[context.input(str)].wait()
+
+    engine.add(JobKind("wave", (Step("servers", Place.CONTROL, lead),)))
+    engine.add(JobKind("server", (Step("only", Place.VOLUMES, run),)))
+    wave = await engine.order("wave")
+    engine.start(Place.CONTROL, Place.VOLUMES)
+    for left, gate in zip((2, 1), ("b", "a"), strict=False):
+        await engine.until(wave, lambda row: row.is_parked and not row.holder)
+        gates[gate].set()
+        await eventually(lambda left=left: seen[-1] == left)  # type: ignore[misc]
+    gates["c"].set()
+    await engine.ended(wave, S.SUCCEEDED)
+    assert seen == [3, 2, 1, 0]
+    assert (await engine.texts(wave)).count("step servers begins") == 1
+
+
+async def test_what_is_made_with_a_child_stands_or_falls_with_it(engine: Engine) -> None:
+    made: list[str] = []
+
+    async def lead(context: Context) -> None:
+        async def make(uow: UnitOfWork) -> Ordered:
+            made.append(context.key)
+            return Ordered("server", Order(PROJECT, input="a", subject="srv-1"))
+
+        try:
+            await context.spawn_made(make, "a")
+            await context.spawn_made(make, "a")
+            await context.spawn_made(make, "again")
+        except JobStands as refusal:
+            raise StepFailed("refused", code=refusal.code) from refusal
+
+    async def run(context: Context) -> None:
+        await asyncio.sleep(0)
+
+    engine.add(JobKind("wave", (Step("servers", Place.CONTROL, lead),)))
+    engine.add(JobKind("server", (Step("only", Place.VOLUMES, run),)))
+    wave = await engine.order("wave")
+    engine.start(Place.CONTROL)
+    row = await engine.ended(wave, S.FAILED)
+    assert (row.code, len(made)) == ("JOB_STANDS", 2)
+    async with engine.database.reading() as uow:
+        assert len((await list_jobs(uow, EVERYTHING, PageRequest(), parent_id=wave)).items) == 1
+
+
+async def test_a_job_that_is_cancelled_while_it_is_being_taken_up_waits_for_its_children(
+    engine: Engine,
+) -> None:
+    """The worker has seen that one child is over, and the operator cancels before it has the job."""
+
+    async def lead(context: Context) -> None:
+        for name in ("a", "b"):
+            await context.spawn("server", Order(PROJECT, input=name), name)
+        context.wait_until_fewer(2)
+
+    async def run(context: Context) -> None:
+        await asyncio.sleep(0 if context.input(str) == "a" else 3600)
+
+    engine.add(JobKind("wave", (Step("servers", Place.CONTROL, lead),)))
+    engine.add(JobKind("server", (Step("only", Place.VOLUMES, run),)))
+    wave = await engine.order("wave")
+    leader = engine.start(Place.CONTROL)
+    await engine.until(wave, lambda row: row.is_parked and not row.holder)
+    await leader.kill()
+    engine.start(Place.VOLUMES)
+    seat = Seat(Place.CONTROL, "node", "late")
+
+    async def ready() -> list[claims.Candidate]:
+        async with engine.database.reading() as uow:
+            return await claims.candidates(uow, engine.jobs.kinds, seat)
+
+    await eventually(lambda: _any(ready))
+    (late,) = await ready()
+    await engine.cancel(wave)
+    with pytest.raises(claims.Blocked):
+        await engine.database.run(lambda uow: claims.claim(uow, engine.jobs.course, late, seat))
+    engine.start(Place.CONTROL)
+    await engine.ended(wave, S.CANCELLED)
+    async with engine.database.reading() as uow:
+        page = await list_jobs(uow, EVERYTHING, PageRequest(), parent_id=wave)
+    assert {job.state for job in page.items} == {S.SUCCEEDED, S.CANCELLED}
+
+
+async def _any(read: Callable[[], Awaitable[list[claims.Candidate]]]) -> bool:
+    return bool(await read())
 
 
 async def test_the_kind_is_told_in_the_transaction_that_ends_a_job(engine: Engine) -> None:

@@ -26,7 +26,7 @@ from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.migration.targets.opening import BUILT_IN, limit_key, node_of
 from app.migration.targets.tables import TargetRow
-from app.work.jobs import Order
+from app.work.jobs import Order, Ordered
 from app.work.limits import Limit
 
 
@@ -88,8 +88,15 @@ async def revert(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by
     """
     server = await find_in_scope(uow, scope, ref)
     require_allowed(server, ServerOperation.REVERT)
+    await services.jobs.require_free(uow, server.id)
+    made = await order_of_revert(uow, server, by)
+    return await services.jobs.enqueue(uow, made.kind, made.order)
+
+
+async def order_of_revert(uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    """The job that takes a server one stage back; see `revert`. Raises LifecycleNotAllowed, NoCutover."""
     if server.lifecycle_state != LifecycleState.CUTTING_OVER:
-        return await launching.revert(services, uow, scope, ref, by)
+        return await launching.order_of_revert(uow, server, by)
     cutover = await _live(uow, server)
     order = Order(
         server.project_id,
@@ -100,7 +107,7 @@ async def revert(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by
         priority=launching.FREEING,
         requested_by=by,
     )
-    return await services.jobs.enqueue(uow, SERVER_REVERT, order)
+    return Ordered(SERVER_REVERT, order)
 
 
 async def finalize(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by: str) -> str:
@@ -111,14 +118,26 @@ async def finalize(services: Services, uow: UnitOfWork, scope: Scope, ref: str, 
     server = await find_in_scope(uow, scope, ref)
     require_allowed(server, ServerOperation.FINALIZE)
     await services.jobs.require_free(uow, server.id)
+    made = await order_of_finalize(uow, server, by)
+    return await services.jobs.enqueue(uow, made.kind, made.order)
+
+
+async def require_succeeded(uow: UnitOfWork, server: ServerRow) -> CutoverRow:
+    """The cutover of a server that can be finalized. Raises NoCutover, CutoverNotSucceeded."""
     cutover = await _live(uow, server)
     refusal = not_succeeded(server, cutover)
     if refusal is not None:
         raise refusal
+    return cutover
+
+
+async def order_of_finalize(uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    """The job that ends a server's replication. Raises NoCutover, CutoverNotSucceeded."""
+    cutover = await require_succeeded(uow, server)
     order = Order(
         server.project_id, Finalizing(cutover.id), server_id=server.id, subject=server.id, requested_by=by
     )
-    return await services.jobs.enqueue(uow, SERVER_FINALIZE, order)
+    return Ordered(SERVER_FINALIZE, order)
 
 
 async def _live(uow: UnitOfWork, server: ServerRow) -> CutoverRow:

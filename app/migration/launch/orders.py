@@ -19,7 +19,7 @@ from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.migration.targets.opening import BUILT_IN, limit_key, node_of
-from app.work.jobs import Order
+from app.work.jobs import Order, Ordered
 from app.work.limits import Limit
 
 FREEING: Final = 10
@@ -45,6 +45,14 @@ async def order_test(
     LifecycleNotAllowed, CheckpointNotFound, TargetNotFound, TargetUnfit, JobStands.
     """
     server = await find_in_scope(uow, scope, ref)
+    made = await order_of_test(services, uow, server, wanted, by)
+    return await services.jobs.enqueue(uow, made.kind, made.order)
+
+
+async def order_of_test(
+    services: Services, uow: UnitOfWork, server: ServerRow, wanted: TestOrder, by: str
+) -> Ordered:
+    """The job that tests a server. Raises LifecycleNotAllowed, CheckpointNotFound."""
     require_allowed(server, ServerOperation.TEST)
     checkpoint = await find_checkpoint(uow, server, wanted.checkpoint) if wanted.checkpoint else None
     caps = services.settings.launch
@@ -62,7 +70,7 @@ async def order_test(
         node=await _node(uow, server) or node_of(target),
         requested_by=by,
     )
-    return await services.jobs.enqueue(uow, SERVER_TEST, order)
+    return Ordered(SERVER_TEST, order)
 
 
 async def _node(uow: UnitOfWork, server: ServerRow) -> str | None:
@@ -76,14 +84,21 @@ async def order_termination(services: Services, uow: UnitOfWork, scope: Scope, r
     Raises ServerNotFound, NoTestMachine, JobStands.
     """
     server = await find_in_scope(uow, scope, ref)
+    await require_machine(uow, server)
+    made = await order_of_termination(uow, server, by)
+    return await services.jobs.enqueue(uow, made.kind, made.order)
+
+
+async def require_machine(uow: UnitOfWork, server: ServerRow) -> None:
+    """Raises NoTestMachine where nothing of a test can be there any more."""
     if not await live_tests(uow, server.id):
         raise NoTestMachine(
             f"server {server.name!r} has no test machine", remedy="look: go2cloud server tests"
         )
-    return await _terminate(services, uow, server, by)
 
 
-async def _terminate(services: Services, uow: UnitOfWork, server: ServerRow, by: str) -> str:
+async def order_of_termination(uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    """The job that ends whatever test machine a server has."""
     order = Order(
         server.project_id,
         server_id=server.id,
@@ -92,7 +107,7 @@ async def _terminate(services: Services, uow: UnitOfWork, server: ServerRow, by:
         priority=FREEING,
         requested_by=by,
     )
-    return await services.jobs.enqueue(uow, TERMINATE_TEST, order)
+    return Ordered(TERMINATE_TEST, order)
 
 
 async def revert(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by: str) -> str:
@@ -101,10 +116,17 @@ async def revert(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by
     Raises ServerNotFound, LifecycleNotAllowed, JobStands.
     """
     server = await find_in_scope(uow, scope, ref)
+    await services.jobs.require_free(uow, server.id)
+    made = await order_of_revert(uow, server, by)
+    return await services.jobs.enqueue(uow, made.kind, made.order)
+
+
+async def order_of_revert(uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
+    """Let a server be READY_FOR_TEST again; the job that ends its machine. Raises LifecycleNotAllowed."""
     require_allowed(server, ServerOperation.REVERT)
-    job = await _terminate(services, uow, server, by)
+    made = await order_of_termination(uow, server, by)
     await change(uow, server, ServerOperation.REVERT)
-    return job
+    return made
 
 
 async def mark_ready(services: Services, uow: UnitOfWork, scope: Scope, ref: str, mark: ReadyMark) -> Marked:
@@ -114,16 +136,28 @@ async def mark_ready(services: Services, uow: UnitOfWork, scope: Scope, ref: str
     TestNotPassed, TestTooOld.
     """
     server = await find_in_scope(uow, scope, ref)
-    require_allowed(server, ServerOperation.MARK_READY)
-    await services.jobs.require_free(uow, server.id)
-    most = timedelta(days=services.settings.launch.test_days)
-    refusal = await _doubt(uow, server, most)
-    if refusal is not None and mark.override is None:
-        raise refusal
+    return await mark_server(services, uow, server, mark)
+
+
+async def mark_server(services: Services, uow: UnitOfWork, server: ServerRow, mark: ReadyMark) -> Marked:
+    """As `mark_ready`; what is refused is refused before anything is changed."""
+    refusal = await require_ready(services, uow, server, mark)
     await change(uow, server, ServerOperation.MARK_READY)
     test = await newest_verdict(uow, server.id)
     passed_over = refusal.code if refusal else None
     return Marked(server.id, server.project_id, test.id if test else None, passed_over)
+
+
+async def require_ready(
+    services: Services, uow: UnitOfWork, server: ServerRow, mark: ReadyMark
+) -> Conflict | None:
+    """What an override passes over. Raises LifecycleNotAllowed, JobStands, TestNotPassed, TestTooOld."""
+    require_allowed(server, ServerOperation.MARK_READY)
+    await services.jobs.require_free(uow, server.id)
+    refusal = await _doubt(uow, server, timedelta(days=services.settings.launch.test_days))
+    if refusal is not None and mark.override is None:
+        raise refusal
+    return refusal
 
 
 async def _doubt(uow: UnitOfWork, server: ServerRow, most: timedelta) -> Conflict | None:
