@@ -106,8 +106,9 @@ def _report(app: typer.Typer) -> None:
 
 
 def _wave(app: typer.Typer) -> None:
-    from app.cli import waves
+    from app.cli import reports, waves
 
+    waves.app.command("report")(reports.wave_report)
     app.add_typer(waves.app, name="wave")
 
 

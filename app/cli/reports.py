@@ -44,21 +44,31 @@ def server_report(
 ) -> None:
     """Get a server's report: what was copied, what is proved and what is not, signed by the service."""
     with connected(context) as client:
-        content = client.send(reports.page_of_server(server) if html else reports.of_server(server))
+        _deliver(client.send(reports.page_of_server(server) if html else reports.of_server(server)), file)
+
+
+def wave_report(
+    context: typer.Context,
+    wave: Annotated[str, typer.Argument(metavar="WAVE", help="Id or name.")],
+    file: Into = None,
+    html: Annotated[bool, typer.Option("--html", help="A page to read and to print.")] = False,
+) -> None:
+    """Get a wave's report: its newest runs, and its servers in short, signed by the service."""
+    with connected(context) as client:
+        _deliver(client.send(reports.page_of_wave(wave) if html else reports.of_wave(wave)), file)
+
+
+def _deliver(content: bytes, file: Path | None) -> None:
+    """Print a report, or write it to a file and print the file's name. Raises CommandFailed."""
     if file is None:
         typer.echo(content, nl=False)
         return
-    write(file, content)
-    typer.echo(f"check it with: go2cloud report verify {file}", err=True)
-
-
-def write(file: Path, content: bytes) -> None:
-    """Write a file and print its name. Raises CommandFailed."""
     try:
         file.write_bytes(content)
     except OSError as error:
         raise CommandFailed(f"{file} cannot be written: {error.strerror}") from error
     typer.echo(str(file))
+    typer.echo(f"check it with: go2cloud report verify {file}", err=True)
 
 
 @app.command()

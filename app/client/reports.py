@@ -14,6 +14,16 @@ def of_server(ref: str) -> Call[bytes]:
     return Call("GET", f"/servers/{segment(ref)}/report", bytes)
 
 
+def of_wave(ref: str) -> Call[bytes]:
+    """The report of a wave as a signed document of JSON."""
+    return Call("GET", f"/waves/{segment(ref)}/report", bytes)
+
+
+def page_of_wave(ref: str) -> Call[bytes]:
+    """The report of a wave as a signed page of HTML."""
+    return Call("GET", f"/waves/{segment(ref)}/report", bytes, headers={"Accept": "text/html"})
+
+
 def page_of_server(ref: str) -> Call[bytes]:
     """The report of a server as a signed page of HTML."""
     return Call("GET", f"/servers/{segment(ref)}/report.html", bytes)

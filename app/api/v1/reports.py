@@ -11,7 +11,7 @@ from app.contract.resources.report import ReportKey, SignedReport
 from app.kit.database import UnitOfWork
 from app.kit.transaction import Uow
 from app.migration.access.principals import Principal
-from app.migration.report import service
+from app.migration.report import service, waves
 from app.migration.report.keys import key_of
 from app.migration.report.page import POLICY
 from app.migration.services import Services
@@ -64,6 +64,32 @@ async def get_server_report(
 async def get_server_report_page(uow: Uow, serving: Serving, who: Viewer, server: str) -> Response:
     """The report of a server as a page that prints, and that carries the signed document."""
     return await _page(uow, serving, who, server)
+
+
+@router.get(
+    "/waves/{wave}/report",
+    response_class=Response,
+    responses={
+        200: {
+            "model": SignedReport,
+            "content": {HTML: {}},
+            "description": "The file, signed; keep it byte for byte",
+        }
+    },
+)
+async def get_wave_report(
+    uow: Uow,
+    serving: Serving,
+    who: Viewer,
+    wave: str,
+    accept: Annotated[str, Header(description="text/html for a page")] = JSON,
+) -> Response:
+    """The newest runs of a wave, and its servers in short, as a signed document or page."""
+    report = await waves.wave_report(uow, who.scope, wave, who.name)
+    if HTML in accept and JSON not in accept:
+        content = await waves.wave_page(serving, report)
+        return Response(content, media_type=f"{HTML}; charset=utf-8", headers=INERT)
+    return Response(await service.report_file(serving, report), media_type=JSON, headers=UNCHANGED)
 
 
 async def _page(uow: UnitOfWork, serving: Services, who: Principal, server: str) -> Response:

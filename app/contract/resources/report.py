@@ -7,6 +7,7 @@ who fetched it; the service keeps none. Amounts are bytes, durations seconds.
 from app.contract.cutoverwords import CutoverState
 from app.contract.reportwords import ProofResult
 from app.contract.resources.base import HexRoot, Resource, UtcTime
+from app.contract.resources.wave import Run, Wave
 from app.contract.words import (
     BootFailure,
     ConsistencyLabel,
@@ -288,6 +289,35 @@ class ServerReport(Resource):
     gaps: tuple[ReportedRemark, ...] = ()
 
 
+class ReportedMember(Resource):
+    """A server of a wave in short: what its own report says. `levels` are pairs of a level and its result."""
+
+    id: str
+    name: str
+    application: str
+    lifecycle_state: LifecycleState
+    checkpoint_number: int | None = None
+    tested: bool | None = None
+    came_up: bool | None = None
+    downtime_seconds: float | None = None
+    levels: tuple[tuple[VerificationLevel, ProofResult], ...] = ()
+    warnings: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+
+
+class WaveReport(Resource):
+    """A wave at one moment: the newest run of each operation, and its servers in short."""
+
+    id: str
+    created_at: UtcTime
+    created_by: str
+    product: str
+    name: str
+    wave: Wave
+    runs: tuple[Run, ...] = ()
+    servers: tuple[ReportedMember, ...] = ()
+
+
 class SigningKey(Resource):
     """The key of a signature; `public` are its 32 bytes in hexadecimal digits."""
 
@@ -300,7 +330,7 @@ class SignedReport(Resource):
     """A report as it travels: see `app.contract.signedreport` for what is signed, and how `sums` are made."""
 
     format: str
-    report: ServerReport
+    report: ServerReport | WaveReport
     sums: dict[str, str]
     key: SigningKey
     signature: str

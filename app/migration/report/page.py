@@ -3,6 +3,7 @@
 The page says what the report says, in the report's order, and adds no judgement of its own.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -56,9 +57,13 @@ def html_of(report: ServerReport, fingerprint: str) -> str:
         _screenshot(report),
         _jobs(report),
         _trail(report),
-        _foot(report, fingerprint),
+        foot(report.id, fingerprint),
     )
-    title = f"Report of {report.server.name}"
+    return whole(f"Report of {report.server.name}", parts)
+
+
+def whole(title: str, parts: Iterable[Markup]) -> str:
+    """A page of these parts."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -68,7 +73,8 @@ def html_of(report: ServerReport, fingerprint: str) -> str:
     )
 
 
-def _word(good: bool | None, words: tuple[str, str] = ("passed", "failed")) -> Markup:
+def word(good: bool | None, words: tuple[str, str] = ("passed", "failed")) -> Markup:
+    """A verdict."""
     if good is None:
         return tag("span", "no verdict", kind="word open")
     return tag("span", words[0] if good else words[1], kind=f"word {'good' if good else 'bad'}")
@@ -178,7 +184,7 @@ def _phases(phases: tuple[ReportedPhase, ...]) -> Markup:
 
 
 def _checks(checks: tuple[ReportedCheck, ...]) -> Markup:
-    rows = [(each.name, each.kind, _word(each.passed), seconds(each.after), each.detail) for each in checks]
+    rows = [(each.name, each.kind, word(each.passed), seconds(each.after), each.detail) for each in checks]
     return table(("Check", "Kind", "Result", "After", "What was found"), rows)
 
 
@@ -187,7 +193,7 @@ def _cutover(cutover: ReportedCutover) -> Markup:
         ("Cutover", code(cutover.id)),
         ("State", cutover.state.value),
         ("Target", cutover.target),
-        ("Result", _word(cutover.passed)),
+        ("Result", word(cutover.passed)),
         ("What was seen", cutover.detail),
         ("Ordered by", cutover.requested_by),
         ("Ordered", cutover.created_at),
@@ -235,7 +241,7 @@ def _boots(report: ServerReport) -> Markup:
 
 def _boot(boot: ReportedBoot) -> Markup:
     pairs: list[tuple[str, Part]] = [
-        ("Result", _word(boot.passed)),
+        ("Result", word(boot.passed)),
         ("What was seen", boot.detail or boot.reason),
         ("Checkpoint", f"{boot.checkpoint_number}, {boot.label}"),
         ("Moment of the source", boot.source_time),
@@ -284,7 +290,8 @@ def _trail(report: ServerReport) -> Markup:
     return section("Who did what, and when", table(("Time", "Who", "What", "Details"), rows))
 
 
-def _foot(report: ServerReport, fingerprint: str) -> Markup:
+def foot(report_id: str, fingerprint: str) -> Markup:
+    """How the page is checked."""
     how = tag(
         "p", "This page is signed, and carries the report as signed JSON. Check both, without any service: "
     )
@@ -292,4 +299,4 @@ def _foot(report: ServerReport, fingerprint: str) -> Markup:
     key = tag(
         "p", "Key (SHA-256): ", code(fingerprint), ". Compare it with what you were told by another way."
     )
-    return tag("footer", tag("p", "Report ", code(report.id)), how, command, key)
+    return tag("footer", tag("p", "Report ", code(report_id)), how, command, key)

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from app.contract.paging import Scope
-from app.contract.resources.report import ReportedServer, ServerReport
+from app.contract.resources.report import ReportedServer, ServerReport, WaveReport
 from app.contract.resources.server import Server
 from app.contract.signedreport import sealed, sealed_page
 from app.kit.database import UnitOfWork
@@ -53,7 +53,7 @@ def _server(server: Server) -> ReportedServer:
     return ReportedServer(enrolled_at=server.created_at, **same)
 
 
-async def report_file(services: Services, report: ServerReport) -> bytes:
+async def report_file(services: Services, report: ServerReport | WaveReport) -> bytes:
     """The report as a signed file of JSON. Raises SigningKeyUnusable."""
     return sealed(report.model_dump(mode="json", by_alias=True), await signer_of(services))
 
