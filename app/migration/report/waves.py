@@ -10,7 +10,7 @@ from app.contract.signedreport import sealed, sealed_page
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
 from app.migration.report.keys import signer_of
-from app.migration.report.markup import Markup, code, facts, joined, rendered, seconds, section, table, tag
+from app.migration.report.markup import Markup, code, facts, joined, seconds, section, table, tag
 from app.migration.report.page import foot, whole, word
 from app.migration.report.remarks import newest_verdict
 from app.migration.report.service import server_report
@@ -148,4 +148,4 @@ def _run(run: Run) -> Markup:
         )
     )
     titles = ("", "Server", "Application", "State", "Began", "Took", "Detail")
-    return section(f"Newest run: {rendered(run.operation.value)}", head, table(titles, rows))
+    return section(f"Newest run: {run.operation}", head, table(titles, rows))
