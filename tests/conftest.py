@@ -10,6 +10,8 @@ pytest_plugins = [
     "tests.services.redis_server",
     "tests.services.databases",
     "tests.services.ceph_cluster",
+    "tests.services.galera_cluster",
+    "tests.services.redis_sentinels",
 ]
 
 settings.register_profile("untimed", deadline=None)

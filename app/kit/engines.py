@@ -133,9 +133,14 @@ def _server(settings: DatabaseSettings) -> Engines:
 
 
 def _session_variables() -> str:
-    """What each connection sets; MySQL, which has no time limit for idle transactions, skips that part."""
+    """What each connection sets. MySQL, which has neither a limit for idle transactions nor Galera, skips it.
+
+    A transaction on a node of Galera begins when the node has what others committed before, since requests of
+    one client may reach different nodes.
+    """
     common = f"time_zone = '+00:00', sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_SECONDS}"
-    return f"SET {common} /*M!100300 , idle_write_transaction_timeout = {IDLE_SECONDS} */"
+    of_mariadb = f"idle_write_transaction_timeout = {IDLE_SECONDS}, wsrep_sync_wait = 1"
+    return f"SET {common} /*M!100300 , {of_mariadb} */"
 
 
 def _reading_only(engine: AsyncEngine) -> AsyncEngine:

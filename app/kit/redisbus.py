@@ -17,12 +17,11 @@ from typing import Any
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from app.kit.bus import RING_EVENTS, Bus, Delivery, Event, Gap, InProcessBus, Item
 from app.kit.logging import get_logger
+from app.kit.redisclient import connect
 from app.kit.settings import RedisSettings
 
 STREAM = "go2cloud:events"
@@ -48,8 +47,8 @@ class RedisBus:
         """Keep about `capacity` events in `stream`."""
         self._stream = stream
         self._capacity = capacity
-        self._publisher = _client(settings, PUBLISH_TIMEOUT_SECONDS)
-        self._reader = _client(settings, BLOCK_MILLISECONDS / 1000 + 5)
+        self._publisher = connect(settings, PUBLISH_TIMEOUT_SECONDS)
+        self._reader = connect(settings, BLOCK_MILLISECONDS / 1000 + 5)
         self._publishing = _Outage("publish")
         self._reading = _Outage("read")
         self._closed = False
@@ -60,7 +59,7 @@ class RedisBus:
             _UNPUBLISHED.inc()
             return
         try:
-            await self._publisher.xadd(
+            await self._publisher.client.xadd(
                 self._stream, {FIELD: event.encode()}, maxlen=self._capacity, approximate=True
             )
         except _AWAY as error:
@@ -71,7 +70,7 @@ class RedisBus:
 
     async def subscribe(self, after: str | None = None) -> AsyncIterator[Item]:
         """The events after the entry `after`, or from now on (None), until the bus is closed."""
-        reader = _Reader(self._reader, self._stream, after)
+        reader = _Reader(self._reader.client, self._stream, after)
         while not self._closed:
             try:
                 items = await reader.items()
@@ -87,8 +86,8 @@ class RedisBus:
     async def close(self) -> None:
         """Close the connections; a waiting subscription ends when its present wait does."""
         self._closed = True
-        await self._publisher.aclose()
-        await self._reader.aclose()
+        await self._publisher.close()
+        await self._reader.close()
 
 
 class _Reader:
@@ -172,20 +171,7 @@ class _Outage:
 
 def make_bus(settings: RedisSettings) -> Bus:
     """The bus of a process: over Redis if there is one, else within the process."""
-    return InProcessBus() if settings.host is None else RedisBus(settings)
-
-
-def _client(settings: RedisSettings, timeout_seconds: float) -> Redis:
-    assert settings.host is not None, "a Redis bus needs a Redis host"
-    return Redis(
-        host=settings.host,
-        port=settings.port,
-        password=None if settings.password is None else settings.password.get_secret_value(),
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=PUBLISH_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 1),
-        decode_responses=True,
-    )
+    return RedisBus(settings) if settings.is_used else InProcessBus()
 
 
 def _pairs(streams: Any) -> list[Any]:

@@ -20,9 +20,9 @@ ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 0.01
 LONGEST_PAUSE_SECONDS = 1.0
 SERVER_CODES = frozenset({1020, 1205, 1213})
-ABSENCE_CODES = frozenset({1040, 1053, 1290, 1836, 2002, 2003, 2005, 2006, 2013})
-"""No more connections, shutting down, read-only for a while (a failover, maintenance), and the client's ways
-of saying that nobody is there."""
+ABSENCE_CODES = frozenset({1040, 1047, 1053, 1290, 1836, 2002, 2003, 2005, 2006, 2013})
+"""No more connections, a node of Galera without a quorum, shutting down, read-only for a while (a failover,
+maintenance), and the client's ways of saying that nobody is there."""
 
 SQLITE_MESSAGES = ("database is locked", "database table is locked", "database is busy")
 SQLITE_TROUBLE = ("database or disk is full", "disk I/O error", "unable to open database file")

@@ -19,7 +19,7 @@ from pydantic import (
     SecretStr,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.kit.ratewindows import MOST_RATE, RateCalendar, RateWindow, parsed_windows
 
@@ -56,6 +56,14 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+def _addresses(value: object) -> object:
+    """`one:26379, two:26379` as pairs; other values are left to be refused."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.strip().rpartition(":") for part in value.split(",") if part.strip()]
+    return [(host, port) for host, _, port in pairs]
+
+
 def _engine(value: object) -> object:
     name = value.lower() if isinstance(value, str) else value
     return Engine.MYSQL if name == "mariadb" else name
@@ -86,6 +94,7 @@ def _interval(value: int) -> int:
 
 
 File = Annotated[Path, AfterValidator(Path.expanduser)]
+Address = tuple[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=1, le=65535)]]
 Url = Annotated[str, AfterValidator(_url)]
 
 
@@ -314,6 +323,11 @@ class Keys(BaseSettings):
     redis_host: str | None = Field(None, description="the host name of the Redis server")
     redis_port: Port = Field(6379, description="a port from 1 to 65535")
     redis_password: SecretStr | None = Field(None, description="the password of the Redis server")
+    redis_sentinels: Annotated[tuple[Address, ...], BeforeValidator(_addresses), NoDecode] = Field(
+        (), description="host:port of each sentinel, with commas between them"
+    )
+    redis_sentinel_name: str = Field("mymaster", description="the name by which sentinels know the master")
+    redis_sentinel_password: SecretStr | None = Field(None, description="the password of the sentinels")
     http_listen_host: str | None = Field(None, description="an address of this host to listen on")
     http_listen_port: Port | None = Field(None, description="a port from 0 (any free one) to 65535")
     api_migrate_server_url: Url | None = Field(None, description="the URL of the migration API")

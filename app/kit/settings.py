@@ -95,11 +95,22 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class RedisSettings:
-    """Where Redis is; `host` None: the bus stays in this process."""
+    """Where Redis is: a host, or sentinels (host and port of each) that know the master by a name.
+
+    With neither the bus stays in this process.
+    """
 
     host: str | None = None
     port: int = 6379
     password: SecretStr | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()
+    sentinel_name: str = "mymaster"
+    sentinel_password: SecretStr | None = None
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is a Redis."""
+        return self.host is not None or bool(self.sentinels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +244,14 @@ def _settings(keys: Keys) -> Settings:
     return Settings(
         data_dir=keys.data_dir,
         database=_database(keys),
-        redis=RedisSettings(keys.redis_host, keys.redis_port, keys.redis_password),
+        redis=RedisSettings(
+            keys.redis_host,
+            keys.redis_port,
+            keys.redis_password,
+            keys.redis_sentinels,
+            keys.redis_sentinel_name,
+            keys.redis_sentinel_password,
+        ),
         http=HttpSettings(keys.http_listen_host or _default_address(keys), keys.http_listen_port),
         log=LogSettings(keys.log_level, keys.log_format, keys.log_file),
         store=keys.store,

@@ -58,7 +58,7 @@ def test_a_server_is_tested_to_the_proof_and_marked_ready(
     go2cloud: CommandLine, source: Source, tmp_path: Path
 ) -> None:
     server = source.server
-    go2cloud("server", "launch-settings", server, *SMALL)
+    go2cloud("server", "launch-settings", server, *SMALL, "--conversion", "off")
     assert "server.test" in go2cloud("server", "test", server, "--watch")
     assert "check login passed" in go2cloud.notes
     assert "go2cloud server screenshot" in go2cloud.notes
@@ -71,7 +71,7 @@ def test_a_server_is_tested_to_the_proof_and_marked_ready(
     assert picture.read_bytes().startswith(b"\x89PNG")
     go2cloud("server", "screenshot", server, "-f", str(tmp_path / "small.png"), "--thumbnail")
     assert "smallest login:" in go2cloud("server", "serial", server)
-    assert "nothing was changed\nwarning: no Linux system" in go2cloud("server", "conversion", server)
+    assert "nothing was changed\nwarning: the launch settings" in go2cloud("server", "conversion", server)
     assert "0 changes, 1 warning" in go2cloud("server", "tests", server, "-o", "wide")
     assert "READY_FOR_CUTOVER" in go2cloud("server", "mark-ready", server)
     assert "server.terminate-test" in go2cloud("server", "revert", server, "--watch")

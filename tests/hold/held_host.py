@@ -33,6 +33,7 @@ from tests.e2e.source_host import SourceHost
 from tests.following.replicas import attached
 from tests.hold.dying_agent import DEATHS
 from tests.services.loop_disks import LoopDisk, loop_disk
+from tests.services.processes import required_binary
 from tests.services.running import Listening
 
 T = TypeVar("T")
@@ -205,13 +206,14 @@ class HeldHost:
         return subprocess.run(["flock", "-n", str(lock), "true"], check=False).returncode != 0
 
     @contextlib.contextmanager
-    def unmounted(self) -> Iterator[None]:
-        """The disk's filesystem, which no service uses, unmounted for a while."""
-        subprocess.run(["umount", self.folder / "mnt"], check=True)
+    def frozen_by_another(self) -> Iterator[None]:
+        """The disk's filesystem, frozen by somebody who is not the agent."""
+        freeze = required_binary("fsfreeze", "util-linux")
+        subprocess.run([freeze, "--freeze", self.folder / "mnt"], check=True)
         try:
             yield
         finally:
-            subprocess.run(["mount", self.disk.device, self.folder / "mnt"], check=True)
+            subprocess.run([freeze, "--unfreeze", self.folder / "mnt"], check=True)
 
     def start_agent(self) -> None:
         """The agent of this host."""
@@ -318,7 +320,7 @@ class HeldHost:
 
 
 @contextlib.contextmanager
-def held_host(folder: Path, running: Center, *, has_hook: bool = True) -> Iterator[HeldHost]:
+def held_host(folder: Path, running: Center) -> Iterator[HeldHost]:
     """Enrol a host whose service writes; nothing of it is left at the end."""
     deaths = folder / "deaths"
     deaths.mkdir()
@@ -332,8 +334,6 @@ def held_host(folder: Path, running: Center, *, has_hook: bool = True) -> Iterat
             host = HeldHost(running, folder, disk, source, server)
             host.hook()
             host.start_service()
-            if not has_hook:
-                (host.hooks / "10-writer").rename(folder / "10-writer")
             try:
                 yield host
             finally:

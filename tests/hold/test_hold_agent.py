@@ -146,33 +146,37 @@ def test_an_agent_that_is_cut_off_while_it_holds_goes_on_holding(host: HeldHost)
     assert host.is_active
 
 
-def test_a_hook_that_fails_is_told_with_its_output_and_the_services_come_back(host: HeldHost) -> None:
+def test_a_hook_that_fails_hangs_or_is_missing_is_told_and_the_services_come_back(host: HeldHost) -> None:
     host.hook('[ "$1" != stop-services ] || { echo "no such unit"; exit 7; }')
     host.supervise()
     host.replicated()
-    host.quiesce()
-    failed = host.failed()
+    host.quiesce(cutover="fails")
+    failed = host.failed("fails")
     assert (failed.code, failed.services, failed.reached) == ("HOOK_FAILED", HoldServices.FAILED, None)
     assert failed.has_failed
     assert "10-writer stop-services ended with 7" in failed.detail
     assert failed.hooks[0].output == "no such unit\n"
     with pytest.raises(HoldNotReached, match="HOOK_FAILED"):
-        host.finish()
-    host.release()
-    assert host.reached(P.RELEASED).services is HoldServices.STARTED
+        host.finish("fails")
+    host.release("fails")
+    assert host.reached(P.RELEASED, "fails").services is HoldServices.STARTED
     assert host.is_active
 
-
-def test_a_hook_that_hangs_does_not_keep_the_services_from_coming_back(host: HeldHost) -> None:
     host.hook('[ "$1" != stop-services ] || sleep 1000')
-    host.supervise()
-    host.replicated()
-    host.quiesce()
-    host.wait(lambda: host.calls == ["stop-services"], "the hook hangs")
-    host.release()
-    host.reached(P.RELEASED)
+    host.quiesce(cutover="hangs")
+    host.wait(lambda: len(host.calls) == 3, "the hook hangs")
+    host.release("hangs")
+    host.reached(P.RELEASED, "hangs")
+    assert host.calls == ["stop-services", "start-services"] * 2
     assert host.is_active
-    assert host.calls == ["stop-services", "start-services"]
+
+    (host.hooks / "10-writer").rename(host.folder / "10-writer")
+    host.quiesce(cutover="missing")
+    found = host.reached(P.QUIESCED, "missing")
+    assert (found.services, found.is_source_active) == (HoldServices.NO_HOOK, True)
+    assert host.is_active
+    host.release("missing")
+    assert host.reached(P.RELEASED, "missing").services is HoldServices.NO_HOOK
 
 
 def test_a_stop_that_outlives_its_agent_stops_nothing_after_the_release(host: HeldHost) -> None:
@@ -190,25 +194,13 @@ def test_a_stop_that_outlives_its_agent_stops_nothing_after_the_release(host: He
     assert host.is_active
 
 
-def test_a_host_without_a_hook_says_that_the_source_is_still_active(host: HeldHost) -> None:
-    (host.hooks / "10-writer").rename(host.folder / "10-writer")
-    host.supervise()
-    host.replicated()
-    host.quiesce()
-    found = host.reached(P.QUIESCED)
-    assert (found.services, found.is_source_active) == (HoldServices.NO_HOOK, True)
-    assert host.is_active
-    host.release()
-    assert host.reached(P.RELEASED).services is HoldServices.NO_HOOK
-
-
 def test_a_final_checkpoint_that_is_not_frozen_is_none(host: HeldHost) -> None:
-    """Nothing can be frozen where nothing is mounted: nobody can say that this is one instant."""
+    """Somebody else froze the filesystem, and may thaw it: nobody can say that this is one instant."""
     host.supervise()
     host.replicated()
     host.quiesce()
     host.reached(P.QUIESCED)
-    with host.unmounted():
+    with host.frozen_by_another():
         host.finish()
         failed = host.failed()
     assert (failed.code, failed.reached) == ("FINAL_NOT_FROZEN", P.QUIESCED)

@@ -132,6 +132,13 @@ def test_an_unknown_key_of_the_file_is_refused_by_name(tmp_path: Path) -> None:
     assert "did you mean DB_HOST?" in _refusal(tmp_path, "db_host: x\n")
 
 
+def test_sentinels_are_pairs_of_host_and_port(tmp_path: Path) -> None:
+    loaded = _load(tmp_path, "REDIS_SENTINELS: one:26379, 10.0.0.2:5000,\n")
+    assert loaded.redis.sentinels == (("one", 26379), ("10.0.0.2", 5000))
+    assert loaded.redis.is_used
+    assert _load(tmp_path, "", G2C_REDIS_SENTINELS="a:1").redis.sentinels == (("a", 1),)
+
+
 def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:
     assert _load(tmp_path, REDIS_PORT="tcp://10.0.0.1:6379").redis.port == 6379
 
@@ -165,6 +172,8 @@ def test_an_unknown_secret_file_is_refused_by_name(tmp_path: Path) -> None:
         ("DB_ENGINE: mysql\n", ["DB_HOST", "set it"]),
         ("TLS:\n  CERT_FILE: /x\n", ["TLS.KEY_FILE", "both or none"]),
         ("STORE:\n  S3_ACCESS_KEY: x\n", ["STORE.S3_SECRET_KEY", "both or none"]),
+        ("REDIS_SENTINELS: one, two:26379\n", ["REDIS_SENTINELS", "host:port"]),
+        ("REDIS_SENTINELS: one:x\n", ["REDIS_SENTINELS", "host:port"]),
         ("STORE:\n  S3_PREFIX: /x\n", ["STORE.S3_PREFIX", "like go2cloud/store"]),
         ("DB_HOST: a\nDB_HOST: b\n", ["DB_HOST stands twice", "config.yaml"]),
         ("DB_HOST: [a, b]\n", ["DB_HOST", "write one value"]),

@@ -31,7 +31,6 @@ def started(order: dict[str, Any]) -> guestfs.GuestFS:
         handle.add_drive_opts(disk, format="qcow2", readonly=order["readonly"], cachemode="unsafe")
     handle.set_memsize(order["memory"])
     handle.set_network(False)
-    handle.set_selinux(False)
     handle.launch()
     return handle
 
@@ -63,7 +62,7 @@ def main() -> None:
             else:
                 found = answer(handle, order)
             said = {"found": found}
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, ValueError) as error:
             said = {"error": str(error)}
         sys.stdout.write(json.dumps(said, default=plain) + "\n")
         sys.stdout.flush()

@@ -96,7 +96,8 @@ def _label_of(guest: Appliance, path: str) -> str | None:
     for each in attributes:
         if each["attrname"] == _LABEL:
             value = each["attrval"]
-            return value if isinstance(value, str) else base64.b64decode(value["bytes"]).decode()
+            text = value if isinstance(value, str) else base64.b64decode(value["bytes"]).decode()
+            return text.rstrip("\0")
     return None
 
 

@@ -138,6 +138,10 @@ class StreamProxy:
         """Reset all connections."""
         self._call(self._cut_all())
 
+    def next_target(self) -> int:
+        """Where the next connection goes."""
+        return self.target
+
     async def _cut_all(self) -> None:
         for stream in self._streams:
             stream.abort()
@@ -167,7 +171,7 @@ class StreamProxy:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.next_target())
         except OSError:
             writer.transport.abort()
             return

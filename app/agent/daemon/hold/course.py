@@ -19,6 +19,7 @@ from app.wire.hold import (
     HoldCause,
     HoldOrder,
     HoldPhase,
+    HoldServices,
 )
 
 NewProof = Callable[[], str]
@@ -61,7 +62,7 @@ def _after_reboot(record: Record, now: Moment) -> Record:
     if record.is_held and record.is_firm:
         detail = "the host was rebooted while it was held: its services ran until they were stopped again"
         again = replace(record, stage=Stage.RESTOPPING, boot=now.boot)
-        return replace(again, code=SOURCE_REBOOTED, detail=detail)
+        return replace(again, services=HoldServices.STARTED, code=SOURCE_REBOOTED, detail=detail)
     if record.is_loose or record.is_firm:
         rebooted = "the host was rebooted, and its services started with it"
         return replace(_starting(record, HoldCause.REBOOTED, rebooted), boot=now.boot)
