@@ -27,7 +27,7 @@ from tests.e2e.deployment import Deployment, embedded, until
 from tests.e2e.source_host import SourceHost
 from tests.launch.conftest import end_all
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
 
 SECONDS = 180.0
 MACHINE = LaunchSettingsUpdate.model_validate(
@@ -38,6 +38,7 @@ MACHINE = LaunchSettingsUpdate.model_validate(
         "nics": [{"mac": "52:54:00:12:34:56"}],
         "checks": [{"kind": "http", "port": 8080, "path": "/ledger.txt"}],
         "timeout": "PT3M",
+        "conversion": "off",
     }
 )
 SETTINGS = {
