@@ -131,6 +131,8 @@ async def _open_services(
     _work(app, stack, services, roles)
     if Role.AGENT in roles:
         from app.migration.follow.due import follow_checkpoints
+        from app.migration.launch.living import look_after_tests
+        from app.migration.retention.work import forget
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
 
@@ -138,6 +140,8 @@ async def _open_services(
         _run_beside(stack, lambda: scrub(services))
         _run_beside(stack, lambda: follow_checkpoints(services))
         _run_beside(stack, lambda: order_verifications(services))
+        _run_beside(stack, lambda: forget(services))
+        _run_beside(stack, lambda: look_after_tests(services))
         _run_beside(stack, lambda: _watch_fleet(services))
 
 

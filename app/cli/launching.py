@@ -60,6 +60,7 @@ VIEW: View[LaunchSettings] = View(
         Column("PORTS", lambda found: ", ".join(map(str, found.machine.ports)) or None),
         Column("CHECKS", lambda found: "; ".join(map(_check_text, found.machine.checks))),
         Column("TIMEOUT", lambda found: found.machine.timeout),
+        Column("LIFETIME", lambda found: found.machine.lifetime),
         Column("TARGET", lambda found: found.settings.target or "qemu"),
         Column("CONVERSION", lambda found: found.machine.conversion.value),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
@@ -89,6 +90,9 @@ def launch_settings(
         list[str] | None, typer.Option(help="A program in LAUNCH.SCRIPTS that must succeed.")
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="For all checks: 10s to 1h.")] = None,
+    lifetime: Annotated[
+        str | None, typer.Option(help="Of a test machine, from its launch: 1h to 90d.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Where its machines are made; by itself qemu.")] = None,
     conversion: Annotated[
         ConversionMode | None, typer.Option(help="Whether disks are changed so that they boot there.")
@@ -108,6 +112,7 @@ def launch_settings(
         "ports": None if port is None else tuple(port),
         "checks": _checks(login, tcp or [], _urls(http or [], https or []), script or []),
         "timeout": None if timeout is None else duration(timeout),
+        "lifetime": None if lifetime is None else duration(lifetime),
         "target": target,
         "conversion": conversion,
     }

@@ -41,6 +41,7 @@ def _servers() -> typer.Typer:
         preflights,
         publishing,
         replication,
+        reports,
         servers,
         tests,
         verifications,
@@ -67,6 +68,7 @@ def _servers() -> typer.Typer:
     servers.app.command()(tests.serial)
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)
+    servers.app.command("report")(reports.server_report)
     for command in (
         cutovers.cutover,
         cutovers.finalize,
@@ -97,9 +99,16 @@ def _job(app: typer.Typer) -> None:
     app.add_typer(jobs.app, name="job")
 
 
-def _wave(app: typer.Typer) -> None:
-    from app.cli import waves
+def _report(app: typer.Typer) -> None:
+    from app.cli import reports
 
+    app.add_typer(reports.app, name="report")
+
+
+def _wave(app: typer.Typer) -> None:
+    from app.cli import reports, waves
+
+    waves.app.command("report")(reports.wave_report)
     app.add_typer(waves.app, name="wave")
 
 
@@ -164,6 +173,7 @@ NOUNS: Final[Mapping[str, Load]] = {
     "application": _application,
     "wave": _wave,
     "job": _job,
+    "report": _report,
     "target": _target,
     "project": _project,
     "token": _token,

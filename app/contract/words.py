@@ -328,6 +328,7 @@ class TestState(StrEnum):
 
     `PREPARING`: its volumes are being made. `BOOTING`: its machine runs and is being watched. `RUNNING`: the
     boot is proved, and the machine lives until it is terminated. `TERMINATED`: machine and volumes are gone.
+    `ENDED`: the machine was proved and ended by itself later; what is left of it is removed.
     """
 
     __test__ = False
@@ -336,6 +337,7 @@ class TestState(StrEnum):
     BOOTING = "BOOTING"
     RUNNING = "RUNNING"
     TERMINATED = "TERMINATED"
+    ENDED = "ENDED"
 
 
 class BootPhase(StrEnum):

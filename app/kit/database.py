@@ -20,6 +20,7 @@ from sqlalchemy import CursorResult, Delete, Update, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.kit.bus import Bus, Event
 from app.kit.clock import Clock
 from app.kit.columns import Base, Blob, Hash32, Id, JsonText, UtcDateTime
 from app.kit.engines import make_engines
@@ -67,12 +68,14 @@ class UnitOfWork:
     """One transaction. Edges pass it on unopened; domain code uses the session and the time.
 
     `afterwards` is what is told when the commit is done, and never when it fails: hints on the bus, counts,
-    log lines. A process that dies in between tells nothing.
+    log lines. A process that dies in between tells nothing. `news` are events for the bus that the database
+    was given, told at the same moment.
     """
 
     session: AsyncSession
     now: datetime
     afterwards: list[Hint] = field(default_factory=list)
+    news: list[Event] = field(default_factory=list)
 
     async def changed(self, statement: Update | Delete) -> int:
         """Execute an update or delete; the number of rows that it matched (compare-and-set needs it)."""
@@ -90,6 +93,11 @@ class Database:
         self._turns = make_turns(settings)
         self._clock = clock
         self._lock = lock
+        self._bus: Bus | None = None
+
+    def tell_on(self, bus: Bus) -> None:
+        """Publish the news of units on this bus; without one nobody hears of them."""
+        self._bus = bus
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, clock: Clock) -> Self:
@@ -117,6 +125,9 @@ class Database:
             await _commit(session)
         for tell in unit.afterwards:
             await tell()
+        if self._bus is not None:
+            for event in unit.news:
+                await self._bus.publish(event)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[UnitOfWork]:

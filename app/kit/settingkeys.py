@@ -222,6 +222,9 @@ class WorkSettings(Section):
     drain_seconds: Annotated[int, Field(ge=0)] = Field(
         15, description="seconds that running steps get to end when the process stops"
     )
+    keep_days: int = Field(
+        90, ge=1, le=3650, description="days for which jobs that ended are known, with their events"
+    )
     node: str | None = Field(None, max_length=100, description="a name of this node for jobs bound to it")
 
 
@@ -241,16 +244,35 @@ class LaunchingSettings(Section):
     accelerator: Annotated[Acceleration, BeforeValidator(_lower)] = Field(
         Acceleration.AUTO, description="auto, kvm or tcg"
     )
-    cpus: int = Field(4, ge=1, le=255, description="processors of a test machine, at most, unless ordered")
+    cpus: int = Field(
+        4, ge=1, le=255, description="processors of a machine that operators may order, at most"
+    )
     memory: ByteSize = Field(
         ByteSize(4 * GIB),
         ge=64 << 20,
-        description="memory of a test machine, at most, unless ordered, in bytes or like 4GiB",
+        description="memory of a machine that operators may order, at most, in bytes or like 4GiB",
     )
     tests_at_once: int = Field(4, ge=1, le=1000, description="tests of servers that run at once")
+    project_tests_at_once: int = Field(
+        4, ge=1, le=1000, description="tests of servers of one project that run at once"
+    )
+    test_hours: int = Field(
+        72, ge=1, le=2160, description="hours from a test machine's launch until it is terminated"
+    )
     scripts: File | None = Field(None, description="a folder of the programs that checks may run")
     test_days: int = Field(
         7, ge=1, le=3650, description="days for which a tested checkpoint counts as a proof"
+    )
+    evidence_days: int = Field(
+        90, ge=1, le=3650, description="days for which tests that are over are known, with their evidence"
+    )
+
+
+class ReportSettings(Section):
+    """REPORT: the signed reports of servers."""
+
+    signing_key_file: File | None = Field(
+        None, description="a PEM file with the private Ed25519 key that reports are signed with"
     )
 
 
@@ -324,6 +346,7 @@ class Keys(BaseSettings):
     access: AccessSettings = AccessSettings()
     work: WorkSettings = WorkSettings()
     launch: LaunchingSettings
+    report: ReportSettings = ReportSettings()
     cutover: CutoverSettings = CutoverSettings()
     limits: LimitSettings = LimitSettings()
 

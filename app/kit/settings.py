@@ -33,6 +33,7 @@ from app.kit.settingkeys import (
     LogFormat,
     LogLevel,
     PaceSettings,
+    ReportSettings,
     Section,
     StoreSettings,
     TlsSettings,
@@ -64,6 +65,7 @@ __all__ = [
     "LogSettings",
     "PaceSettings",
     "RedisSettings",
+    "ReportSettings",
     "Settings",
     "SettingsError",
     "StoreSettings",
@@ -145,6 +147,7 @@ class Settings:
     pace: PaceSettings
     work: WorkSettings
     launch: LaunchingSettings
+    report: ReportSettings
     cutover: CutoverSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
@@ -259,6 +262,7 @@ def _settings(keys: Keys) -> Settings:
         pace=keys.pace,
         work=keys.work,
         launch=keys.launch,
+        report=keys.report,
         cutover=keys.cutover,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,

@@ -155,5 +155,7 @@ class Instance:
     accelerator: Accelerator | None = None
     forwards: tuple[Forward, ...] = ()
     pid: int | None = None
+    said: str = ""
+    """The end of what the hypervisor said, of a machine that ended."""
     files: tuple[Path, ...] = field(default=())
     """The images that were published."""

@@ -37,6 +37,10 @@ class Services:
     kinds: Kinds = field(default_factory=Kinds)
     """The kinds of jobs that features have registered."""
 
+    def __post_init__(self) -> None:
+        """What units of work have to tell goes on the bus."""
+        self.database.tell_on(self.bus)
+
     @property
     def jobs(self) -> Jobs:
         """Where jobs are ordered, cancelled and retried."""

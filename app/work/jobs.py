@@ -27,7 +27,7 @@ class Order:
 
     `input` is a dataclass, text or None. `subject`, such as a server's id, has one standing job at a time.
     `limits` let it wait while too many others run. Higher `priority` comes first. `node`: its steps at
-    `volumes` run there only. `requested_by` is the name of whoever asked.
+    `volumes` run there only. `requested_by` is the name of whoever asked, `reason` why, for its first event.
     """
 
     project_id: str
@@ -38,6 +38,7 @@ class Order:
     priority: int = 0
     node: str | None = None
     requested_by: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,20 @@ class Jobs:
         )
         await limits.declare(uow, row.id, order.limits)
         by = f" by {order.requested_by}" if order.requested_by else ""
-        await journal.note(uow, row, Note(f"the job was ordered{by}"))
+        why = f": {order.reason}" if order.reason else ""
+        await journal.note(uow, row, Note(f"the job was ordered{by}{why}"))
         journal.tell(uow, self.bus, row)
         return row.id
 
     async def require_free(self, uow: UnitOfWork, subject: str) -> None:
         """Raises JobStands where the subject has a job that is not over."""
         await _require_free(uow, subject)
+
+    async def note(self, uow: UnitOfWork, job_id: str, text: str, level: JobEventLevel) -> None:
+        """Write an event of a job down, also of one that is over. Raises JobNotFound."""
+        row = await journal.lock(uow, job_id)
+        await journal.note(uow, row, Note(text, level))
+        journal.tell(uow, self.bus, row)
 
     async def cancel(self, uow: UnitOfWork, scope: Scope, job_id: str) -> None:
         """Let a job be undone: the running step is told to stop, what was done is undone in reverse.

@@ -4,6 +4,7 @@ import zlib
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import select
 
 from app.contract.words import Role
 from app.launch.boot.proof import BootProof
@@ -12,6 +13,7 @@ from app.migration.launch.tables import TestEvidenceRow, TestRow
 from app.migration.launch.tests import judged
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
+from app.work.tables import JobLimitRow
 from tests.api.conftest import Api, Callers
 from tests.replication.agent_double import AgentDouble
 
@@ -130,6 +132,30 @@ async def test_launch_settings_are_set_whole_from_the_version_that_was_read(
         assert (await admin.refused("PUT", path, wrong, If_Match='"2"'))[0] == 422, wrong
     actions = [entry["action"] for entry in (await admin.call("GET", "/audit", 200))["items"]]
     assert actions.count("server.launchSettings") == 2
+
+
+async def test_operators_order_no_more_than_the_caps_and_administrators_do(
+    agent: AgentDouble, admin: Api, callers: Callers
+) -> None:
+    path = f"{WEB}/launch-settings"
+    operator = await callers.token(Role.OPERATOR)
+    for body in ({"cpus": 5}, {"memoryBytes": (4 << 30) + 1}):
+        assert await operator.refused("PUT", path, body, If_Match='"0"') == (403, "MACHINE_TOO_LARGE")
+    await operator.call("PUT", path, 200, {"cpus": 4, "memoryBytes": 4 << 30}, If_Match='"0"')
+    changed = await admin.call("PUT", path, 200, {"cpus": 8}, If_Match='"1"')
+    assert changed["machine"]["cpus"] == 8
+    await operator.call("PUT", path, 200, {"cpus": 8, "ports": [80]}, If_Match='"2"')
+    assert (await operator.refused("PUT", path, {"cpus": 9}, If_Match='"3"'))[1] == "MACHINE_TOO_LARGE"
+
+
+async def test_a_project_has_its_own_limit_of_tests_at_once(
+    agent: AgentDouble, admin: Api, services: Services
+) -> None:
+    job = (await admin.call("POST", f"{WEB}:test", 202))["id"]
+    async with services.database.reading() as uow:
+        server = await uow.session.get_one(ServerRow, agent.server)
+        limits = await uow.session.scalars(select(JobLimitRow).where(JobLimitRow.job_id == job))
+        assert {each.key: each.most for each in limits}[f"project:{server.project_id}:tests"] == 4
 
 
 async def test_a_test_is_a_job_and_is_ordered_once(agent: AgentDouble, admin: Api) -> None:

@@ -21,10 +21,12 @@ from app.contract.resources.launch import (
     TestOrder,
 )
 from app.contract.resources.server import Server
+from app.contract.words import Role
 from app.kit.transaction import Uow
 from app.migration.catalogue.jobs import get_job
 from app.migration.catalogue.service import get_server
 from app.migration.launch import evidence, orders, service, settings
+from app.migration.launch.caps import require_within
 from app.migration.servers.service import find_in_scope
 
 router = APIRouter(route_class=UnitRoute)
@@ -58,8 +60,13 @@ async def put_launch_settings(
     version: IfMatch,
     body: LaunchSettingsUpdate,
 ) -> LaunchSettings:
-    """Set all of a server's launch settings; what is absent is as the source has it, or the default."""
+    """Set all of a server's launch settings; what is absent is as the source has it, or the default.
+
+    More processors and memory than LAUNCH.CPUS and LAUNCH.MEMORY can be set by administrators only.
+    """
     found = await find_in_scope(uow, who.scope, server)
+    if not who.may(Role.ADMINISTRATOR):
+        await require_within(uow, found, body, serving.settings.launch)
     changed = await settings.put_settings(uow, found, version, body, serving.settings.launch)
     details = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
     await record("server.launchSettings", found.id, found.project_id, **details)

@@ -21,11 +21,20 @@ from app.contract.words import (
 MIB = 1024 * 1024
 SHORTEST_TIMEOUT = timedelta(seconds=10)
 LONGEST_TIMEOUT = timedelta(hours=1)
+SHORTEST_LIFETIME = timedelta(hours=1)
+LONGEST_LIFETIME = timedelta(days=90)
+DEFAULT_LIFETIME = timedelta(hours=72)
 
 
 def _timeout(value: timedelta) -> timedelta:
     if not SHORTEST_TIMEOUT <= value <= LONGEST_TIMEOUT:
         raise ValueError("a time-out is 10 seconds to 1 hour")
+    return value
+
+
+def _lifetime(value: timedelta) -> timedelta:
+    if not SHORTEST_LIFETIME <= value <= LONGEST_LIFETIME:
+        raise ValueError("a test machine lives for 1 hour to 90 days")
     return value
 
 
@@ -42,6 +51,8 @@ def _address(value: str) -> str:
 Port = Annotated[int, Field(ge=1, le=65535)]
 Timeout = Annotated[timedelta, AfterValidator(_timeout)]
 """From the launch until a check that has not passed is a failure: 10 seconds to 1 hour."""
+Lifetime = Annotated[timedelta, AfterValidator(_lifetime)]
+"""From the launch of a test machine until it is terminated: 1 hour to 90 days."""
 CheckName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Mac = Annotated[str, StringConstraints(pattern=r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$")]
 ScriptName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -129,11 +140,12 @@ class LaunchSettingsUpdate(Input):
     ports: Ports = ()
     checks: Checks | None = None
     timeout: Timeout | None = None
+    lifetime: Lifetime | None = None
     conversion: ConversionMode | None = None
 
 
 class LaunchMachine(Resource):
-    """The machine that a test makes, and what is looked at in it."""
+    """The machine that a test makes, what is looked at in it, and for how long it lives after its launch."""
 
     cpus: int
     memory_bytes: int
@@ -143,6 +155,7 @@ class LaunchMachine(Resource):
     ports: tuple[int, ...]
     checks: tuple[LaunchCheck, ...]
     timeout: timedelta
+    lifetime: timedelta = DEFAULT_LIFETIME
     conversion: ConversionMode = ConversionMode.OFF
     """Without the word the machine is one of before there were conversions."""
 
@@ -227,8 +240,10 @@ class ServerTest(Resource):
     """A test of a server: a checkpoint, started as a machine on `node` in an isolated network.
 
     `id` is also the id of the machine. `passed` is null until there is a verdict; `reason`, `detail` and
-    `remedy` say why a boot failed, `seconds` from the launch to the verdict. `evidence` names what can be
-    fetched: `screenshot`, `thumbnail`, `serial`. `conversion` is null until the disks were looked at.
+    `remedy` say why a boot failed, `seconds` from the launch to the verdict. The machine is terminated at
+    `expires_at`. `ended_reason` says why it ended by itself (at `ended_at`), or why the service ended it.
+    `evidence` names what can be fetched: `screenshot`, `thumbnail`, `serial`. `conversion` is null until the
+    disks were looked at.
     """
 
     id: str
@@ -247,6 +262,9 @@ class ServerTest(Resource):
     launched_at: UtcTime | None = None
     checked_at: UtcTime | None = None
     terminated_at: UtcTime | None = None
+    expires_at: UtcTime | None = None
+    ended_at: UtcTime | None = None
+    ended_reason: str | None = None
     passed: bool | None = None
     reason: BootFailure | None = None
     detail: str | None = None

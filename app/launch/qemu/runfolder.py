@@ -143,7 +143,7 @@ class RunFolder:
             forwards=tuple(Forward(int(guest), int(host)) for guest, host in pairs),
             pid=process.pid,
         )
-        return found if alive else replace(found, pid=None)
+        return found if alive else replace(found, pid=None, said=self.last_words())
 
     def last_words(self) -> str:
         """The end of what QEMU said."""

@@ -1,6 +1,6 @@
 """What can be refused about launching a server."""
 
-from app.kit.errors import Conflict, NotFound, PreconditionFailed
+from app.kit.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
 
 class TestNotFound(NotFound):
@@ -34,6 +34,12 @@ class TestTooOld(Conflict):
 
     __test__ = False
     code = "TEST_TOO_OLD"
+
+
+class MachineTooLarge(Forbidden):
+    """Launch settings ask for more processors or memory than operators may order."""
+
+    code = "MACHINE_TOO_LARGE"
 
 
 class LaunchSettingsChanged(PreconditionFailed):

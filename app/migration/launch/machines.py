@@ -48,6 +48,7 @@ def effective(
         ports=tuple(sorted({*settings.ports, *probed})),
         checks=checks,
         timeout=settings.timeout or TIMEOUT,
+        lifetime=settings.lifetime or timedelta(hours=caps.test_hours),
         conversion=settings.conversion or ConversionMode.AUTO,
     )
 

@@ -63,7 +63,10 @@ async def order_of_test(
         Wanted(checkpoint.id if checkpoint else None, by, BUILT_IN if target is None else target.id),
         server_id=server.id,
         subject=server.id,
-        limits=(Limit(limit_key(target), caps.tests_at_once),),
+        limits=(
+            Limit(limit_key(target), caps.tests_at_once),
+            Limit(f"project:{server.project_id}:tests", caps.project_tests_at_once),
+        ),
         node=await _node(uow, server) or node_of(target),
         requested_by=by,
     )

@@ -20,7 +20,10 @@ LATEST = "latest"
 
 async def live_tests(uow: UnitOfWork, server_id: str) -> list[TestRow]:
     """The tests of a server of which a machine, or a volume, may still be there, the newest first."""
-    query = select(TestRow).where(TestRow.server_id == server_id, TestRow.state != TestState.TERMINATED)
+    is_removed = (TestRow.state == TestState.ENDED) & TestRow.terminated_at.is_not(None)
+    query = select(TestRow).where(
+        TestRow.server_id == server_id, TestRow.state != TestState.TERMINATED, ~is_removed
+    )
     found = await uow.session.scalars(query.order_by(TestRow.id.desc()))
     return list(found)
 

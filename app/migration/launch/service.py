@@ -17,6 +17,7 @@ from app.kit.database import UnitOfWork
 from app.kit.errors import Json
 from app.migration.launch.errors import TestNotFound
 from app.migration.launch.evidence import conversions_of, names_of
+from app.migration.launch.lifetimes import expires_at
 from app.migration.launch.queries import LATEST
 from app.migration.launch.tables import TestRow
 
@@ -66,6 +67,9 @@ def _view(row: TestRow, evidence: tuple[str, ...], conversion: dict[str, Json] |
         launched_at=row.launched_at,
         checked_at=row.checked_at,
         terminated_at=row.terminated_at,
+        expires_at=expires_at(row) if row.terminated_at is None else None,
+        ended_at=row.ended_at,
+        ended_reason=row.ended_reason,
         passed=row.passed,
         reason=_reason(proof.get("reason")),
         detail=_text(proof.get("detail")),

@@ -20,6 +20,7 @@ class TestAction(StrEnum):
 
     LAUNCH = "launch"
     PASS = "pass"  # noqa: S105  (no secret)
+    END = "end"
     TERMINATE = "terminate"
 
 
@@ -31,6 +32,9 @@ TRANSITIONS: Final[Mapping[tuple[TestState, TestAction], TestState]] = MappingPr
         (S.BOOTING, A.LAUNCH): S.BOOTING,
         (S.BOOTING, A.PASS): S.RUNNING,
         (S.RUNNING, A.PASS): S.RUNNING,
-        **{(state, A.TERMINATE): S.TERMINATED for state in S},
+        (S.RUNNING, A.END): S.ENDED,
+        (S.ENDED, A.END): S.ENDED,
+        **{(state, A.TERMINATE): S.TERMINATED for state in S if state is not S.ENDED},
+        (S.ENDED, A.TERMINATE): S.ENDED,
     }
 )

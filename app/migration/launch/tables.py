@@ -7,7 +7,7 @@ falls with the row of its test. The store holds disks, and nothing that no check
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, ForeignKey, Integer, String
+from sqlalchemy import BigInteger, Boolean, ForeignKey, Integer, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.contract.words import TestState
@@ -32,6 +32,8 @@ class TestRow(Base):
     `effect` is the key of the job's step that made it, so that a repetition finds it. `came_from` is the
     server's lifecycle state before it. `machine` is a LaunchMachine of the contract as JSON, `proof` a
     BootProof, and `passed` its verdict. `node`: where its volumes and machine are; None before there are any.
+    `warned_at`: when it was said that its time will be over. `ended_at`: when it was noticed that the machine
+    had ended by itself. `ended_reason`: why it ended, or was ended by the service itself.
     """
 
     __test__ = False
@@ -56,6 +58,9 @@ class TestRow(Base):
     launched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     terminated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    warned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_reason: Mapped[str | None] = mapped_column(Text)
     passed: Mapped[bool | None] = mapped_column(Boolean)
     proof: Mapped[dict[str, Json] | None] = mapped_column(JsonText)
 

@@ -122,7 +122,7 @@ async def _warnings(uow: UnitOfWork, checkpoint: CheckpointRow) -> tuple[str, ..
 async def unchoose(uow: UnitOfWork, key: str) -> None:
     """Undo `choose`: the test is over. Without a verdict the server is what it was before it."""
     test = await _made_by(uow, key)
-    if test is None or test.state == TestState.TERMINATED:
+    if test is None or test.state == TestState.TERMINATED or test.terminated_at is not None:
         return
     act(uow, test, TestAction.TERMINATE)
     await uow.session.flush()

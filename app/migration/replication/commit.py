@@ -45,6 +45,7 @@ from app.migration.replication.tables import (
     SessionRow,
 )
 from app.migration.replication.trees import DiskTree, build_tree
+from app.migration.servers.lifecycle import announce
 from app.migration.servers.states import after_checkpoint
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.migration.services import Services
@@ -343,13 +344,14 @@ async def _move_head(uow: UnitOfWork, scope: SessionScope, checkpoint: Checkpoin
     """The compare-and-set: only the newest generation moves the head, and only from the commit's base."""
     server = await uow.session.get_one(ServerRow, scope.server_id, populate_existing=True)
     base = scope.base_checkpoint_id
+    before = LifecycleState(server.lifecycle_state)
     held = ServerRow.head_checkpoint_id.is_(None) if base is None else ServerRow.head_checkpoint_id == base
     moved = await uow.changed(
         update(ServerRow)
         .where(ServerRow.id == scope.server_id, ServerRow.generation == scope.generation, held)
         .values(
             head_checkpoint_id=checkpoint.id,
-            lifecycle_state=after_checkpoint(LifecycleState(server.lifecycle_state)),
+            lifecycle_state=after_checkpoint(before),
             version=ServerRow.version + 1,
         )
     )
@@ -358,6 +360,7 @@ async def _move_head(uow: UnitOfWork, scope: SessionScope, checkpoint: Checkpoin
             f"a newer session of server {server.name} exists, or its head has moved",
             remedy="open a new session; everything uncommitted counts as dirty again",
         )
+    announce(uow, server, before, after_checkpoint(before))
     await uow.session.execute(
         update(SessionRow)
         .where(SessionRow.id == scope.id, or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > uow.now))

@@ -1,12 +1,20 @@
-"""Changing the lifecycle state of a server: by the table in `states`, from the state that was read."""
+"""Changing the lifecycle state of a server: by the table in `states`, from the state that was read.
+
+A change is told on the bus as `server.lifecycle`, once it is committed.
+"""
+
+from typing import Final
 
 from sqlalchemy import update
 
 from app.contract.words import LifecycleState, ServerOperation
+from app.kit.bus import Event
 from app.kit.database import UnitOfWork
 from app.migration.servers.errors import LifecycleNotAllowed
 from app.migration.servers.states import TRANSITIONS, allowed, taken_back
 from app.migration.servers.tables import ServerRow
+
+LIFECYCLE_EVENT: Final = "server.lifecycle"
 
 
 def require_allowed(server: ServerRow, operation: ServerOperation) -> LifecycleState:
@@ -21,6 +29,15 @@ def require_allowed(server: ServerRow, operation: ServerOperation) -> LifecycleS
             allowedOperations=names,
         )
     return TRANSITIONS[state, operation]
+
+
+def announce(uow: UnitOfWork, server: ServerRow, before: LifecycleState, after: LifecycleState) -> None:
+    """Tell of a change of state, if it is one, when the unit is committed."""
+    if after is not before:
+        data = {"before": before.value, "state": after.value}
+        uow.news.append(
+            Event(LIFECYCLE_EVENT, uow.now, project=server.project_id, subject=server.id, data=data)
+        )
 
 
 async def change(uow: UnitOfWork, server: ServerRow, operation: ServerOperation) -> None:
@@ -40,6 +57,7 @@ async def take_back(
 async def _move(
     uow: UnitOfWork, server: ServerRow, after: LifecycleState, operation: ServerOperation
 ) -> None:
+    before = LifecycleState(server.lifecycle_state)
     same = (ServerRow.id == server.id, ServerRow.lifecycle_state == server.lifecycle_state)
     values = {"lifecycle_state": after, "version": ServerRow.version + 1}
     if not await uow.changed(update(ServerRow).where(*same).values(**values)):
@@ -48,3 +66,4 @@ async def _move(
             remedy="look at it again: go2cloud server show",
         )
     await uow.session.refresh(server)
+    announce(uow, server, before, after)
