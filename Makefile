@@ -13,7 +13,8 @@ APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive 
 TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
   qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
-  ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync
+  ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
+  libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 
 # Tests without root and services share nothing, so files of them run side by side.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile

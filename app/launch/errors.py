@@ -12,7 +12,9 @@ Go2CloudError
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
-    └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
+    ├── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
+    ├── HypervisorUnreachable 503  HYPERVISOR_UNREACHABLE libvirt does not answer
+    └── DomainForeign         409  DOMAIN_FOREIGN         a domain of the machine's name is not ours
 """
 
 from app.kit.errors import Go2CloudError
@@ -109,3 +111,19 @@ class MachineSilent(LaunchError):
     status = 503
     code = "MACHINE_SILENT"
     title = "Machine's monitor silent"
+
+
+class HypervisorUnreachable(LaunchError):
+    """The daemon that keeps the machines cannot be connected to, or does not answer in time."""
+
+    status = 503
+    code = "HYPERVISOR_UNREACHABLE"
+    title = "Hypervisor unreachable"
+
+
+class DomainForeign(LaunchError):
+    """A domain has the name of one of our machines and was not made by us."""
+
+    status = 409
+    code = "DOMAIN_FOREIGN"
+    title = "Domain of somebody else"
