@@ -14,12 +14,13 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
   qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
+  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 
 # Tests without root and services share nothing, so files of them run side by side.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup apt check lint types rooms test test-cluster test-faults test-fleet test-fast torture fuzz demo run bench openapi clean
+.PHONY: help setup apt check lint types rooms test test-cluster test-faults test-fleet test-guests test-fast torture fuzz demo run bench openapi clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,7 +56,7 @@ rooms:
 
 test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
-	$(RUN) pytest --ignore=tests/faults --ignore=tests/fleet --ignore=tests/cluster -m "root or service or slow"
+	$(RUN) pytest --ignore=tests/faults --ignore=tests/fleet --ignore=tests/cluster -m "(root or service or slow) and not guests"
 	$(RUN) pytest tests/faults
 
 test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minutes on two cores
@@ -63,6 +64,9 @@ test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minut
 
 test-cluster: setup apt ## Two replicas of each role on Galera, Sentinel and one store, killed one after the other: three minutes
 	$(RUN) pytest tests/cluster
+
+test-guests: setup apt ## Conversion of whole systems (UEFI, XFS, btrfs, LVM, dracut), each booted: a quarter of an hour
+	$(RUN) pytest -m guests
 
 test-faults: setup apt ## Fault injection: power cuts, failing I/O, kills, a hostile network, the protocol model
 	$(RUN) pytest tests/faults

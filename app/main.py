@@ -212,13 +212,14 @@ async def _watch_fleet(services: "Services") -> None:
 def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: frozenset[Role]) -> None:
     """Run the jobs' steps that belong to these roles, until the process begins to stop."""
     from app.contract.words import Place
+    from app.migration.cutover.kinds import cutover_kinds
     from app.migration.follow.steps import follow_kinds
     from app.migration.launch.kinds import launch_kinds
     from app.migration.publish.steps import publish_kinds
     from app.migration.targets.validating import target_kinds
     from app.work.crew import Crew
 
-    for kinds in (launch_kinds, target_kinds, follow_kinds, publish_kinds):
+    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds):
         for kind in kinds(services):
             services.kinds.add(kind)
     seats = {Role.API: Place.CONTROL, Role.AGENT: Place.VOLUMES}

@@ -9,6 +9,7 @@ from app.api.throttle import LoginThrottle
 from app.api.v1 import (
     audit,
     checkpoints,
+    cutovers,
     install_tokens,
     jobs,
     me,
@@ -37,6 +38,7 @@ NOUNS = (
     jobs,
     targets,
     tests,
+    cutovers,
     tokens,
     install_tokens,
     audit,

@@ -25,7 +25,7 @@ from app.contract.resources.launch import (
     ScriptCheck,
     TcpCheck,
 )
-from app.contract.words import CheckKind, DiskBus, Firmware
+from app.contract.words import CheckKind, ConversionMode, DiskBus, Firmware
 
 _HTTP: Final = re.compile(r"(\d{1,5})(/[^=]*)?(?:=(.*))?", re.DOTALL)
 
@@ -61,6 +61,7 @@ VIEW: View[LaunchSettings] = View(
         Column("CHECKS", lambda found: "; ".join(map(_check_text, found.machine.checks))),
         Column("TIMEOUT", lambda found: found.machine.timeout),
         Column("TARGET", lambda found: found.settings.target or "qemu"),
+        Column("CONVERSION", lambda found: found.machine.conversion.value),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
     ),
     name=lambda found: found.server_id,
@@ -89,6 +90,9 @@ def launch_settings(
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="For all checks: 10s to 1h.")] = None,
     target: Annotated[str | None, typer.Option(help="Where its machines are made; by itself qemu.")] = None,
+    conversion: Annotated[
+        ConversionMode | None, typer.Option(help="Whether disks are changed so that they boot there.")
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin with the source's, and the defaults.")
     ] = False,
@@ -105,6 +109,7 @@ def launch_settings(
         "checks": _checks(login, tcp or [], _urls(http or [], https or []), script or []),
         "timeout": None if timeout is None else duration(timeout),
         "target": target,
+        "conversion": conversion,
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     with connected(context) as client:

@@ -35,7 +35,16 @@ def _login(app: typer.Typer) -> None:
 
 @cache
 def _servers() -> typer.Typer:
-    from app.cli import launching, preflights, publishing, replication, servers, tests, verifications
+    from app.cli import (
+        cutovers,
+        launching,
+        preflights,
+        publishing,
+        replication,
+        servers,
+        tests,
+        verifications,
+    )
 
     servers.app.command()(preflights.preflight)
     for command in (
@@ -54,10 +63,19 @@ def _servers() -> typer.Typer:
     servers.app.command("test")(tests.order_test)
     servers.app.command("tests")(tests.list_tests)
     servers.app.command()(tests.screenshot)
+    servers.app.command()(tests.conversion)
     servers.app.command()(tests.serial)
     servers.app.command()(tests.terminate_test)
     servers.app.command()(tests.mark_ready)
-    servers.app.command()(tests.revert)
+    for command in (
+        cutovers.cutover,
+        cutovers.finalize,
+        cutovers.revert,
+        cutovers.disconnect,
+        cutovers.archive,
+    ):
+        servers.app.command()(command)
+    servers.app.command("cutovers")(cutovers.list_cutovers)
     servers.app.command()(publishing.publish)
     servers.app.command()(publishing.follow)
     return servers.app

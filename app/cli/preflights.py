@@ -14,6 +14,7 @@ from app.cli.output import Format, Out, harmless, size
 from app.cli.servers import ServerRef
 from app.client import servers
 from app.client.transport import Client
+from app.contract.preflightwords import PreflightOutcome
 from app.contract.resources.preflight import (
     Preflight,
     PreflightDisk,
@@ -21,7 +22,7 @@ from app.contract.resources.preflight import (
     PreflightNetwork,
     PreflightReport,
 )
-from app.contract.words import FindingSeverity, PreflightOutcome
+from app.contract.words import FindingSeverity
 
 _LOOK_SECONDS = 1.0
 

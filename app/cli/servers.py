@@ -61,10 +61,13 @@ def list_(
     lifecycle: Annotated[LifecycleState | None, typer.Option(help="Only in this state.")] = None,
     replication: Annotated[ReplicationState | None, typer.Option(help="Only in this state.")] = None,
     q: Annotated[str | None, typer.Option(help="Part of the name or host name.")] = None,
+    archived: Annotated[
+        bool, typer.Option("--archived", help="Those that were archived, instead of the others.")
+    ] = False,
     output: Out = Format.TABLE,
 ) -> None:
     """List servers."""
-    wanted = ServerFilter(project, lifecycle, replication, q)
+    wanted = ServerFilter(project, lifecycle, replication, q, archived or None)
     with connected(context) as client:
         show_list(client.every(lambda cursor: servers.page(cursor, filters=wanted)), VIEW, output)
 

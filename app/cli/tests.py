@@ -3,6 +3,7 @@
 The commands are put under `server` by `app.cli.command`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from app.cli.servers import ServerRef
 from app.client import tests
 from app.client.transport import Client
 from app.contract.resources.job import Job
-from app.contract.resources.launch import ReadyMark, ServerTest, TestOrder
+from app.contract.resources.launch import ReadyMark, ServerTest, TestConversion, TestOrder
 from app.contract.words import WorkState
 
 
@@ -36,6 +37,14 @@ def _checks(test: ServerTest) -> str | None:
     return ", ".join(f"{each.name} {words[each.passed]}" for each in test.checks) or None
 
 
+def _conversion(test: ServerTest) -> str | None:
+    if test.conversion is None:
+        return None
+    count, warned = len(test.conversion.changes), len(test.conversion.warnings)
+    changes = f"{count} change{'s' if count != 1 else ''}"
+    return f"{changes}, {warned} warning{'s' if warned != 1 else ''}" if warned else changes
+
+
 def _forwards(test: ServerTest) -> str | None:
     return ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in test.forwards) or None
 
@@ -49,6 +58,7 @@ VIEW: View[ServerTest] = View(
         Column("CHECKPOINT", lambda test: test.checkpoint_number),
         Column("LABEL", lambda test: test.label),
         Column("SECONDS", lambda test: test.seconds),
+        Column("CONVERSION", _conversion),
         Column("PORTS", _forwards),
         Column("CREATED", lambda test: test.created_at),
         Column("PHASES", _phases, wide=True),
@@ -82,12 +92,12 @@ def order_test(
     """Start a checkpoint as an isolated machine and prove that it boots; the replica stays as it is."""
     with connected(context) as client:
         job = client.send(tests.order(server, TestOrder(checkpoint=checkpoint)))
-        ended = _show(client, job, watch, output)
+        ended = show_or_follow(client, job, watch, output)
     if ended is not None and output in (Format.TABLE, Format.WIDE):
         typer.echo(f"the proof: go2cloud server screenshot {server} -f FILE", err=True)
 
 
-def _show(client: Client, job: Job, watch: bool, output: Format) -> Job | None:
+def show_or_follow(client: Client, job: Job, watch: bool, output: Format) -> Job | None:
     """Show a job as it was ordered, or follow it: the job that succeeded then."""
     if not watch:
         show_job(job, output)
@@ -131,20 +141,32 @@ def serial(context: typer.Context, server: ServerRef, at: At = tests.LATEST) -> 
         typer.echo(harmless(line))
 
 
+def conversion(context: typer.Context, server: ServerRef, at: At = tests.LATEST) -> None:
+    """Print what was changed on the disks of a test so that they boot: why, and the lines."""
+    with connected(context) as client:
+        test = client.send(tests.get(server, at))
+    if test.conversion is None:
+        raise CommandFailed(f"test {test.id} has no conversion: its disks were not looked at yet")
+    for line in _told(test.conversion):
+        typer.echo(harmless(line))
+
+
+def _told(report: TestConversion) -> Iterator[str]:
+    yield f"system: {report.system or 'none was found'}, looked at for {report.seconds} s"
+    for change in report.changes:
+        yield f"{change.path}: {change.reason}"
+        yield from (f"  {line}" for line in change.lines)
+    if not report.changes:
+        yield "nothing was changed"
+    yield from (f"warning: {text}" for text in report.warnings)
+
+
 def terminate_test(
     context: typer.Context, server: ServerRef, watch: Watch = False, output: Out = Format.TABLE
 ) -> None:
     """End a server's test machine and remove its volumes; the evidence stays."""
     with connected(context) as client:
-        _show(client, client.send(tests.terminate(server)), watch, output)
-
-
-def revert(
-    context: typer.Context, server: ServerRef, watch: Watch = False, output: Out = Format.TABLE
-) -> None:
-    """Let a server be ready for a test again; the job ends its test machine."""
-    with connected(context) as client:
-        _show(client, client.send(tests.revert(server)), watch, output)
+        show_or_follow(client, client.send(tests.terminate(server)), watch, output)
 
 
 def mark_ready(

@@ -44,11 +44,6 @@ def mark_ready(ref: str, body: ReadyMark | None = None) -> Call[Server]:
     return Call("POST", _path(ref, ":markReady"), model(Server), body=body or ReadyMark())
 
 
-def revert(ref: str) -> Call[Job]:
-    """Let a server be ready for a test again; the job ends its test machine."""
-    return Call("POST", _path(ref, ":revert"), model(Job))
-
-
 def get(ref: str, test: str = LATEST) -> Call[ServerTest]:
     """One test by id, or `latest`."""
     return Call("GET", _path(ref, f"/tests/{segment(test)}"), model(ServerTest))

@@ -196,22 +196,6 @@ class FindingSeverity(StrEnum):
     BLOCKER = "blocker"
 
 
-class PreflightOutcome(StrEnum):
-    """What a preflight comes to: the gravest of its findings."""
-
-    OK = "OK"
-    WARNINGS = "WARNINGS"
-    BLOCKED = "BLOCKED"
-
-
-class Bottleneck(StrEnum):
-    """What a first copy would wait for."""
-
-    DISK = "disk"
-    NETWORK = "network"
-    PROCESSING = "processing"
-
-
 class ServerOperation(StrEnum):
     """An action on a server; those possible now stand in its `allowedOperations`."""
 
@@ -259,6 +243,58 @@ class DiskBus(StrEnum):
     VIRTIO_BLK = "virtio-blk"
     VIRTIO_SCSI = "virtio-scsi"
     SATA = "sata"
+
+
+class HoldPhase(StrEnum):
+    """How firmly a cutover holds the source's services, from the rest to the firmest.
+
+    `RELEASED`: they are the owner's. `QUIESCED`: stopped, and given back by the agent itself should it hear
+    nothing for long. `FINAL`: the final checkpoint was made of them. `HELD`: stopped until an order says
+    otherwise.
+    """
+
+    RELEASED = "RELEASED"
+    QUIESCED = "QUIESCED"
+    FINAL = "FINAL"
+    HELD = "HELD"
+
+
+class HoldServices(StrEnum):
+    """What became of the source's services under a hold.
+
+    `UNTOUCHED`: nothing was done to them. `NO_HOOK`: the host has no hook that could stop them, the source is
+    still active. `FAILED`: a hook that was to stop them failed, so some may run. `STOPPED`: the hooks said
+    so. `STARTED`: they were given back. `NOT_STARTED`: a hook that was to start them failed.
+    """
+
+    UNTOUCHED = "UNTOUCHED"
+    NO_HOOK = "NO_HOOK"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+    STARTED = "STARTED"
+    NOT_STARTED = "NOT_STARTED"
+
+
+class HoldCause(StrEnum):
+    """Why a hold ended on the source.
+
+    `ORDERED`: the service said so. `EXPIRED`: the agent heard nothing for the hold's time. `REBOOTED`: the
+    host started anew, and its services with it. `UNKNOWN`: the agent knows nothing of the hold. `REPLACED`:
+    another cutover came.
+    """
+
+    ORDERED = "ORDERED"
+    EXPIRED = "EXPIRED"
+    REBOOTED = "REBOOTED"
+    UNKNOWN = "UNKNOWN"
+    REPLACED = "REPLACED"
+
+
+class ConversionMode(StrEnum):
+    """Whether a replica is made to boot on the new machine: what it needs is changed, or nothing."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 class Accelerator(StrEnum):

@@ -254,6 +254,24 @@ class LaunchingSettings(Section):
     )
 
 
+class CutoverSettings(Section):
+    """CUTOVER: the last way of a server."""
+
+    verify_hours: int = Field(
+        24,
+        ge=1,
+        le=720,
+        description="hours for which an online verification counts as the proof of a replica",
+    )
+    stop_seconds: int = Field(
+        300,
+        ge=10,
+        le=86400,
+        description="seconds without a word of the service after which a source starts its services again",
+    )
+    at_once: int = Field(4, ge=1, le=1000, description="cutovers of servers to one target that run at once")
+
+
 class LimitSettings(Section):
     """LIMITS: the most that one request may carry or ask for."""
 
@@ -306,6 +324,7 @@ class Keys(BaseSettings):
     access: AccessSettings = AccessSettings()
     work: WorkSettings = WorkSettings()
     launch: LaunchingSettings
+    cutover: CutoverSettings = CutoverSettings()
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="before")

@@ -25,6 +25,7 @@ from app.kit.settingkeys import (
     Acceleration,
     AccessSettings,
     AgentSettings,
+    CutoverSettings,
     Engine,
     Keys,
     LaunchingSettings,
@@ -52,6 +53,7 @@ __all__ = [
     "Acceleration",
     "AccessSettings",
     "AgentSettings",
+    "CutoverSettings",
     "DatabaseSettings",
     "Engine",
     "HttpSettings",
@@ -143,6 +145,7 @@ class Settings:
     pace: PaceSettings
     work: WorkSettings
     launch: LaunchingSettings
+    cutover: CutoverSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
     file: Path | None = field(default=None, compare=False)
@@ -256,6 +259,7 @@ def _settings(keys: Keys) -> Settings:
         pace=keys.pace,
         work=keys.work,
         launch=keys.launch,
+        cutover=keys.cutover,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )

@@ -10,8 +10,11 @@ Go2CloudError
     ├── TargetBusy            503  TARGET_BUSY            another process holds the target for too long
     ├── DeviceHoldsData       409  DEVICE_HOLDS_DATA      the device holds what this target did not write
     ├── InstanceDiffers       409  INSTANCE_DIFFERS       the instance exists with another order
+    ├── InstanceRetired       409  INSTANCE_RETIRED       the instance was ended for good
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
+    ├── ConversionFailed      500  CONVERSION_FAILED      the disks could not be made fit for the new machine
+    ├── NotConvertible        409  NOT_SUPPORTED          the target does not convert disks
     ├── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
     ├── HypervisorUnreachable 503  HYPERVISOR_UNREACHABLE libvirt does not answer
     └── DomainForeign         409  DOMAIN_FOREIGN         a domain of the machine's name is not ours
@@ -90,6 +93,14 @@ class InstanceDiffers(LaunchError):
     title = "Instance exists"
 
 
+class InstanceRetired(LaunchError):
+    """The instance was ended for good: nobody may launch it any more."""
+
+    status = 409
+    code = "INSTANCE_RETIRED"
+    title = "Instance retired"
+
+
 class InstanceUnknown(LaunchError):
     """There is no instance of this id at the target."""
 
@@ -127,3 +138,18 @@ class DomainForeign(LaunchError):
     status = 409
     code = "DOMAIN_FOREIGN"
     title = "Domain of somebody else"
+
+
+class ConversionFailed(LaunchError):
+    """The disks could not be made fit for the new machine; the overlays are of no use and are made anew."""
+
+    code = "CONVERSION_FAILED"
+    title = "Conversion failed"
+
+
+class NotConvertible(LaunchError):
+    """The target takes disks as they are."""
+
+    status = 409
+    code = "NOT_SUPPORTED"
+    title = "Not supported"

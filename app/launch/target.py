@@ -20,6 +20,8 @@ from typing import Protocol
 from app.contract.words import FindingSeverity
 from app.launch.boot.checks import CheckPlan
 from app.launch.boot.proof import BootProof
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
 
 
@@ -117,6 +119,13 @@ class Target(Protocol):
     async def drop(self, volume: Volume) -> None:
         """Remove a volume; harmless when it is gone."""
 
+    async def convert(self, order: LaunchOrder, facts: SourceFacts, wishes: Wishes) -> ConversionReport:
+        """Make the order's disks boot in its machine, before the launch; the volumes stay as they are.
+
+        Repeating it gives the first report. After an error nothing of the conversion is left. Raises
+        ToolMissing without libguestfs, ConversionFailed, NotConvertible, InstanceDiffers, VolumeUnproved.
+        """
+
     async def launch(self, order: LaunchOrder) -> Instance:
         """Make the instance be there: started, or its images published.
 
@@ -135,6 +144,13 @@ class Target(Protocol):
 
     async def terminate(self, instance: str) -> bool:
         """End the instance and remove all of it but volumes and evidence; False when there was nothing."""
+
+    async def retire(self, instance: str) -> bool:
+        """As `terminate`, and for good: a launch of this instance is refused from now on, also one under way.
+
+        For where something else comes to life after it, and both must not be. Where instances do not run,
+        it is the same as `terminate`.
+        """
 
 
 class KeptTarget(Target, Protocol):

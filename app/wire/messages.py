@@ -115,6 +115,27 @@ class Route:
 
 
 @dataclass(frozen=True)
+class DeviceLink:
+    """Another name below /dev of a block device: /dev/disk/by-uuid/…, /dev/mapper/…; `device` is its own."""
+
+    name: Annotated[str, AtMost(1024)]
+    device: Annotated[str, AtMost(1024)]
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How the host boots. `efi_loaders` are the paths that the firmware starts, the first choice first."""
+
+    efi_loaders: tuple[Annotated[str, AtMost(1024)], ...] = ()
+    kernels: tuple[Annotated[str, AtMost(255)], ...] = ()
+    initrd_tools: tuple[Annotated[str, AtMost(64)], ...] = ()
+    loaders: tuple[Annotated[str, AtMost(64)], ...] = ()
+    command_line: Annotated[str, AtMost(8192)] = ""
+    selinux: Annotated[str, AtMost(16)] = ""
+    """enforcing, permissive, or empty."""
+
+
+@dataclass(frozen=True)
 class Inventory:
     """What the agent reports of its host. `warnings` name what could not be found out, and why."""
 
@@ -134,6 +155,8 @@ class Inventory:
     mounts: tuple[Mount, ...] = ()
     nics: tuple[Nic, ...] = ()
     routes: tuple[Route, ...] = ()
+    links: tuple[DeviceLink, ...] = ()
+    boot: Boot | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -134,7 +134,10 @@ async def test_launch_settings_are_set_whole_from_the_version_that_was_read(
 
 async def test_a_test_is_a_job_and_is_ordered_once(agent: AgentDouble, admin: Api) -> None:
     server = await admin.call("GET", WEB, 200)
-    assert (server["lifecycleState"], server["allowedOperations"]) == ("READY_FOR_TEST", ["test"])
+    assert (server["lifecycleState"], server["allowedOperations"]) == (
+        "READY_FOR_TEST",
+        ["test", "disconnect"],
+    )
     body = {"checkpoint": "1"}
     sent = await admin.http.post(f"{WEB}:test", json=body, headers={"Idempotency-Key": "k"})
     job = sent.json()
@@ -164,8 +167,6 @@ async def test_what_the_state_forbids_is_refused_with_what_it_allows(
     assert await admin.refused("POST", f"{WEB}:terminateTest") == (409, "NO_TEST_MACHINE")
     assert await admin.refused("POST", f"{WEB}:test", {"checkpoint": "9"}) == (404, "CHECKPOINT_NOT_FOUND")
     assert await admin.refused("GET", f"{WEB}/tests/latest") == (404, "TEST_NOT_FOUND")
-    for missing in ("cutover", "finalize"):
-        assert (await admin.refused("POST", f"{WEB}:{missing}"))[0] in (404, 405)
 
 
 async def test_tests_are_listed_with_their_proof_and_evidence(
@@ -209,7 +210,7 @@ async def test_ready_needs_a_passed_test_or_a_reason_that_is_audited(
     marked = await admin.call("POST", f"{WEB}:markReady", 200, {"override": "seen by ann"})
     assert (marked["lifecycleState"], marked["allowedOperations"]) == (
         "READY_FOR_CUTOVER",
-        ["test", "revert"],
+        ["test", "cutover", "revert", "disconnect"],
     )
     (entry,) = [
         each

@@ -30,7 +30,7 @@ def source(running: Running, tmp_path: Path, machines: None) -> Source:
 
 def test_launch_settings_are_shown_and_changed(go2cloud: CommandLine, source: Source) -> None:
     settings = ("server", "launch-settings", source.server)
-    assert "SET HERE: -" in go2cloud(*settings)
+    assert "SET HERE:   -" in go2cloud(*settings)
     go2cloud(*settings, "--port", "8080", "--http", "8080/health=ok|fine", "--https", "443", "--tcp", "22")
     found = json.loads(go2cloud(*settings, "--timeout", "5m", "-o", "json"))
     assert (found["version"], found["settings"]["timeout"]) == (2, "PT5M")
@@ -58,7 +58,7 @@ def test_a_server_is_tested_to_the_proof_and_marked_ready(
     go2cloud: CommandLine, source: Source, tmp_path: Path
 ) -> None:
     server = source.server
-    go2cloud("server", "launch-settings", server, *SMALL)
+    go2cloud("server", "launch-settings", server, *SMALL, "--conversion", "off")
     assert "server.test" in go2cloud("server", "test", server, "--watch")
     assert "check login passed" in go2cloud.notes
     assert "go2cloud server screenshot" in go2cloud.notes
@@ -71,6 +71,8 @@ def test_a_server_is_tested_to_the_proof_and_marked_ready(
     assert picture.read_bytes().startswith(b"\x89PNG")
     go2cloud("server", "screenshot", server, "-f", str(tmp_path / "small.png"), "--thumbnail")
     assert "smallest login:" in go2cloud("server", "serial", server)
+    assert "nothing was changed\nwarning: the launch settings" in go2cloud("server", "conversion", server)
+    assert "0 changes, 1 warning" in go2cloud("server", "tests", server, "-o", "wide")
     assert "READY_FOR_CUTOVER" in go2cloud("server", "mark-ready", server)
     assert "server.terminate-test" in go2cloud("server", "revert", server, "--watch")
     assert "READY_FOR_TEST" in go2cloud("server", "show", server)
@@ -83,7 +85,7 @@ def test_a_failed_boot_is_exit_1_and_ready_needs_a_reason(
     go2cloud: CommandLine, running: Running, tmp_path: Path, machines: None
 ) -> None:
     server = replicated(running, tmp_path, dead_disk()).server
-    go2cloud("server", "launch-settings", server, *SMALL)
+    go2cloud("server", "launch-settings", server, *SMALL, "--conversion", "off")
     go2cloud("server", "test", server, "--checkpoint", "1", "--watch", code=1)
     assert "checkpoint 1 did not boot" in go2cloud.notes
     assert "try: compare the firmware" in go2cloud.notes

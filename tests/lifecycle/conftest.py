@@ -13,6 +13,8 @@ from app.kit.bus import InProcessBus
 from app.kit.clock import ManualClock, SystemClock
 from app.kit.database import Database
 from app.kit.settings import load_settings
+from app.migration.cutover import orders as cutting
+from app.migration.cutover.kinds import cutover_kinds
 from app.migration.follow.steps import follow_kinds
 from app.migration.launch import orders, service, settings
 from app.migration.launch.kinds import launch_kinds
@@ -29,7 +31,7 @@ from tests.launch.conftest import end_all
 from tests.replication.agent_double import AgentDouble
 from tests.work.engine import Engine, running_engine
 
-SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="bios")
+SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="bios", conversion="off")
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ async def services(database: Database, clock: ManualClock, tmp_path: Path) -> As
     backend = FolderBackend(tmp_path / "store")
     bus = InProcessBus()
     services = Services(loaded, clock, database, bus, ObjectStore(backend, clock=clock))
-    for kinds in (launch_kinds, target_kinds, follow_kinds, publish_kinds):
+    for kinds in (launch_kinds, cutover_kinds, target_kinds, follow_kinds, publish_kinds):
         for kind in kinds(services):
             services.kinds.add(kind)
     yield services
@@ -96,7 +98,7 @@ class Rig:
     async def revert(self, server: str) -> str:
         """Revert; the job's id."""
         async with self.services.database.begin() as uow:
-            return await orders.revert(self.services, uow, EVERYTHING, server, "ann")
+            return await cutting.revert(self.services, uow, EVERYTHING, server, "ann")
 
     async def tested(self, server: str, state: WorkState) -> JobRow:
         """Test and wait for the end of the job, in this state."""
@@ -115,7 +117,8 @@ class Rig:
     def on_node(self) -> tuple[list[str], list[str]]:
         """The names of the machines, and of the volumes, that are there."""
         runs = [each.name for each in (self.machines / "runs").glob("*") if each.is_dir()]
-        return sorted(runs), sorted(each.name for each in (self.machines / "volumes").glob("*/*.raw"))
+        volumes = [*self.machines.glob("volumes/*/*.raw"), *self.machines.glob("cutovers/*/*.raw")]
+        return sorted(runs), sorted(each.name for each in volumes)
 
 
 @pytest.fixture

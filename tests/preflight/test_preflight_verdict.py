@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.contract.words import Bottleneck, FindingSeverity, PreflightOutcome
+from app.contract.preflightwords import Bottleneck, PreflightOutcome
+from app.contract.words import FindingSeverity
 from app.migration.preflight.verdict import FREEZE_MS, RATIO, Circumstances, Verdict, judge
 from app.wire import version
 from app.wire.preflight import (

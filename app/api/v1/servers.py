@@ -24,7 +24,7 @@ def _filters(
     lifecycle_state: Annotated[LifecycleState | None, Query(alias="lifecycleState")] = None,
     replication_state: Annotated[ReplicationState | None, Query(alias="replicationState")] = None,
     q: Annotated[str | None, Query(description="Part of the name or host name")] = None,
-    archived: bool | None = None,
+    archived: Annotated[bool, Query(description="Those that were archived, instead of the others")] = False,
 ) -> ServerFilter:
     return ServerFilter(project, lifecycle_state, replication_state, q, archived)
 

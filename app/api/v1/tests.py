@@ -126,17 +126,6 @@ async def mark_ready(
     return await get_server(uow, who.scope, marked.server_id)
 
 
-@router.post("/servers/{server}:revert", status_code=status.HTTP_202_ACCEPTED)
-async def revert_server(
-    uow: Uow, serving: Serving, who: Operator, record: Audit, response: Response, server: str
-) -> Job:
-    """Let a server be READY_FOR_TEST again, at once; the job ends its test machine."""
-    job = await get_job(uow, who.scope, await orders.revert(serving, uow, who.scope, server, who.name))
-    await record("server.revert", job.server_id or server, job.project_id, job=job.id)
-    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
-    return job
-
-
 @router.get("/servers/{server}/tests")
 async def list_tests(uow: Uow, who: Viewer, page: Paging, server: str) -> Listing[ServerTest]:
     """The tests of a server, the newest first."""

@@ -12,6 +12,7 @@ from app.contract.words import (
     BootPhase,
     CheckKind,
     ConsistencyLabel,
+    ConversionMode,
     DiskBus,
     Firmware,
     TestState,
@@ -128,6 +129,7 @@ class LaunchSettingsUpdate(Input):
     ports: Ports = ()
     checks: Checks | None = None
     timeout: Timeout | None = None
+    conversion: ConversionMode | None = None
 
 
 class LaunchMachine(Resource):
@@ -141,6 +143,8 @@ class LaunchMachine(Resource):
     ports: tuple[int, ...]
     checks: tuple[LaunchCheck, ...]
     timeout: timedelta
+    conversion: ConversionMode = ConversionMode.OFF
+    """Without the word the machine is one of before there were conversions."""
 
 
 class LaunchSettings(Resource):
@@ -196,12 +200,35 @@ class PortForward(Resource):
     host: int
 
 
+class ConversionChange(Resource):
+    """A file that a conversion changed: why, and the lines that went ('-') and came ('+')."""
+
+    path: str
+    reason: str
+    lines: tuple[str, ...] = ()
+
+
+class TestConversion(Resource):
+    """What was changed so that the disks boot on the new machine; the replica stays as it is.
+
+    `system` and `root` are what was found on the disks, null where they were not looked at.
+    """
+
+    __test__ = False
+
+    system: str | None = None
+    root: str | None = None
+    changes: tuple[ConversionChange, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seconds: int = 0
+
+
 class ServerTest(Resource):
     """A test of a server: a checkpoint, started as a machine on `node` in an isolated network.
 
     `id` is also the id of the machine. `passed` is null until there is a verdict; `reason`, `detail` and
     `remedy` say why a boot failed, `seconds` from the launch to the verdict. `evidence` names what can be
-    fetched: `screenshot`, `thumbnail`, `serial`.
+    fetched: `screenshot`, `thumbnail`, `serial`. `conversion` is null until the disks were looked at.
     """
 
     id: str
@@ -229,4 +256,5 @@ class ServerTest(Resource):
     phases: tuple[TestPhase, ...] = ()
     checks: tuple[TestCheck, ...] = ()
     forwards: tuple[PortForward, ...] = ()
+    conversion: TestConversion | None = None
     evidence: tuple[str, ...] = ()

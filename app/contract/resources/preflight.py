@@ -3,8 +3,9 @@
 Rates are bytes a second; 0 or None stands for what was not measured.
 """
 
+from app.contract.preflightwords import Bottleneck, PreflightOutcome
 from app.contract.resources.base import Resource, UtcTime
-from app.contract.words import Bottleneck, FindingSeverity, PreflightOutcome, WorkState
+from app.contract.words import FindingSeverity, WorkState
 
 
 class PreflightFinding(Resource):

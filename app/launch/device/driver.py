@@ -21,10 +21,12 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof, document
 from app.launch.boot.reread import prove_reread
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.device.note import DeviceState, Notes
 from app.launch.device.writing import DeviceWriting
 from app.launch.durable import sync, write_json
-from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong
+from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, NotConvertible, SettingsWrong
 from app.launch.locking import locked
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
 from app.launch.target import Held, LaunchPlan, Standing, TargetFinding
@@ -194,6 +196,18 @@ class DeviceTarget:
     def _writing_at(self, volume: Volume) -> DeviceWriting:
         return DeviceWriting(volume.path, self.settings.notes)
 
+    async def convert(
+        self,
+        order: LaunchOrder,
+        facts: SourceFacts,  # noqa: ARG002  (the interface)
+        wishes: Wishes,  # noqa: ARG002
+    ) -> ConversionReport:
+        """See `Target.convert`. Devices are the checkpoint's bytes: raises NotConvertible."""
+        raise NotConvertible(
+            f"the devices of {order.instance} are as the checkpoint has them, not converted",
+            remedy="convert them where they are started, or test the server with the target qemu",
+        )
+
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`: hand the devices over to whoever runs the machine."""
         return await in_thread(self._launch, order)
@@ -269,6 +283,10 @@ class DeviceTarget:
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`: the devices are this target's again, with what whoever had them wrote."""
         return await in_thread(self._remove, instance)
+
+    async def retire(self, instance: str) -> bool:
+        """See `Target.retire`: nothing of it runs."""
+        return await self.terminate(instance)
 
     def _remove(self, instance: str) -> bool:
         folder = self._folder(instance)

@@ -13,8 +13,10 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof
 from app.launch.boot.reread import prove_reread
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.durable import sync
-from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong
+from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, NotConvertible, SettingsWrong
 from app.launch.image.converting import make_image
 from app.launch.image.manifest import VERSION, Image, Manifest, Published, order_text, sha256_of
 from app.launch.locking import locked, shared
@@ -109,6 +111,18 @@ class ImageTarget:
     def _volumes(self) -> VolumeFolder:
         return VolumeFolder(self.settings.work / "volumes")
 
+    async def convert(
+        self,
+        order: LaunchOrder,
+        facts: SourceFacts,  # noqa: ARG002  (the interface)
+        wishes: Wishes,  # noqa: ARG002
+    ) -> ConversionReport:
+        """See `Target.convert`. Images are the checkpoint's bytes: raises NotConvertible."""
+        raise NotConvertible(
+            f"images of {order.instance} are published as the checkpoint has them, not converted",
+            remedy="convert them where they are started, or test the server with the target qemu",
+        )
+
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`: publish an image of each volume in each format."""
         return await in_thread(self._publish, order)
@@ -175,6 +189,10 @@ class ImageTarget:
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
         return await in_thread(self._remove, instance)
+
+    async def retire(self, instance: str) -> bool:
+        """See `Target.retire`: nothing of it runs."""
+        return await self.terminate(instance)
 
     def _remove(self, instance: str) -> bool:
         folder, fresh = self._folder(instance), self._partial(instance)

@@ -17,6 +17,9 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof
 from app.launch.boot.watch import BootWatch
+from app.launch.conversion.appliance import ApplianceSettings, machine_user
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.errors import InstanceUnknown, MachineRefused
 from app.launch.fitting import machine_findings, room_findings
 from app.launch.libvirt.console import LibvirtConsole
@@ -29,6 +32,7 @@ from app.launch.libvirt.validation import Validation, accelerator
 from app.launch.libvirt.virsh import Virsh
 from app.launch.locking import locked, shared
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
+from app.launch.qemu.converting import Converting
 from app.launch.target import LaunchPlan, TargetFinding
 from app.launch.threads import in_thread
 from app.launch.volumenote import require_proved
@@ -133,7 +137,7 @@ class LibvirtTarget:
     def _accelerator(self) -> Accelerator:
         return accelerator(self.settings, self._virsh).accelerator
 
-    def _launching(self, order: LaunchOrder, found: Accelerator, lock: int) -> Launching:
+    def _launching(self, order: LaunchOrder, found: Accelerator, lock: int | None = None) -> Launching:
         folder = self._folder(order.instance)
         return Launching(self.settings, self._domain(order.instance, lock), folder, order, found)
 
@@ -146,6 +150,7 @@ class LibvirtTarget:
     def _prepared(self, launching: Launching) -> bool:
         """Whether the machine runs already; else its folder is ready for the start."""
         domain, folder = launching.domain, launching.folder
+        folder.require_not_retired()
         folder.require_same(launching.order)
         if domain.exists() and domain.active():
             if folder.noted() is None:
@@ -173,6 +178,14 @@ class LibvirtTarget:
             launching = self._launching(order, found, lock)
             self._prepared(launching)
         return tuple(launching.folder.overlay(number) for number in range(len(order.volumes)))
+
+    async def convert(self, order: LaunchOrder, facts: SourceFacts, wishes: Wishes) -> ConversionReport:
+        """See `Target.convert`: on the overlays, which `launch` then goes on with. Raises DomainForeign."""
+        found = await in_thread(self._accelerator)
+        user = machine_user(self.settings.appliance_user)
+        appliance = ApplianceSettings(self.settings.appliance, user, found is Accelerator.KVM)
+        launching = self._launching(order, found)
+        return await Converting(launching, self._lock, appliance).run(facts, wishes)
 
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`. Raises DomainForeign."""
@@ -247,9 +260,15 @@ class LibvirtTarget:
         """See `Target.terminate`. Raises DomainForeign, and touches nothing then."""
         return await in_thread(self._terminate, instance)
 
-    def _terminate(self, instance: str) -> bool:
+    async def retire(self, instance: str) -> bool:
+        """See `Target.retire`. Raises DomainForeign, and the instance is retired all the same."""
+        return await in_thread(self._terminate, instance, for_good=True)
+
+    def _terminate(self, instance: str, *, for_good: bool = False) -> bool:
         folder = self._folder(instance)
         with locked(self._lock) as lock:
+            if for_good:
+                folder.retire()
             was_defined = self._domain(instance, lock).remove()
             return folder.remove() or was_defined
 

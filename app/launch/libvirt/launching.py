@@ -42,7 +42,7 @@ class Launching:
         Nothing to do where that is done. Raises ToolMissing, ToolFailed, and SettingsWrong for an order that
         cannot be described.
         """
-        if self.folder.noted() is not None:
+        if self.folder.prepared:
             return
         self._description().text(())
         self.folder.make()
@@ -53,6 +53,14 @@ class Launching:
         self.folder.serial.touch(mode=0o600)
         sync(self.folder.path)
         self.folder.note(self.order, self.accelerator, ())
+
+    def was_started(self) -> bool:
+        """Whether its machine was ever started, or at least defined."""
+        return self.domain.exists()
+
+    def discard(self) -> None:
+        """Remove the folder with the overlays; harmless when it is gone."""
+        self.folder.remove()
 
     def start(self) -> None:
         """Define the domain and start it; other ports where somebody took one of ours.

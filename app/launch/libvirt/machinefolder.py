@@ -7,7 +7,10 @@
         domain.xml              what libvirt was told
         overlay-0.qcow2 …       what the machine wrote, on top of its volumes
         variables.fd            its UEFI variables
+        converting, conversion.json
+                                who converts the overlays, and what came of it: one of them, or none
         serial.log              what the machine said
+    <pool_folder>/machines/.<instance>.retired      it is gone for good
 
 Folders can be entered by everybody and listed by us alone, since QEMU runs as another user, to which libvirt
 gives the files.
@@ -25,7 +28,7 @@ from app.contract.words import Accelerator, InstancePurpose
 from app.kit.errors import Json
 from app.launch.boot.proof import document
 from app.launch.durable import sync, write_json
-from app.launch.errors import InstanceDiffers, ToolFailed
+from app.launch.errors import InstanceDiffers, InstanceRetired, ToolFailed
 from app.launch.machine import Forward, LaunchOrder, require_name
 from app.launch.qemu.process import boot_id
 
@@ -89,6 +92,37 @@ class MachineFolder:
     def description(self) -> Path:
         """What libvirt was told."""
         return self.path / "domain.xml"
+
+    @property
+    def converting(self) -> Path:
+        """Who converts the overlays: while it is there they are half of one thing and half of another."""
+        return self.path / "converting"
+
+    @property
+    def conversion(self) -> Path:
+        """The report of the conversion that the overlays went through."""
+        return self.path / "conversion.json"
+
+    @property
+    def prepared(self) -> bool:
+        """Whether everything that the machine starts with was made."""
+        return self.noted() is not None and not self.converting.exists()
+
+    @property
+    def tombstone(self) -> Path:
+        """What says, beside the folder, that the instance is gone for good."""
+        return self.path.with_name(f".{self.path.name}.retired")
+
+    def require_not_retired(self) -> None:
+        """Raises InstanceRetired. The lock must be held."""
+        if self.tombstone.exists():
+            raise InstanceRetired(
+                f"instance {self.path.name} was ended for good", remedy="launch another, under a new id"
+            )
+
+    def retire(self) -> None:
+        """Let the instance never be launched again, also by whoever is about to. The lock must be held."""
+        write_json(self.tombstone, {"instance": self.path.name})
 
     def overlay(self, number: int) -> Path:
         """What the machine wrote to disk `number`."""

@@ -27,6 +27,8 @@ class LibvirtSettings:
     """The node's bridge for cutover machines, in place of a network."""
     accelerator: Accelerator | None = None
     """None: KVM where it really works."""
+    appliance_user: str = "nobody"
+    """Whom the appliance runs as that converts disks, where we are root."""
     purpose: InstancePurpose = InstancePurpose.TEST
     """The volumes of cutovers are advanced, so they are never those of a test of the same checkpoint."""
 
@@ -60,6 +62,11 @@ class LibvirtSettings:
     def volumes(self) -> Path:
         """The volumes."""
         return self.pool_folder / ("volumes" if self.purpose is InstancePurpose.TEST else "cutovers")
+
+    @property
+    def appliance(self) -> Path:
+        """libguestfs' appliance."""
+        return self.pool_folder / "appliance"
 
     @property
     def verdict(self) -> Path:

@@ -11,6 +11,9 @@ from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
 from app.launch.boot.proof import BootProof
 from app.launch.boot.watch import BootWatch
+from app.launch.conversion.appliance import ApplianceSettings, machine_user
+from app.launch.conversion.facts import SourceFacts, Wishes
+from app.launch.conversion.report import ConversionReport
 from app.launch.errors import InstanceUnknown, LaunchError
 from app.launch.fitting import machine_findings, room_findings
 from app.launch.locking import locked
@@ -18,6 +21,7 @@ from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, 
 from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.accelerator import Verdict, choose
 from app.launch.qemu.console import QemuConsole
+from app.launch.qemu.converting import Converting
 from app.launch.qemu.launching import Launching
 from app.launch.qemu.qmp import Qmp
 from app.launch.qemu.runfolder import RunFolder
@@ -54,6 +58,11 @@ class QemuSettings:
     def volumes(self) -> Path:
         """The volumes."""
         return self.folder / ("volumes" if self.purpose is InstancePurpose.TEST else "cutovers")
+
+    @property
+    def appliance(self) -> Path:
+        """libguestfs' appliance."""
+        return self.folder / "appliance"
 
     @property
     def verdict(self) -> Path:
@@ -158,6 +167,7 @@ class QemuTarget:
 
     def _prepared(self, launching: Launching) -> Instance | None:
         """The instance, if it was started before; else its folder is ready for the start."""
+        launching.folder.require_not_retired()
         launching.folder.require_same(launching.order)
         found = launching.folder.instance()
         if found is None or found.state is not InstanceState.RUNNING:
@@ -179,6 +189,15 @@ class QemuTarget:
         with locked(self.settings.runs / ".lock"):
             self._prepared(launching)
         return tuple(launching.folder.overlay(number) for number in range(len(order.volumes)))
+
+    async def convert(self, order: LaunchOrder, facts: SourceFacts, wishes: Wishes) -> ConversionReport:
+        """See `Target.convert`: on the overlays, which `launch` then goes on with."""
+        launching = await in_thread(self._launching, order)
+        kvm = launching.accelerator is Accelerator.KVM
+        user = machine_user(self.settings.user)
+        appliance = ApplianceSettings(self.settings.appliance, user, kvm)
+        lock = self.settings.runs / ".lock"
+        return await Converting(launching, lock, appliance).run(facts, wishes)
 
     def _require(self, folder: RunFolder) -> Instance:
         found = folder.instance()
@@ -207,6 +226,16 @@ class QemuTarget:
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""
         return await in_thread(self._terminate, RunFolder.of(self.settings.runs, instance))
+
+    async def retire(self, instance: str) -> bool:
+        """See `Target.retire`."""
+        return await in_thread(self._retire, RunFolder.of(self.settings.runs, instance))
+
+    def _retire(self, folder: RunFolder) -> bool:
+        self.settings.runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(self.settings.runs / ".lock"):
+            folder.retire()
+            return folder.require_removed()
 
     def _terminate(self, folder: RunFolder) -> bool:
         with locked(self.settings.runs / ".lock"):

@@ -55,6 +55,14 @@ class Launching:
         sync(self.folder.path)
         self.folder.write_order(self.order, self.accelerator, ())
 
+    def was_started(self) -> bool:
+        """Whether its machine was ever started."""
+        return self.folder.process() is not None
+
+    def discard(self) -> None:
+        """End the machine and remove its folder; harmless when there is none."""
+        self.folder.require_removed()
+
     def start(self, lock: int) -> None:
         """Start QEMU and wait until its monitor answers; other ports where somebody took one of ours.
 

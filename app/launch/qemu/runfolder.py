@@ -6,6 +6,8 @@
         process.json            which process it is; written by the process itself before it becomes QEMU
         overlay-0.qcow2 …       what the machine wrote, on top of its volumes
         variables.fd            its UEFI variables
+        converting, conversion.json
+                                who converts the overlays, and what came of it: one of them, or none
         serial.log, qemu.log    what the machine, and what QEMU said
         qmp.sock                QEMU's monitor
 
@@ -22,7 +24,7 @@ from app.contract.words import Accelerator, InstanceState
 from app.kit.errors import Json
 from app.launch.boot.proof import document
 from app.launch.durable import sync, write_json
-from app.launch.errors import InstanceDiffers, InstanceUnknown, ToolFailed
+from app.launch.errors import InstanceDiffers, InstanceRetired, InstanceUnknown, ToolFailed
 from app.launch.machine import Forward, Instance, LaunchOrder, require_name
 from app.launch.qemu.process import ProcessRecord
 
@@ -70,9 +72,19 @@ class RunFolder:
         return self.path / f"overlay-{number}.qcow2"
 
     @property
+    def converting(self) -> Path:
+        """Who converts the overlays: while it is there they are half of one thing and half of another."""
+        return self.path / "converting"
+
+    @property
+    def conversion(self) -> Path:
+        """The report of the conversion that the overlays went through."""
+        return self.path / "conversion.json"
+
+    @property
     def prepared(self) -> bool:
         """Whether everything that the machine starts with was made."""
-        return (self.path / "order.json").exists()
+        return (self.path / "order.json").exists() and not self.converting.exists()
 
     def process(self) -> ProcessRecord | None:
         """The machine's process, if there ever was one."""
@@ -146,6 +158,22 @@ class RunFolder:
         process = self.process()
         if process is not None:
             process.kill()
+
+    @property
+    def tombstone(self) -> Path:
+        """What says, beside the folder, that the instance is gone for good."""
+        return self.path.with_name(f".{self.path.name}.retired")
+
+    def require_not_retired(self) -> None:
+        """Raises InstanceRetired. The lock must be held."""
+        if self.tombstone.exists():
+            raise InstanceRetired(
+                f"instance {self.path.name} was ended for good", remedy="launch another, under a new id"
+            )
+
+    def retire(self) -> None:
+        """Let the instance never be launched again, also by whoever is about to. The lock must be held."""
+        write_json(self.tombstone, {"instance": self.path.name})
 
     def require_removed(self) -> bool:
         """End the machine and remove the folder; False when there was nothing. The lock must be held."""

@@ -9,6 +9,8 @@ from app.contract.resources.launch import LaunchSettingsUpdate
 from app.contract.resources.target import Target
 from app.contract.words import TestState
 from app.kit.database import UnitOfWork
+from app.migration.cutover.states import OVER
+from app.migration.cutover.tables import CutoverRow
 from app.migration.follow.tables import FollowRow
 from app.migration.launch.tables import LaunchSettingsRow, TestRow
 from app.migration.servers.tables import ServerRow
@@ -49,12 +51,18 @@ async def delete_target(uow: UnitOfWork, scope: Scope, ref: str, version: int) -
 async def uses(uow: UnitOfWork, row: TargetRow) -> list[str]:
     """What uses a target, in words."""
     jobs = [f"job {each}" for each in await standing_on(uow, limit_key(row))]
-    return [*jobs, *await _tests(uow, row), *await _followed(uow, row), *await _named(uow, row)]
+    machines = [*await _tests(uow, row), *await _cutovers(uow, row)]
+    return [*jobs, *machines, *await _followed(uow, row), *await _named(uow, row)]
 
 
 async def _tests(uow: UnitOfWork, row: TargetRow) -> list[str]:
     live = select(TestRow.id).where(TestRow.target == row.id, TestRow.state != TestState.TERMINATED)
     return [f"test {each}" for each in await uow.session.scalars(live)]
+
+
+async def _cutovers(uow: UnitOfWork, row: TargetRow) -> list[str]:
+    live = select(CutoverRow.id).where(CutoverRow.target == row.id, CutoverRow.state.not_in(OVER))
+    return [f"cutover {each}" for each in await uow.session.scalars(live)]
 
 
 async def _followed(uow: UnitOfWork, row: TargetRow) -> list[str]:

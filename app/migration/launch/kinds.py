@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from app.contract.words import Place
-from app.migration.launch.steps import CHOOSE, MATERIALISE, TestSteps
+from app.migration.launch.steps import CHOOSE, CONVERT, MATERIALISE, TestSteps
 from app.migration.services import Services
 from app.work.kinds import JobKind, OnFailure, Step
 
@@ -32,6 +32,15 @@ def launch_kinds(services: Services) -> tuple[JobKind, ...]:
                 timeout=day,
                 on_failure=undo,
                 weight=10,
+            ),
+            Step(
+                CONVERT,
+                Place.VOLUMES,
+                steps.convert,
+                steps.unlaunch,
+                timeout=hours,
+                on_failure=undo,
+                weight=3,
             ),
             Step("launch", Place.VOLUMES, steps.launch, steps.unlaunch, on_failure=undo),
             Step("check", Place.VOLUMES, steps.check, timeout=hours, on_failure=undo, weight=10),

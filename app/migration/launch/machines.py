@@ -14,7 +14,7 @@ from typing import Final
 
 from app.contract.resources import launch as contract
 from app.contract.resources.launch import LaunchMachine, LaunchNic, LaunchSettingsUpdate
-from app.contract.words import CheckKind, DiskBus, Firmware
+from app.contract.words import CheckKind, ConversionMode, DiskBus, Firmware
 from app.kit.errors import Invalid
 from app.kit.settings import LaunchingSettings
 from app.launch.boot import checks as boot
@@ -48,6 +48,7 @@ def effective(
         ports=tuple(sorted({*settings.ports, *probed})),
         checks=checks,
         timeout=settings.timeout or TIMEOUT,
+        conversion=settings.conversion or ConversionMode.AUTO,
     )
 
 

@@ -90,6 +90,18 @@ async def content_of(uow: UnitOfWork, checkpoint_id: str) -> Content:
     return Content(checkpoint.project_id, tuple(disks[name] for name in order), unreadable)
 
 
+async def disks_of(uow: UnitOfWork, checkpoint_id: str) -> tuple[str, tuple[str, ...]]:
+    """The server of a checkpoint, and the source's paths of its disks, in the order of `content_of`.
+
+    Raises CheckpointNotFound.
+    """
+    content = await content_of(uow, checkpoint_id)
+    checkpoint = await uow.session.get_one(CheckpointRow, checkpoint_id)
+    query = select(DiskRow.id, DiskRow.path).where(DiskRow.server_id == checkpoint.server_id)
+    paths = {row.id: row.path for row in await uow.session.execute(query)}
+    return checkpoint.server_id, tuple(paths.get(disk.disk, "") for disk in content.disks)
+
+
 def _disk(root: DiskRootRow, disk: DiskRow) -> DiskContent:
     return DiskContent(
         checkpoint=root.checkpoint_id,

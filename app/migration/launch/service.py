@@ -3,12 +3,20 @@
 from sqlalchemy import select
 
 from app.contract.paging import Page, PageRequest
-from app.contract.resources.launch import LaunchMachine, PortForward, ServerTest, TestCheck, TestPhase
+from app.contract.resources.launch import (
+    ConversionChange,
+    LaunchMachine,
+    PortForward,
+    ServerTest,
+    TestCheck,
+    TestConversion,
+    TestPhase,
+)
 from app.contract.words import BootFailure, ConsistencyLabel, TestState
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
 from app.migration.launch.errors import TestNotFound
-from app.migration.launch.evidence import names_of
+from app.migration.launch.evidence import conversions_of, names_of
 from app.migration.launch.queries import LATEST
 from app.migration.launch.tables import TestRow
 
@@ -21,7 +29,8 @@ async def list_tests(uow: UnitOfWork, server_id: str, page: PageRequest) -> Page
     rows = list(await uow.session.scalars(query.order_by(TestRow.id.desc()).limit(page.limit + 1)))
     shown = rows[: page.limit]
     evidence = await names_of(uow, [row.id for row in shown])
-    items = tuple(_view(row, evidence.get(row.id, ())) for row in shown)
+    reports = await conversions_of(uow, [row.id for row in shown])
+    items = tuple(_view(row, evidence.get(row.id, ()), reports.get(row.id)) for row in shown)
     return Page(items, items[-1].id if len(rows) > page.limit else None)
 
 
@@ -34,10 +43,11 @@ async def get_test(uow: UnitOfWork, server_id: str, ref: str) -> ServerTest:
     if row is None:
         what = "was never tested" if ref == LATEST else f"has no test {ref!r}"
         raise TestNotFound(f"the server {what}", remedy="order one: go2cloud server test")
-    return _view(row, (await names_of(uow, [row.id])).get(row.id, ()))
+    reports = await conversions_of(uow, [row.id])
+    return _view(row, (await names_of(uow, [row.id])).get(row.id, ()), reports.get(row.id))
 
 
-def _view(row: TestRow, evidence: tuple[str, ...]) -> ServerTest:
+def _view(row: TestRow, evidence: tuple[str, ...], conversion: dict[str, Json] | None) -> ServerTest:
     proof = row.proof or {}
     return ServerTest(
         id=row.id,
@@ -65,7 +75,21 @@ def _view(row: TestRow, evidence: tuple[str, ...]) -> ServerTest:
         phases=tuple(TestPhase.model_validate(each) for each in _list(proof.get("phases"))),
         checks=tuple(TestCheck.model_validate(each) for each in _list(proof.get("checks"))),
         forwards=tuple(PortForward.model_validate(each) for each in row.forwards),
+        conversion=None if conversion is None else conversion_view(conversion),
         evidence=evidence,
+    )
+
+
+def conversion_view(report: dict[str, Json]) -> TestConversion:
+    """What a conversion changed, of its report as it is kept."""
+    found = report.get("found")
+    system = found if isinstance(found, dict) else {}
+    return TestConversion(
+        system=_text(system.get("system")),
+        root=_text(system.get("root")),
+        changes=tuple(ConversionChange.model_validate(each) for each in _list(report.get("changes"))),
+        warnings=tuple(str(each) for each in _list(report.get("warnings"))),
+        seconds=int(_number(report.get("seconds")) or 0),
     )
 
 

@@ -5,40 +5,28 @@ The machine is named by its test, and every step can be run again, by another pr
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
 from app.contract.resources.launch import LaunchMachine
-from app.contract.words import FindingSeverity, JobEventLevel
-from app.kit.errors import Conflict, Invalid, NotFound
-from app.launch.boot.checks import CheckPlan
-from app.launch.errors import InstanceDiffers, SettingsWrong
-from app.launch.machine import DiskContent, LaunchOrder, Volume
+from app.contract.words import JobEventLevel
+from app.launch.machine import LaunchOrder, Volume
 from app.migration.launch import machines, tests
-from app.migration.launch.evidence import collect
+from app.migration.launch.building import Builder, builder_at, end_test, for_good
+from app.migration.launch.conversion import converted, facts_of
+from app.migration.launch.evidence import collect, keep_conversion
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
 from app.migration.launch.tables import TestRow
 from app.migration.launch.targets import evidence_folder
 from app.migration.launch.tests import Chosen, Effect, Wanted
-from app.migration.replication.reading import chunk_reader
 from app.migration.services import Services
-from app.migration.targets.opening import row_of, target_for
-from app.store.export import export_stream
 from app.work.context import Context
 from app.work.errors import StepFailed
 
-if TYPE_CHECKING:
-    from app.launch.target import Target
-
-T = TypeVar("T")
-
 CHOOSE: Final = "choose"
 MATERIALISE: Final = "materialise"
-
-_FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
-"""Errors that a repetition would meet again."""
+CONVERT: Final = "convert"
 
 
 @dataclass(frozen=True)
@@ -62,6 +50,7 @@ class Known:
     """A test as its steps need it."""
 
     id: str
+    checkpoint_id: str
     checkpoint_number: int
     target_id: str
     machine: LaunchMachine
@@ -76,15 +65,14 @@ class TestSteps:
 
     services: Services
 
-    async def _target(self, target_id: str) -> "Target":
-        async with self.services.database.reading() as uow:
-            return target_for(self.services, await row_of(uow, target_id))
+    async def _builder(self, known: Known) -> Builder:
+        return await builder_at(self.services, known.target_id)
 
     async def choose(self, context: Context) -> Chosen:
         """Choose the checkpoint and settle the machine; from now on the server is TESTING."""
         wanted, effect = context.input(Wanted), Effect(context.job_id, context.key, _server(context))
         caps = self.services.settings.launch
-        chosen = await _for_good(context.write(lambda uow: tests.choose(uow, effect, wanted, caps)))
+        chosen = await for_good(context.write(lambda uow: tests.choose(uow, effect, wanted, caps)))
         context.log(f"test {chosen.test_id} starts checkpoint {chosen.checkpoint_number}")
         for text in chosen.warnings:
             context.log(text, JobEventLevel.WARNING)
@@ -97,72 +85,44 @@ class TestSteps:
     async def prepare(self, context: Context) -> None:
         """See that the node can do it, bind the job to it, and end the machine of an earlier test."""
         known = await self._known(context)
-        await self._require_possible(context, known)
+        await (await self._builder(known)).require_possible(context, known.machine, known.content)
         await context.pin()
         await context.write(lambda uow: tests.place(uow, known.id, context.node))
         for earlier in await self._live(context):
             if earlier.id != known.id:
                 context.log(f"the machine of test {earlier.id} is terminated: a new test replaces it")
-                await self._retire(context, earlier)
-
-    async def _require_possible(self, context: Context, known: Known) -> None:
-        """Raises StepFailed TARGET_NOT_READY, and that of a check whose program is not there."""
-        await _for_good(asyncio.to_thread(self._plan, known.machine))
-        target = await self._target(known.target_id)
-        plan = await target.plan(machines.spec(known.machine), known.content.disks)
-        for finding in plan.findings:
-            if finding.severity is FindingSeverity.BLOCKER:
-                raise StepFailed(
-                    f"target {plan.target} on node {context.node}: {finding.text}",
-                    code="TARGET_NOT_READY",
-                    remedy=finding.remedy or "see docs/launch.md for what the target needs",
-                )
-            is_grave = finding.severity is FindingSeverity.WARNING
-            context.log(finding.text, JobEventLevel.WARNING if is_grave else JobEventLevel.INFO)
-
-    def _plan(self, machine: LaunchMachine) -> CheckPlan:
-        return machines.plan(machine, self.services.settings.launch.scripts)
+                await end_test(self.services, context, earlier)
 
     async def materialise(self, context: Context) -> Volumes:
         """Write the checkpoint's disks on this node, each verified by its root."""
         known = await self._known(context)
-        target = await self._target(known.target_id)
-        volumes, done = [], 0
-        for disk in known.content.disks:
-            stream = self._stream(context, known, disk, done)
-            volumes.append(await _for_good(whole(target.materialise(disk, stream))))
-            context.log(f"disk {disk.disk}: {disk.size} bytes written and verified, root {disk.root.hex()}")
-            done += disk.size
-        return Volumes(tuple(volumes))
-
-    async def _stream(
-        self, context: Context, known: Known, disk: DiskContent, before: int
-    ) -> AsyncIterator[bytes]:
-        def passed(at: int) -> None:
-            context.check_cancelled()
-            percent = 100 * (before + at) // max(known.content.size, 1)
-            context.progress(percent, f"disk {disk.disk}, {at} of {disk.size} bytes")
-
-        reader = chunk_reader(self.services.store, self.services.database)
-        async for piece in export_stream(
-            self.services.store, reader, known.content.project_id, disk.root, passed
-        ):
-            context.check_cancelled()
-            yield piece
+        return Volumes(await (await self._builder(known)).materialise(context, known.content))
 
     async def dematerialise(self, context: Context) -> None:
         """Remove the volumes, finished or not."""
         if context.has_result(CHOOSE):
             known = await self._known(context)
-            await self._drop_volumes(await self._target(known.target_id), known.content)
+            await (await self._builder(known)).drop(known.content)
+
+    async def convert(self, context: Context) -> None:
+        """Make the disks boot in the machine, on its overlays, and keep the report."""
+        known = await self._known(context)
+        source = await context.write(lambda uow: facts_of(uow, known.checkpoint_id))
+        order = self._order(context, known)
+        target = (await self._builder(known)).target
+        report = await for_good(converted(context, target, order, source, known.machine))
+        await context.write(lambda uow: keep_conversion(uow, known.id, report))
+
+    def _order(self, context: Context, known: Known) -> LaunchOrder:
+        volumes = context.result(MATERIALISE, Volumes).volumes
+        return LaunchOrder(known.id, machines.spec(known.machine), volumes)
 
     async def launch(self, context: Context) -> None:
         """Start the machine in its isolated network, or find it running."""
         known = await self._known(context)
-        volumes = context.result(MATERIALISE, Volumes).volumes
-        order = LaunchOrder(known.id, machines.spec(known.machine), volumes)
-        target = await self._target(known.target_id)
-        instance = await _for_good(whole(target.launch(order)))
+        order = self._order(context, known)
+        target = (await self._builder(known)).target
+        instance = await for_good(whole(target.launch(order)))
         await context.write(lambda uow: tests.launched(uow, known.id, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"
         context.log(f"the machine runs on node {context.node} under {instance.accelerator}; ports: {ports}")
@@ -171,15 +131,15 @@ class TestSteps:
         """End the machine; its evidence stays."""
         if context.has_result(CHOOSE):
             test = await self._test(context)
-            await whole((await self._target(test.target)).terminate(test.id))
+            await whole((await builder_at(self.services, test.target)).target.terminate(test.id))
 
     async def check(self, context: Context) -> None:
         """Watch the machine until there is a verdict, and keep what was seen."""
         known = await self._known(context)
         folder = evidence_folder(self.services.settings.launch, known.id)
-        plan = await _for_good(asyncio.to_thread(self._plan, known.machine))
-        target = await self._target(known.target_id)
-        proof = await listening(context, target.check(known.id, plan, folder))
+        builder = await self._builder(known)
+        plan = await builder.checks(known.machine)
+        proof = await listening(context, builder.target.check(known.id, plan, folder))
         evidence = await asyncio.to_thread(collect, folder, proof)
         await context.write(lambda uow: tests.judged(uow, known.id, proof, evidence))
         for each in proof.checks:
@@ -205,30 +165,11 @@ class TestSteps:
         """End the test machines of the server that are on this node; how many tests that ended."""
         found = await self._live(context)
         for test in found:
-            await self._retire(context, test)
+            await end_test(self.services, context, test)
             context.log(f"test {test.id} is terminated")
         if not found:
             context.log("the server has no test machine")
         return len(found)
-
-    async def _retire(self, context: Context, test: TestRow) -> None:
-        if test.node is not None and test.node != context.node:
-            raise StepFailed(
-                f"the machine of test {test.id} is on node {test.node}, this is {context.node}",
-                code="TEST_MACHINE_ELSEWHERE",
-                remedy="terminate it first: go2cloud server terminate-test",
-            )
-        if test.node is not None:
-            target = await self._target(test.target)
-            await whole(target.terminate(test.id))
-            async with self.services.database.reading() as uow:
-                content = await content_of(uow, test.checkpoint_id)
-            await self._drop_volumes(target, content)
-        await context.write(lambda uow: tests.terminated(uow, test.id))
-
-    async def _drop_volumes(self, target: "Target", content: Content) -> None:
-        for disk in content.disks:
-            await target.drop(target.volume(disk))
 
     async def _live(self, context: Context) -> list[TestRow]:
         async with self.services.database.reading() as uow:
@@ -243,17 +184,9 @@ class TestSteps:
             test = await tests.get_test(uow, context.result(CHOOSE, Chosen).test_id)
             content = await content_of(uow, test.checkpoint_id)
         machine = LaunchMachine.model_validate(test.machine)
-        return Known(test.id, test.checkpoint_number, test.target, machine, content)
+        return Known(test.id, test.checkpoint_id, test.checkpoint_number, test.target, machine, content)
 
 
 def _server(context: Context) -> str:
     assert context.server_id is not None, "the job is of a server"
     return context.server_id
-
-
-async def _for_good(work: Awaitable[T]) -> T:
-    """The same, but errors that a repetition would meet again end the step for good."""
-    try:
-        return await work
-    except _FOR_GOOD as error:
-        raise StepFailed(error.detail, code=error.code, remedy=error.remedy) from error

@@ -13,6 +13,7 @@ from app.kit.settings import LaunchingSettings
 from app.launch.boot.proof import BootProof, document
 from app.launch.machine import Forward
 from app.migration.launch.errors import TestNotFound
+from app.migration.launch.evidence import CONVERSION
 from app.migration.launch.queries import content_of, find_checkpoint, newest_to_boot
 from app.migration.launch.settings import get_settings
 from app.migration.launch.states import TRANSITIONS, TestAction
@@ -177,7 +178,8 @@ async def judged(uow: UnitOfWork, test_id: str, proof: BootProof, evidence: dict
         act(uow, test, TestAction.PASS)
     test.passed, test.checked_at = proof.passed, uow.now
     test.proof = _object(document(proof))
-    await uow.session.execute(delete(TestEvidenceRow).where(TestEvidenceRow.test_id == test_id))
+    seen = (TestEvidenceRow.test_id == test_id, TestEvidenceRow.name != CONVERSION)
+    await uow.session.execute(delete(TestEvidenceRow).where(*seen))
     uow.session.add_all(
         TestEvidenceRow(test_id=test_id, name=name, content=content) for name, content in evidence.items()
     )

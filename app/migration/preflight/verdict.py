@@ -16,7 +16,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from app.contract.words import Bottleneck, FindingSeverity, PreflightOutcome
+from app.contract.preflightwords import Bottleneck, PreflightOutcome
+from app.contract.words import FindingSeverity
 from app.wire.chunks import BLOCK, MIB
 from app.wire.preflight import Finding, Preflight, worst_first
 

@@ -33,7 +33,7 @@ TRANSITIONS: Final[Mapping[tuple[LifecycleState, ServerOperation], LifecycleStat
     }
 )
 
-SERVED: Final = frozenset((O.TEST, O.MARK_READY, O.REVERT))
+SERVED: Final = frozenset(ServerOperation)
 """The operations that this version carries out."""
 
 

@@ -1,7 +1,7 @@
 """Verifications from their order to their result; a server has one at a time."""
 
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, update
 
@@ -66,6 +66,18 @@ async def standing(uow: UnitOfWork, server_id: str) -> str:
     """The id of the verification that the server's agent has to do; empty for none."""
     query = select(VerificationRow.id).where(VerificationRow.standing_for == server_id)
     return await uow.session.scalar(query) or ""
+
+
+async def newest_proof(uow: UnitOfWork, server_id: str, since: datetime) -> str | None:
+    """The server's newest finished verification, if it ended after `since` and found nothing but sameness."""
+    query = select(VerificationRow).where(
+        VerificationRow.server_id == server_id, VerificationRow.finished_at.is_not(None)
+    )
+    found = await uow.session.scalar(query.order_by(VerificationRow.finished_at.desc()).limit(1))
+    if found is None or found.finished_at is None or found.finished_at < since:
+        return None
+    is_proof = found.verdict == wire.Verdict.SAME and found.state == WorkState.SUCCEEDED
+    return found.id if is_proof else None
 
 
 async def all_standing(uow: UnitOfWork) -> dict[str, str]:

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 from app.agent.daemon.disk.selection import describe_disks
+from app.agent.daemon.inventory.boot import collect_boot
 from app.agent.daemon.inventory.cpu import collect_cpu
 from app.agent.daemon.inventory.firmware import collect_firmware
 from app.agent.daemon.inventory.kernel import collect_kernel
+from app.agent.daemon.inventory.links import collect_links
 from app.agent.daemon.inventory.machine_id import collect_machine_id
 from app.agent.daemon.inventory.memory import collect_memory
 from app.agent.daemon.inventory.mounted import collect_mounts
@@ -33,6 +35,8 @@ COLLECTORS: Final[tuple[tuple[str, Collector], ...]] = (
     ("mounts", collect_mounts),
     ("network interfaces", collect_nics),
     ("routes", collect_routes),
+    ("names of devices", collect_links),
+    ("boot", collect_boot),
 )
 
 

@@ -43,6 +43,7 @@ def _open(settings: LibvirtTargetSettings, opening: Opening) -> "Target":
         settings.network,
         settings.bridge,
         settings.accelerator,
+        opening.launch.user,
         opening.purpose,
     )
     return LibvirtTarget(made, opening.clock)

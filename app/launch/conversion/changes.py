@@ -1,0 +1,108 @@
+"""What a conversion changes: values that are reported as they are applied."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+MOST_LINES = 200
+"""Of a change that a report shows."""
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A file gets another content, is made (`before` is None), or goes away (`after` is None)."""
+
+    path: str
+    before: str | None
+    after: str | None
+    reason: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines that go ('-') and that come ('+')."""
+        found = difflib.unified_diff(
+            (self.before or "").splitlines(), (self.after or "").splitlines(), lineterm="", n=0
+        )
+        return tuple(line for line in found if not line.startswith(("---", "+++", "@@")))[:MOST_LINES]
+
+
+@dataclass(frozen=True)
+class InitrdChange:
+    """A second archive is appended to an initrd: modules of its kernel, and texts by their names in it."""
+
+    path: str
+    release: str
+    modules: tuple[str, ...]
+    """Paths below the kernel's folder of modules."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    lib: str = "lib"
+    reason: str = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What comes."""
+        return (*(f"+{path}" for path in self.modules), *(f"+{name}" for name in sorted(self.texts)))
+
+
+@dataclass(frozen=True)
+class CopyChange:
+    """A file is copied to where there was none."""
+
+    source: str
+    path: str
+    reason: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What comes."""
+        return (f"+copy of {self.source}",)
+
+
+Change: TypeAlias = FileChange | InitrdChange | CopyChange
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, in this order, and what an operator should know."""
+
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class Draft:
+    """The configuration while a plan is made: the files as they will be, and why."""
+
+    files: dict[str, str]
+    before: Mapping[str, str]
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    others: list[Change] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, files: Mapping[str, str]) -> "Draft":
+        """Nothing is changed yet."""
+        return cls(dict(files), files)
+
+    def edit(self, path: str, text: str, reason: str) -> None:
+        """From now on the file has this text; the reason is kept where that changes anything."""
+        if self.files.get(path) == text:
+            return
+        self.files[path] = text
+        if reason not in self.reasons.setdefault(path, []):
+            self.reasons[path].append(reason)
+
+    def remove(self, path: str, reason: str) -> None:
+        """The file goes away."""
+        if self.files.pop(path, None) is not None:
+            self.reasons.setdefault(path, []).append(reason)
+
+    def plan(self) -> Plan:
+        """The changes, those of files by their paths and before all others."""
+        changes = [
+            FileChange(path, self.before.get(path), self.files.get(path), "; ".join(reasons))
+            for path, reasons in sorted(self.reasons.items())
+            if self.before.get(path) != self.files.get(path)
+        ]
+        return Plan((*changes, *self.others), tuple(dict.fromkeys(self.warnings)))

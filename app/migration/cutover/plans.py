@@ -1,0 +1,131 @@
+"""What an operation on a server would do, and what it would meet now. Nothing is done."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from app.contract.paging import Scope
+from app.contract.resources.cutover import CutoverOrder, OperationPlan, PlanFinding
+from app.contract.words import FindingSeverity, ServerOperation
+from app.kit.database import UnitOfWork
+from app.kit.errors import Go2CloudError
+from app.migration.cutover.doubts import Doubt, doubts_of
+from app.migration.cutover.orders import find_machine_target, not_succeeded
+from app.migration.cutover.queries import live_cutover
+from app.migration.launch.queries import live_tests
+from app.migration.servers.lifecycle import require_allowed
+from app.migration.servers.service import find_in_scope
+from app.migration.servers.tables import ServerRow
+from app.migration.services import Services
+from app.migration.verification.service import newest_proof
+
+O = ServerOperation  # noqa: E741  (reads as a table below)
+
+STEPS: Final[Mapping[ServerOperation, tuple[str, ...]]] = MappingProxyType(
+    {
+        O.CUTOVER: (
+            "compare the running source with its replica, unless that was done lately (v2)",
+            "end the server's test machine, if there is one",
+            "write the newest checkpoint to the target while the source runs",
+            "stop the source's services by the owner's hooks",
+            "bring the last changes over: the final checkpoint (v3)",
+            "bring the target's disks to it, verified from their own bytes (v4), and make the machine",
+            "have the source keep its services stopped",
+            "launch the machine; from here on only a revert leads back",
+            "watch the machine until its checks passed",
+        ),
+        O.FINALIZE: (
+            "end the replication of the source, which stays held",
+            "write the ledger of what was removed, kept and left",
+        ),
+        O.REVERT: (
+            "end the machine, see that it is gone, and remove its volumes",
+            "give the source its services back",
+        ),
+        O.DISCONNECT: (
+            "end the replication of the source",
+            "make the credential of its agent worthless",
+            "end the server's test machine, if there is one",
+        ),
+        O.ARCHIVE: ("leave the server out of lists",),
+    }
+)
+
+
+async def plan(
+    services: Services,
+    uow: UnitOfWork,
+    scope: Scope,
+    ref: str,
+    operation: ServerOperation,
+    wanted: CutoverOrder,
+) -> OperationPlan:
+    """The plan of an operation. Raises ServerNotFound."""
+    server = await find_in_scope(uow, scope, ref)
+    doubts = await _general(services, uow, server, operation)
+    findings = [_finding(doubt, wanted) for doubt in doubts]
+    if operation is O.CUTOVER:
+        findings += [_finding(doubt, wanted) for doubt in await _of_cutover(services, uow, server, wanted)]
+        findings += await _notes(services, uow, server)
+    return OperationPlan(
+        operation=operation,
+        server_id=server.id,
+        possible=all(each.severity is not FindingSeverity.BLOCKER for each in findings),
+        steps=STEPS.get(operation, ()),
+        findings=tuple(findings),
+    )
+
+
+async def _general(
+    services: Services, uow: UnitOfWork, server: ServerRow, operation: ServerOperation
+) -> list[Doubt]:
+    """What the lifecycle, a standing job, or the server's cutover have against it."""
+    found = []
+    try:
+        require_allowed(server, operation)
+        await services.jobs.require_free(uow, server.id)
+    except Go2CloudError as error:
+        found.append(Doubt(error))
+    cutover = await live_cutover(uow, server.id)
+    if operation is O.FINALIZE and cutover is not None:
+        refusal = not_succeeded(server, cutover)
+        found += [Doubt(refusal)] if refusal is not None else []
+    return found
+
+
+async def _of_cutover(
+    services: Services, uow: UnitOfWork, server: ServerRow, wanted: CutoverOrder
+) -> list[Doubt]:
+    found = []
+    try:
+        await find_machine_target(services, uow, server, wanted)
+    except Go2CloudError as error:
+        found.append(Doubt(error))
+    if server.head_checkpoint_id is not None:
+        found += await doubts_of(uow, server)
+    return found
+
+
+def _finding(doubt: Doubt, wanted: CutoverOrder) -> PlanFinding:
+    is_passed_over = doubt.can_be_overridden and wanted.override is not None
+    return PlanFinding(
+        severity=FindingSeverity.WARNING if is_passed_over else FindingSeverity.BLOCKER,
+        code=doubt.refusal.code,
+        text=doubt.refusal.detail,
+        remedy=doubt.refusal.remedy,
+        can_be_overridden=doubt.can_be_overridden,
+    )
+
+
+async def _notes(services: Services, uow: UnitOfWork, server: ServerRow) -> list[PlanFinding]:
+    """What an operator should know before."""
+    found = []
+    since = uow.now - timedelta(hours=services.settings.cutover.verify_hours)
+    if await newest_proof(uow, server.id, since) is None:
+        text = "the source is compared with its replica first, which reads all of its disks"
+        found.append(PlanFinding(severity=FindingSeverity.NOTE, code="VERIFICATION_DUE", text=text))
+    if await live_tests(uow, server.id):
+        text = "the server's test machine is ended"
+        found.append(PlanFinding(severity=FindingSeverity.NOTE, code="TEST_MACHINE_ENDS", text=text))
+    return found

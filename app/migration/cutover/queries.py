@@ -1,0 +1,54 @@
+"""Reading cutovers."""
+
+from sqlalchemy import select
+
+from app.contract.words import ConsistencyLabel
+from app.kit.database import UnitOfWork
+from app.migration.cutover.errors import CutoverNotFound
+from app.migration.cutover.states import OVER
+from app.migration.cutover.tables import CutoverRow
+from app.migration.replication.tables import CheckpointRow
+
+LATEST = "latest"
+NEWEST_LABELS = 5
+"""Of so many checkpoints one has to be of one instant: then the next ones can be, too."""
+
+
+async def find_cutover(uow: UnitOfWork, server_id: str, ref: str) -> CutoverRow:
+    """A cutover of a server by id, or `latest`. Raises CutoverNotFound."""
+    query = select(CutoverRow).where(CutoverRow.server_id == server_id)
+    if ref != LATEST:
+        query = query.where(CutoverRow.id == ref)
+    row = await uow.session.scalar(query.order_by(CutoverRow.id.desc()).limit(1))
+    if row is None:
+        what = "was never cut over" if ref == LATEST else f"has no cutover {ref!r}"
+        raise CutoverNotFound(f"the server {what}", remedy="order one: go2cloud server cutover")
+    return row
+
+
+async def live_cutover(uow: UnitOfWork, server_id: str) -> CutoverRow | None:
+    """The cutover of a server that is not over."""
+    query = select(CutoverRow).where(CutoverRow.server_id == server_id, CutoverRow.state.not_in(OVER))
+    found: CutoverRow | None = await uow.session.scalar(query.order_by(CutoverRow.id.desc()).limit(1))
+    return found
+
+
+async def get_cutover(uow: UnitOfWork, cutover_id: str) -> CutoverRow:
+    """The row of a cutover as it is now. Raises CutoverNotFound."""
+    found = await uow.session.get(CutoverRow, cutover_id, populate_existing=True)
+    if found is None:
+        raise CutoverNotFound(f"there is no cutover {cutover_id}")
+    return found
+
+
+async def made_by(uow: UnitOfWork, key: str) -> CutoverRow | None:
+    """The cutover that the effect with this key made."""
+    found: CutoverRow | None = await uow.session.scalar(select(CutoverRow).where(CutoverRow.effect == key))
+    return found
+
+
+async def can_be_frozen(uow: UnitOfWork, server_id: str) -> bool:
+    """Whether one of the newest checkpoints is one instant of all disks."""
+    query = select(CheckpointRow.label).where(CheckpointRow.server_id == server_id)
+    labels = await uow.session.scalars(query.order_by(CheckpointRow.number.desc()).limit(NEWEST_LABELS))
+    return ConsistencyLabel.FROZEN in set(labels)

@@ -1,0 +1,72 @@
+"""The steps of the job `server.revert-cutover`: the machine is gone before the source may run again."""
+
+from dataclasses import dataclass
+
+from app.contract.words import InstancePurpose
+from app.migration.cutover import cutovers, source
+from app.migration.cutover.queries import get_cutover
+from app.migration.launch.building import Builder, builder_at
+from app.migration.launch.queries import content_of
+from app.migration.launch.stopping import whole
+from app.migration.replication.errors import CheckpointNotFound
+from app.migration.services import Services
+from app.work.context import Context
+from app.work.errors import StepFailed
+
+
+@dataclass(frozen=True)
+class Reverting:
+    """Which cutover is taken back."""
+
+    cutover_id: str
+
+
+@dataclass(frozen=True)
+class RevertSteps:
+    """The steps, in a process with these services."""
+
+    services: Services
+
+    async def begin(self, context: Context) -> None:
+        """From now on the machine may run no more; this cannot be cancelled."""
+        await context.write(lambda uow: cutovers.reverting(uow, _cutover(context)))
+
+    async def terminate(self, context: Context) -> None:
+        """End the machine, see that it is gone for good, and remove its volumes."""
+        cutover_id = _cutover(context)
+        async with self.services.database.reading() as uow:
+            row = await get_cutover(uow, cutover_id)
+        if row.node is None:
+            return
+        builder = await builder_at(self.services, row.target, InstancePurpose.CUTOVER)
+        existed = await whole(builder.target.retire(cutover_id))
+        if await builder.target.find(cutover_id) is not None:
+            raise StepFailed(
+                f"the machine {cutover_id} is still there on node {context.node}",
+                code="MACHINE_STILL_THERE",
+                remedy="look at its process, end it, and retry the job",
+            )
+        context.log("the machine is gone" if existed else "there was no machine")
+        for checkpoint in filter(None, (row.base_checkpoint_id, row.checkpoint_id)):
+            await self._drop(builder, checkpoint)
+
+    async def _drop(self, builder: Builder, checkpoint_id: str) -> None:
+        async with self.services.database.reading() as uow:
+            try:
+                content = await content_of(uow, checkpoint_id)
+            except CheckpointNotFound:
+                return
+        await builder.drop(content)
+
+    async def release(self, context: Context) -> None:
+        """The source gets its services back, and this waits until it has them."""
+        await source.given_back(self.services, context, _cutover(context))
+
+    async def outcome(self, context: Context) -> str:
+        """The server is READY_FOR_CUTOVER again; the id of the cutover."""
+        await context.write(lambda uow: cutovers.reverted(uow, _cutover(context)))
+        return _cutover(context)
+
+
+def _cutover(context: Context) -> str:
+    return context.input(Reverting).cutover_id

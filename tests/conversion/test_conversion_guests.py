@@ -1,0 +1,74 @@
+"""Other systems than the plainest one, each booted after its conversion: `make test-guests`."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.contract.words import BootFailure, Firmware
+from app.launch.boot.checks import CheckPlan
+from app.launch.conversion.appliance import ApplianceSettings, started
+from app.launch.conversion.converting import convert
+from app.launch.qemu.driver import QemuTarget
+from tests.conversion.machines import server
+from tests.guests.guest import Recipe, bios_btrfs, bios_ext4, two_disks_lvm, uefi_xfs
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.guests, pytest.mark.timeout(1200)]
+
+ETC = "system_u:object_r:etc_t:s0"
+Guest = Callable[[Path], tuple[Path, ...]]
+
+
+def dracut(folder: Path) -> tuple[Path, ...]:
+    return (bios_ext4(folder / "dracut.raw", Recipe(dracut=True)),)
+
+
+def btrfs(folder: Path) -> tuple[Path, ...]:
+    return (bios_btrfs(folder / "btrfs.raw"),)
+
+
+def lvm(folder: Path) -> tuple[Path, ...]:
+    return two_disks_lvm(folder / "first.raw", folder / "second.raw")
+
+
+@pytest.mark.parametrize("guest", [dracut, btrfs, lvm])
+async def test_it_boots_after_its_conversion(qemu: QemuTarget, tmp_path: Path, guest: Guest) -> None:
+    found = server(qemu, *guest(tmp_path))
+    report = await found.convert(qemu, "ins-after")
+    assert report.changes
+    assert report.warnings == ()
+    proof = await found.boot(qemu, "ins-after", tmp_path / "after")
+    assert proof.passed, proof
+
+
+async def test_uefi_without_its_variables_boots_after_its_conversion_and_not_before(
+    qemu: QemuTarget, tmp_path: Path
+) -> None:
+    found = server(qemu, uefi_xfs(tmp_path / "uefi.raw"), firmware=Firmware.UEFI)
+    failed = await found.boot(qemu, "ins-before", tmp_path / "before", CheckPlan(seconds=60))
+    assert (failed.passed, failed.reason) == (False, BootFailure.NO_BOOTABLE_DEVICE), failed
+    await qemu.terminate("ins-before")
+    report = await found.convert(qemu, "ins-after")
+    assert "/boot/efi/EFI/BOOT/BOOTX64.EFI" in {change.path for change in report.changes}
+    proof = await found.boot(qemu, "ins-after", tmp_path / "after")
+    assert proof.passed, proof
+
+
+async def test_a_second_conversion_changes_nothing_and_what_is_new_has_a_label(
+    qemu: QemuTarget, tmp_path: Path
+) -> None:
+    labels = {"etc/systemd/network": ETC}
+    recipe = Recipe(files={"etc/selinux/config": "SELINUX=enforcing\n"}, labels=labels)
+    found = server(qemu, bios_ext4(tmp_path / "labelled.raw", recipe))
+    report = await found.convert(qemu, "ins-1")
+    assert report.changes
+    overlays = (qemu.settings.runs / "ins-1" / "overlay-0.qcow2",)
+    settings = ApplianceSettings(qemu.settings.appliance, "nobody")
+    again = await convert(overlays, found.facts, found.wishes, settings)
+    assert (again.changes, again.warnings) == ((), ())
+    with started(overlays, settings, []) as guest:
+        guest.call("mount_ro", "/dev/sda1", "/")
+        (label,) = guest.call("lgetxattrs", "/etc/systemd/network/05-go2cloud-ens192.link")
+        assert base64.b64decode(label["attrval"]["bytes"]).decode() == ETC
+        assert not guest.call("exists", "/.autorelabel")

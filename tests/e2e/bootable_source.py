@@ -1,0 +1,131 @@
+"""A source that boots: the tiny Linux disk on a loop device, its root mounted, a program that writes to it.
+
+The owner's hook stops and starts that program, as it would a database.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.cli.demo.tiny_disk import make_disk
+from tests.services.processes import required_binary
+
+WRITER = """\
+import os, sys, time
+page, told = sys.argv[1:]
+file = os.open(page, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+tell = os.open(told, os.O_RDWR | os.O_CREAT, 0o600)
+number = int.from_bytes(os.pread(tell, 8, 0), "little")
+while True:
+    number += 1
+    os.write(file, b"%d\\n" % number)
+    os.fsync(file)
+    os.pwrite(tell, number.to_bytes(8, "little"), 0)
+    time.sleep(0.01)
+"""
+HOOK = """\
+#!/bin/sh
+case "$1" in
+  stop-services)
+    [ -e {pid} ] && kill -9 "$(cat {pid})" 2>/dev/null
+    while [ -e {pid} ] && kill -0 "$(cat {pid})" 2>/dev/null; do sleep 0.05; done
+    rm -f {pid}; sync ;;
+  start-services)
+    [ -e {pid} ] && kill -0 "$(cat {pid})" 2>/dev/null && exit 0
+    setsid {python} {writer} {page} {told} </dev/null >/dev/null 2>&1 &
+    echo $! > {pid} ;;
+esac
+exit 0
+"""
+
+
+@dataclass(frozen=True)
+class BootableSource:
+    """The disk, and where its owner's program and hooks are."""
+
+    device: Path
+    folder: Path
+
+    @property
+    def hooks(self) -> Path:
+        """The directory of the hooks for a cutover."""
+        return self.folder / "cutover.d"
+
+    def start(self) -> None:
+        """Start the program."""
+        _run(str(self.hooks / "services"), "start-services")
+
+    def stop(self) -> None:
+        """End the program."""
+        _run(str(self.hooks / "services"), "stop-services")
+
+    def is_active(self) -> bool:
+        """Whether the program runs."""
+        try:
+            state = Path(f"/proc/{int((self.folder / 'pid').read_text())}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError, ValueError):
+            return False
+        return state.rpartition(")")[2].split()[0] not in "ZX"
+
+    def told(self) -> int:
+        """The last number that is on stable storage; 0 before the first."""
+        path = self.folder / "told"
+        return int.from_bytes(path.read_bytes(), "little") if path.exists() else 0
+
+
+@contextmanager
+def bootable_source(folder: Path) -> Iterator[BootableSource]:
+    """The source, whose program runs; at the end nothing of it is left."""
+    disk = make_disk(folder / "disk.img")
+    device = _run(required_binary("losetup", "mount"), "--show", "-f", str(disk)).strip()
+    try:
+        _run(required_binary("partx", "util-linux"), "-a", device)
+        with _mounted(f"{device}p3", folder / "root") as root:
+            source = _with_hook(BootableSource(Path(device), folder), root)
+            source.start()
+            try:
+                yield source
+            finally:
+                source.stop()
+    finally:
+        subprocess.run(["partx", "-d", device], check=False, capture_output=True)
+        _run("losetup", "-d", device)
+        disk.unlink()
+
+
+def _with_hook(source: BootableSource, root: Path) -> BootableSource:
+    writer, hook = source.folder / "writer.py", source.hooks / "services"
+    writer.write_text(WRITER)
+    source.hooks.mkdir()
+    names = {name: source.folder / name for name in ("pid", "told")}
+    hook.write_text(HOOK.format(python=sys.executable, writer=writer, page=root / "www/ledger.txt", **names))
+    hook.chmod(0o755)
+    return source
+
+
+@contextmanager
+def _mounted(device: str, at: Path) -> Iterator[Path]:
+    at.mkdir()
+    _run("mount", device, str(at))
+    try:
+        yield at
+    finally:
+        _unmount(at)
+
+
+def _unmount(at: Path) -> None:
+    deadline = time.monotonic() + 30
+    while subprocess.run(["umount", str(at)], check=False, capture_output=True).returncode:
+        assert time.monotonic() < deadline, f"{at} is busy"
+        time.sleep(0.2)
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}"
+    return done.stdout
