@@ -13,7 +13,7 @@ import pytest
 
 from app.contract.words import DiskBus, Firmware, InstancePurpose, InstanceState
 from app.launch.boot.checks import CheckPlan, LoginCheck, ScreenCheck
-from app.launch.errors import DomainForeign, MachineRefused, SettingsWrong
+from app.launch.errors import DomainForeign, InstanceRetired, MachineRefused, SettingsWrong
 from app.launch.libvirt.driver import LibvirtTarget
 from app.launch.machine import LaunchOrder, MachineSpec, Nic, Volume
 from app.store.errors import VolumeBusy
@@ -158,6 +158,18 @@ async def test_a_hostile_header_is_a_raw_disk_to_libvirt_and_to_the_machine(
     assert str(GUESSED) not in layers
     assert str(secret) not in layers + libvirtd.virsh("dumpxml", NAME)
     assert volume.path.read_bytes() == content
+
+
+async def test_an_instance_that_was_retired_never_comes_to_life_again(
+    domains: LibvirtTarget, libvirtd: LibvirtDaemon, volume: Volume
+) -> None:
+    await domains.launch(order_of(volume))
+    assert await domains.retire("ins-1")
+    assert not await domains.retire("ins-1")
+    for refused in (domains.launch(order_of(volume)), domains.prepare(order_of(volume))):
+        with pytest.raises(InstanceRetired):
+            await refused
+    assert libvirtd.virsh("list", "--all", "--name").split() == []
 
 
 async def test_a_volume_is_not_advanced_under_a_machine(

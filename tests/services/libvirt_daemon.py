@@ -83,7 +83,18 @@ def libvirt_daemon(*namespaces: str) -> Iterator[LibvirtDaemon]:
     required_binary("virsh", PACKAGE)
     folder = Path(tempfile.mkdtemp(prefix="g2c-virt-"))
     folder.chmod(0o711)
-    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *namespaces]
+    unshare = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        *namespaces,
+    ]
     daemon = LibvirtDaemon(folder)
     command = [*unshare, "sh", "-c", SETUP, "libvirtd", str(folder)]
     service = Service(command, folder / "log", daemon.answers)

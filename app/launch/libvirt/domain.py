@@ -59,7 +59,8 @@ class Domain:
         if not self.exists():
             return False
         self.end()
-        self.virsh.run("undefine", self.name, "--nvram", "--managed-save", "--snapshots-metadata")
+        kept = ("--managed-save", "--snapshots-metadata", "--checkpoints-metadata")
+        self.virsh.run("undefine", self.name, "--nvram", *kept)
         return True
 
     def end(self) -> None:
