@@ -139,7 +139,6 @@ async def _ledger(uow: UnitOfWork, cutover: CutoverRow, *, was_heard: bool) -> l
     )
     return [
         _entry(K.REMOVED, "replication of the source", heard),
-        _entry(K.REMOVED, "the volumes of the checkpoint that was written while the source ran"),
         _entry(K.KEPT, f"the machine {cutover.id}", f"target {cutover.target}, node {cutover.node}"),
         _entry(K.KEPT, "the machine's volumes", f"checkpoint {cutover.checkpoint_number}; it stands on them"),
         _entry(
