@@ -73,7 +73,8 @@ class Appliance:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            print(json.dumps(question), file=self.process.stdin, flush=True)
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
             line = self.process.stdout.readline()
         except (BrokenPipeError, ValueError) as error:
             raise self._gone() from error
