@@ -7,6 +7,8 @@ from app.migration.follow.steps import follow_kinds
 from app.migration.launch.kinds import launch_kinds
 from app.migration.publish.steps import publish_kinds
 from app.migration.services import Services
+from app.migration.targets.errors import TargetInvalid
+from app.migration.targets.settings import checked
 from app.migration.targets.validating import target_kinds
 from tests.api.conftest import Api, Callers
 from tests.replication.agent_double import AgentDouble
@@ -60,22 +62,34 @@ async def test_qemu_is_there_by_itself_and_stays(admin: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "named"),
+    ("kind", "settings", "named"),
     [
-        ({"name": "x", "kind": "cloud"}, "no kind of target 'cloud'"),
-        ({"name": "x", "kind": "image"}, "folder"),
-        ({"name": "x", "kind": "image", "settings": {"folder": "/srv/../etc"}}, "folder"),
-        ({"name": "x", "kind": "image", "settings": {"folder": "/srv", "formats": ["ova"]}}, "formats"),
-        ({"name": "x", "kind": "qemu", "settings": {"colour": "red"}}, "colour"),
-        ({"name": "x", "kind": "device", "settings": {"devices": []}}, "node"),
+        ("cloud", {}, "no kind of target 'cloud'"),
+        ("image", {}, "folder"),
+        ("image", {"folder": "/srv/../etc"}, "folder"),
+        ("image", {"folder": "srv"}, "folder"),
+        ("image", {"folder": "/srv", "formats": ["ova"]}, "formats"),
+        ("qemu", {"colour": "red"}, "colour"),
+        ("device", {"devices": []}, "node"),
+        (
+            "device",
+            {"node": "a", "devices": [{"disk": "d", "path": "/x"}, {"disk": "d", "path": "/y"}]},
+            "own",
+        ),
     ],
 )
-async def test_settings_that_are_none_are_refused_by_name(
-    admin: Api, body: dict[str, object], named: str
+def test_settings_that_are_none_are_refused_by_name(
+    kind: str, settings: dict[str, object], named: str
 ) -> None:
+    with pytest.raises(TargetInvalid, match=named):
+        checked(kind, settings)
+
+
+async def test_a_target_with_wrong_settings_is_not_made(admin: Api) -> None:
+    body = {"name": "x", "kind": "image", "settings": {"folder": "/srv", "colour": "red"}}
     problem = await admin.call("POST", "/targets", 422, body)
     assert problem["code"] == "TARGET_INVALID"
-    assert named in problem["detail"]
+    assert "colour" in problem["detail"]
 
 
 async def test_a_name_is_taken_once_and_targets_of_other_projects_are_not_found(
