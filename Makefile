@@ -14,7 +14,8 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
   qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
-  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap
+  python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \
+  libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 
 # Tests without root and services share nothing, so files of them run side by side.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile

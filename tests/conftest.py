@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.services.mariadb_server",
     "tests.services.redis_server",
     "tests.services.databases",
+    "tests.services.libvirt_daemon",
     "tests.services.ceph_cluster",
     "tests.services.galera_cluster",
     "tests.services.redis_sentinels",

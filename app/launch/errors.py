@@ -15,7 +15,9 @@ Go2CloudError
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
     ├── ConversionFailed      500  CONVERSION_FAILED      the disks could not be made fit for the new machine
     ├── NotConvertible        409  NOT_SUPPORTED          the target does not convert disks
-    └── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
+    ├── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
+    ├── HypervisorUnreachable 503  HYPERVISOR_UNREACHABLE libvirt does not answer
+    └── DomainForeign         409  DOMAIN_FOREIGN         a domain of the machine's name is not ours
 """
 
 from app.kit.errors import Go2CloudError
@@ -120,6 +122,22 @@ class MachineSilent(LaunchError):
     status = 503
     code = "MACHINE_SILENT"
     title = "Machine's monitor silent"
+
+
+class HypervisorUnreachable(LaunchError):
+    """The daemon that keeps the machines cannot be connected to, or does not answer in time."""
+
+    status = 503
+    code = "HYPERVISOR_UNREACHABLE"
+    title = "Hypervisor unreachable"
+
+
+class DomainForeign(LaunchError):
+    """A domain has the name of one of our machines and was not made by us."""
+
+    status = 409
+    code = "DOMAIN_FOREIGN"
+    title = "Domain of somebody else"
 
 
 class ConversionFailed(LaunchError):

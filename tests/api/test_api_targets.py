@@ -71,6 +71,10 @@ async def test_qemu_is_there_by_itself_and_stays(admin: Api) -> None:
         ("image", {"folder": "/srv", "formats": ["ova"]}, "formats"),
         ("qemu", {"colour": "red"}, "colour"),
         ("device", {"devices": []}, "node"),
+        ("libvirt", {"folder": "/srv"}, "node"),
+        ("libvirt", {"node": "a", "folder": "/srv", "uri": "qemu+ssh://root@b/system"}, "uri"),
+        ("libvirt", {"node": "a", "folder": "/srv", "network": "n", "bridge": "b"}, "not both"),
+        ("libvirt", {"node": "a", "folder": "/srv", "bridge": "b,id=c"}, "bridge"),
         (
             "device",
             {"node": "a", "devices": [{"disk": "d", "path": "/x"}, {"disk": "d", "path": "/y"}]},

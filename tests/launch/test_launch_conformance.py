@@ -13,12 +13,14 @@ from app.launch.boot.checks import CheckPlan, HttpCheck, ImagesCheck, LoginCheck
 from app.launch.device.driver import DevicePlace, DeviceSettings, DeviceTarget
 from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong, VolumeUnproved
 from app.launch.image.driver import ImageSettings, ImageTarget
+from app.launch.libvirt.driver import LibvirtTarget
 from app.launch.machine import DiskContent, LaunchOrder, MachineSpec, Volume
 from app.launch.qemu.driver import QemuSettings, QemuTarget
 from app.launch.target import Target
 from app.store.errors import VolumeError
 from tests.launch.conftest import end_all
 from tests.launch.devices import loop_device
+from tests.launch.domains import libvirt_target
 from tests.launch.replica import Replica, nothing
 
 pytestmark = pytest.mark.slow
@@ -51,9 +53,10 @@ class Driver:
 
 
 DEVICE = pytest.param("device", marks=pytest.mark.root)
+LIBVIRT = pytest.param("libvirt", marks=[pytest.mark.root, pytest.mark.service])
 
 
-@pytest.fixture(params=["qemu", "image", "file", DEVICE])
+@pytest.fixture(params=["qemu", "image", "file", DEVICE, LIBVIRT])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     if request.param == "file":
         yield device_driver(tmp_path / "disk.raw", tmp_path / "work")
@@ -69,8 +72,13 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
             ImageTarget(settings), ImageTarget(settings), plan, InstanceState.PUBLISHED, (settings.folder,)
         )
         return
-    machines = QemuSettings(tmp_path / "node")
     plan = CheckPlan((LoginCheck(), HttpCheck(8080, body="4711")), seconds=180, settle_seconds=1)
+    if request.param == "libvirt":
+        with libvirt_target(request.getfixturevalue("libvirtd")) as domains:
+            again, place = LibvirtTarget(domains.settings), domains.settings.machines
+            yield Driver(domains, again, plan, InstanceState.RUNNING, (place,))
+        return
+    machines = QemuSettings(tmp_path / "node")
     target = QemuTarget(machines)
     yield Driver(target, QemuTarget(machines), plan, InstanceState.RUNNING, (machines.runs,))
     end_all(target)

@@ -25,6 +25,7 @@ from app.work.tables import JobEventRow, JobRow
 from tests.launch.boot_sector import talking_disk
 from tests.lifecycle.conftest import SMALL, Rig
 from tests.replication.agent_double import root_of
+from tests.services.libvirt_daemon import LibvirtDaemon
 
 KIB = 1024
 FIRST = random.Random(1).randbytes(200 * KIB) + bytes(400 * KIB) + random.Random(2).randbytes(100 * KIB)
@@ -234,6 +235,25 @@ async def test_a_test_runs_at_the_target_of_the_launch_settings_which_is_then_in
     await rig.engine.ended(await rig.terminate(agent.server), WorkState.SUCCEEDED)
     assert not list((tmp_path / "lab").rglob("*.raw"))
     await delete(rig, target)
+
+
+@pytest.mark.root
+@pytest.mark.service
+@pytest.mark.slow
+async def test_a_test_at_a_libvirt_is_a_domain_that_goes_with_it(rig: Rig, libvirtd: LibvirtDaemon) -> None:
+    folder = libvirtd.folder / "lab"
+    place = {"node": "node", "uri": libvirtd.uri, "folder": str(folder), "accelerator": "tcg"}
+    target = await created(rig, "kvm1", "libvirt", **place)
+    agent = await rig.server(talking_disk())
+    await rig.set(agent.server, SMALL.model_copy(update={"target": "kvm1"}))
+    rig.work()
+    await rig.tested(agent.server, WorkState.SUCCEEDED)
+    (test,) = await rig.tests(agent.server)
+    assert (test.state, test.target) == (TestState.RUNNING, target.id)
+    assert libvirtd.virsh("list", "--name").split() == [f"go2cloud-{test.id}"]
+    await rig.engine.ended(await rig.terminate(agent.server), WorkState.SUCCEEDED)
+    assert libvirtd.virsh("list", "--all", "--name").split() == []
+    assert not list(folder.rglob("*.raw"))
 
 
 async def test_a_target_that_makes_something_else_is_refused(rig: Rig, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from typing import Final
 
 from app.contract.words import Accelerator, DiskBus
 from app.launch.errors import SettingsWrong
+from app.launch.fitting import MOST_SATA
 from app.launch.machine import Forward, LaunchOrder
 from app.launch.qemu.network import network_arguments
 
 MIB: Final = 1024 * 1024
 SANDBOX: Final = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-MOST_SATA: Final = 6
 TRANSLATED_MIB: Final = 256
 """TCG's memory for translated code; QEMU's own choice is up to 1 GiB."""
 OVERHEAD: Final = 3 * 1024 * MIB

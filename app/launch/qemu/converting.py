@@ -8,6 +8,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from app.launch.conversion.appliance import ApplianceSettings, require_library
 from app.launch.conversion.converting import convert
@@ -16,18 +17,64 @@ from app.launch.conversion.report import ConversionReport
 from app.launch.durable import sync, write_json
 from app.launch.errors import ConversionFailed, InstanceDiffers
 from app.launch.locking import locked
-from app.launch.qemu.launching import Launching
-from app.launch.qemu.runfolder import RunFolder
+from app.launch.machine import LaunchOrder
 from app.launch.threads import in_thread
 from app.launch.volumenote import require_proved
 from app.wire import jsonform
 
 
+class ConvertibleFolder(Protocol):
+    """The folder of a machine, as far as its overlays are converted."""
+
+    @property
+    def path(self) -> Path:
+        """The folder, there or not."""
+
+    @property
+    def converting(self) -> Path:
+        """Who converts the overlays: while it is there they are half of one thing and half of another."""
+
+    @property
+    def conversion(self) -> Path:
+        """The report of the conversion that the overlays went through."""
+
+    @property
+    def prepared(self) -> bool:
+        """Whether all that the machine starts with was made, and nobody converts it."""
+
+    def overlay(self, number: int) -> Path:
+        """What the machine writes to disk `number`."""
+
+    def require_same(self, order: LaunchOrder) -> None:
+        """Raises InstanceDiffers where the folder belongs to another order."""
+
+
+class Convertible(Protocol):
+    """A launch that did not come to its start."""
+
+    @property
+    def order(self) -> LaunchOrder:
+        """The order."""
+
+    @property
+    def folder(self) -> ConvertibleFolder:
+        """Where its overlays are."""
+
+    def was_started(self) -> bool:
+        """Whether its machine was ever started."""
+
+    def prepare(self) -> None:
+        """Make the folder and the overlays, where that is not done."""
+
+    def discard(self) -> None:
+        """Remove the folder with the overlays; harmless when it is gone."""
+
+
 @dataclass(frozen=True)
 class Converting:
-    """One conversion of the disks of a launch."""
+    """One conversion of the disks of a launch, by any driver that works on overlays."""
 
-    launching: Launching
+    launching: Convertible
     lock: Path
     appliance: ApplianceSettings
 
@@ -49,7 +96,7 @@ class Converting:
         return report
 
     @property
-    def _folder(self) -> RunFolder:
+    def _folder(self) -> ConvertibleFolder:
         return self.launching.folder
 
     def _begin(self, token: str) -> ConversionReport | None:
@@ -58,14 +105,14 @@ class Converting:
             self._folder.require_same(self.launching.order)
             if self._folder.prepared and self._folder.conversion.exists():
                 return _read(self._folder.conversion)
-            if self._folder.process() is not None:
+            if self.launching.was_started():
                 raise InstanceDiffers(
                     f"machine {self.launching.order.instance} was started without a conversion",
                     remedy="terminate it first, or take another id",
                 )
             for volume in self.launching.order.volumes:
                 require_proved(volume)
-            self._folder.require_removed()
+            self.launching.discard()
             self.launching.prepare()
             self._folder.converting.write_text(token)
             sync(self._folder.path)
@@ -89,7 +136,7 @@ class Converting:
         """The overlays are of no use any more."""
         with locked(self.lock):
             if self._is_ours(token):
-                self._folder.require_removed()
+                self.launching.discard()
 
     def _is_ours(self, token: str) -> bool:
         return self._folder.converting.exists() and self._folder.converting.read_text() == token

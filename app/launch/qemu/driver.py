@@ -1,12 +1,11 @@
 """The driver `qemu`."""
 
-import os
 from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from app.contract.words import Accelerator, DiskBus, FindingSeverity, InstancePurpose, InstanceState
+from app.contract.words import Accelerator, FindingSeverity, InstancePurpose, InstanceState
 from app.kit.clock import Clock, SystemClock
 from app.launch.boot.checks import CheckPlan
 from app.launch.boot.evidence import Evidence
@@ -16,11 +15,11 @@ from app.launch.conversion.appliance import ApplianceSettings, machine_user
 from app.launch.conversion.facts import SourceFacts, Wishes
 from app.launch.conversion.report import ConversionReport
 from app.launch.errors import InstanceUnknown, LaunchError
+from app.launch.fitting import machine_findings, room_findings
 from app.launch.locking import locked
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume
 from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
 from app.launch.qemu.accelerator import Verdict, choose
-from app.launch.qemu.commandline import MOST_SATA
 from app.launch.qemu.console import QemuConsole
 from app.launch.qemu.converting import Converting
 from app.launch.qemu.launching import Launching
@@ -111,31 +110,12 @@ class QemuTarget:
 
     async def plan(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> LaunchPlan:
         """See `Target.plan`. Overlays are counted with a tenth of their disks."""
-        findings = [*await self.validate(), *self._fitting(machine, disks)]
+        findings = [*await self.validate(), *machine_findings(machine, disks)]
         size = sum(disk.size for disk in disks)
         free = await in_thread(self._volumes.free_bytes)
         needed = size + size // 10
-        if needed > free:
-            text = f"the volumes may need {needed} bytes and {self.settings.folder} has {free}"
-            findings.append(
-                TargetFinding(FindingSeverity.WARNING, "FOLDER_SMALL", text, "free space, or move it")
-            )
+        findings += room_findings(needed, free, self.settings.folder)
         return LaunchPlan(self.kind, needed, free, tuple(findings))
-
-    def _fitting(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> list[TargetFinding]:
-        """Blockers about the machine's size and places."""
-        findings, memory = [], os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1024 * 1024)
-        if machine.memory_mib > memory:
-            text = f"the machine wants {machine.memory_mib} MiB of memory and the node has {memory}"
-            findings.append(
-                TargetFinding(FindingSeverity.BLOCKER, "MEMORY_SHORT", text, "give it less for the test")
-            )
-        if machine.bus is DiskBus.SATA and len(disks) > MOST_SATA:
-            text = f"the bus sata has places for {MOST_SATA} disks, not for {len(disks)}"
-            findings.append(
-                TargetFinding(FindingSeverity.BLOCKER, "DISKS_TOO_MANY", text, "take virtio-scsi")
-            )
-        return findings
 
     async def materialise(self, disk: DiskContent, stream: AsyncIterable[bytes]) -> Volume:
         """See `Target.materialise`."""

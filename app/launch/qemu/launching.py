@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from typing import Final
 
 from app.contract.words import Accelerator, Firmware
 from app.launch.durable import sync
-from app.launch.errors import MachineRefused, MachineSilent, ToolFailed
+from app.launch.errors import MachineRefused, MachineSilent
 from app.launch.locking import hold_shared
-from app.launch.machine import Forward, LaunchOrder, Volume
-from app.launch.programs import QEMU, QEMU_IMG, require_ovmf, require_program
+from app.launch.machine import Forward, LaunchOrder
+from app.launch.overlays import disk_serial, make_overlay
+from app.launch.programs import QEMU, require_ovmf, require_program
 from app.launch.qemu.commandline import OpenedDisk, OpenedMachine, address_space, command_line
 from app.launch.qemu.network import free_forwards
 from app.launch.qemu.process import Start, spawn
@@ -27,8 +27,6 @@ MIB: Final = 1024 * 1024
 PORT_TRIES: Final = 5
 START_SECONDS: Final = 60
 _PORT_TAKEN: Final = "Could not set up host forwarding rule"
-_SERIAL_LENGTH: Final = 20
-"""virtio-blk shows no more of a serial number."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,20 @@ class Launching:
         self.folder.require_removed()
         self.folder.path.mkdir(mode=0o700)
         for number, volume in enumerate(self.order.volumes):
-            _make_overlay(self.folder.overlay(number), volume)
+            make_overlay(self.folder.overlay(number), volume)
         if self.order.machine.firmware is Firmware.UEFI:
             shutil.copyfile(require_ovmf().variables, self.folder.variables)
         self.folder.serial.touch(mode=0o600)
         sync(self.folder.path)
         self.folder.write_order(self.order, self.accelerator, ())
+
+    def was_started(self) -> bool:
+        """Whether its machine was ever started."""
+        return self.folder.process() is not None
+
+    def discard(self) -> None:
+        """End the machine and remove its folder; harmless when there is none."""
+        self.folder.require_removed()
 
     def start(self, lock: int) -> None:
         """Start QEMU and wait until its monitor answers; other ports where somebody took one of ours.
@@ -99,7 +105,7 @@ class Launching:
                 overlay=_descriptor(stack, self.folder.overlay(number), os.O_RDWR),
                 volume=_held(stack, volume.path),
                 sector_size=volume.sector_size,
-                serial=_serial(volume),
+                serial=disk_serial(volume),
             )
             for number, volume in enumerate(self.order.volumes)
         )
@@ -132,17 +138,6 @@ class Launching:
             return False
 
 
-def _make_overlay(overlay: Path, volume: Volume) -> None:
-    command = [
-        *(require_program(QEMU_IMG), "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on"),
-        *("-F", "raw", "-b", str(volume.path.resolve()), str(overlay), str(volume.size)),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ToolFailed(f"the overlay {overlay} cannot be made: {done.stderr.strip()}")
-    sync(overlay)
-
-
 def _descriptor(stack: ExitStack, path: Path, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     stack.callback(os.close, descriptor)
@@ -164,8 +159,3 @@ def _listening(stack: ExitStack, folder: RunFolder) -> int:
     listener.bind(f"/proc/self/fd/{place}/{folder.monitor.name}")
     listener.listen(8)
     return listener.fileno()
-
-
-def _serial(volume: Volume) -> str:
-    """What the guest sees as the disk's serial number: the end of its id, letters and digits."""
-    return "".join(letter for letter in volume.disk if letter.isalnum())[-_SERIAL_LENGTH:] or "disk"

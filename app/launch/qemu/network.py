@@ -35,15 +35,22 @@ def free_forwards(ports: Sequence[int]) -> tuple[Forward, ...]:
 
 
 def network_arguments(
-    machine: MachineSpec, forwards: Sequence[Forward], purpose: InstancePurpose = InstancePurpose.TEST
+    machine: MachineSpec,
+    forwards: Sequence[Forward],
+    purpose: InstancePurpose = InstancePurpose.TEST,
+    first_slot: int | None = None,
 ) -> list[str]:
-    """QEMU's arguments for the network cards; the ports lead to the first one."""
+    """QEMU's arguments for the network cards; the ports lead to the first one.
+
+    Without a slot QEMU chooses the cards' places, and so may take one that a later argument names.
+    """
     arguments = []
     for number, nic in enumerate(machine.nics):
         leads = forwards if number == 0 else ()
         arguments += ["-netdev", _netdev(number, nic, leads, purpose)]
         model = "e1000e" if machine.bus is DiskBus.SATA else "virtio-net-pci"
-        arguments += ["-device", f"{model},netdev=net{number},mac={nic.mac},romfile="]
+        place = "" if first_slot is None else f",bus=pcie.0,addr={first_slot + number:#x}"
+        arguments += ["-device", f"{model},netdev=net{number},mac={nic.mac},romfile={place}"]
     return arguments
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from app.migration.targets.kind import TargetKind
-from app.migration.targets.kinds import device, image, qemu
+from app.migration.targets.kinds import device, image, libvirt, qemu
 
 KINDS: Final[Mapping[str, TargetKind]] = {
     kind.name: kind
@@ -12,5 +12,6 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         qemu.KIND,
         image.KIND,
         device.KIND,
+        libvirt.KIND,
     )
 }
