@@ -21,6 +21,10 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 # Debian packages with which images are built and run without a daemon.
 IMAGE_PACKAGES := buildah podman runc netavark aardvark-dns iptables uidmap mmdebstrap
 
+# What a Kubernetes of one node is made of, beside its own programs (k8s/e2e/build.sh).
+KUBERNETES_PACKAGES := etcd-server containerd conntrack ebtables socat containernetworking-plugins iproute2
+KUBERNETES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go2cloud-kubernetes
+
 # $(call install_missing,PACKAGES)
 install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(APT) $$missing; fi
@@ -60,7 +64,7 @@ rooms:
 
 test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
-	$(RUN) pytest --ignore=tests/faults --ignore=tests/fleet --ignore=tests/cluster -m "root or service or slow"
+	$(RUN) pytest --ignore=tests/faults --ignore=tests/fleet --ignore=tests/cluster --ignore=tests/kubernetes -m "root or service or slow"
 	$(RUN) pytest tests/faults
 
 test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minutes on two cores
@@ -110,6 +114,12 @@ image: ## Build the image and its variant with QEMU, without a daemon (BASE=, GO
 
 image-check: image setup ## Run the images as a cluster does: confined, in 512 MiB, drained by SIGTERM
 	. k8s/image/containers.sh && $(RUN) python -m tests.deploy.image_check $(IMAGE) $(IMAGE)-volumes
+
+e2e-k8s: image setup apt ## The three Deployments in a real Kubernetes, killed, rolled and changed under load (the first run builds it: 10 minutes)
+	@$(call install_missing,$(KUBERNETES_PACKAGES))
+	k8s/e2e/build.sh $(KUBERNETES)
+	k8s/e2e/images.sh $(KUBERNETES)/images $(VERSION)
+	$(RUN) pytest tests/kubernetes
 
 sbom: image ## Write the bill of materials of both images to build/
 	@mkdir -p build
