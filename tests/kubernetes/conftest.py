@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -76,6 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with ExitStack() as stack:
         lab = Path(tempfile.mkdtemp(prefix="g2c-k8s-"))
+        stack.callback(shutil.rmtree, lab, ignore_errors=True)
         node = stack.enter_context(running_node(lab / "node", PROGRAMS, *sorted(IMAGES.glob("*.tar"))))
         outside = _outside(stack, folder)
         manifests = folder / "manifests"
@@ -101,8 +103,6 @@ def _outside(stack: ExitStack, folder: Path) -> Outside:
     store = folder / "store"
     store.mkdir()
     os.chown(store, USER, USER)
-    for parent in store.parents[:3]:
-        parent.chmod(parent.stat().st_mode | 0o011)
     assert PASSWORD == REDIS_PASSWORD
     version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
     return Outside(mariadb.port, redis.port, PASSWORD, store, version)

@@ -27,6 +27,7 @@ class Node:
     folder: Path
     programs: Path
     _services: list[Service] = field(default_factory=list)
+    _before: set[Path] = field(default_factory=lambda: set(_namespaces()))
 
     @property
     def kubeconfig(self) -> Path:
@@ -85,6 +86,8 @@ class Node:
         for service in reversed(self._services[:3]):
             service.stop()
         _unmount_below(self.folder)
+        for pod in set(_namespaces()) - self._before:
+            subprocess.run(["ip", "netns", "del", pod.name], check=True, capture_output=True)
         network.remove()
         shutil.rmtree(self.folder)
 
@@ -271,6 +274,11 @@ def running_node(folder: Path, programs: Path, *images: Path) -> Iterator[Node]:
         yield node
     finally:
         node.stop()
+
+
+def _namespaces() -> Iterator[Path]:
+    """The network namespaces of pods."""
+    return Path("/run/netns").glob("cni-*")
 
 
 def _unmount_below(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The manifests of the end-to-end test: the overlay `k8s/overlays/e2e`, on what the test has started."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,25 +39,31 @@ class Outside:
 
 
 def write_overlay(folder: Path, outside: Outside) -> None:
-    """Write a kustomization into an empty folder: the overlay, test machines, and the places of this run."""
+    """Write a kustomization into an empty folder: the overlay, test machines, and the places of this run.
+
+    Components come last in a kustomization, so what changes them is one of its own.
+    """
+    base = folder / "base"
+    base.mkdir()
+    _write(base, {"resources": [_relative(OVERLAY, base)], "components": [_relative(MACHINES, base)]})
     (folder / "machines.yaml").write_text(MACHINES_CONFIG)
-    plan = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "go2cloud",
-        "resources": [_relative(OVERLAY, folder), "namespace.yaml"],
-        "components": [_relative(MACHINES, folder)],
-        "configMapGenerator": [
-            {"name": "go2cloud-machines", "behavior": "replace", "files": ["config.yaml=machines.yaml"]}
-        ],
-        "images": [
-            {"name": "go2cloud-volumes", "newName": "localhost/go2cloud", "newTag": f"{outside.tag}-volumes"}
-        ],
-        "patches": [*_places(outside), *_machines()],
-    }
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "go2cloud"}}
     (folder / "namespace.yaml").write_text(yaml.safe_dump(namespace))
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(plan))
+    machines = {"name": "go2cloud-machines", "behavior": "replace", "files": ["config.yaml=machines.yaml"]}
+    image = {"name": "go2cloud-volumes", "newName": "localhost/go2cloud", "newTag": f"{outside.tag}-volumes"}
+    plan = {
+        "namespace": "go2cloud",
+        "resources": ["base", "namespace.yaml"],
+        "configMapGenerator": [machines],
+        "images": [image],
+        "patches": [*_places(outside), *_machines()],
+    }
+    _write(folder, plan)
+
+
+def _write(folder: Path, plan: Mapping[str, object]) -> None:
+    head = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(head | dict(plan)))
 
 
 def _relative(place: Path, folder: Path) -> str:
