@@ -1,4 +1,4 @@
-"""The workers of a process: one for each place that its roles stand for."""
+"""The workers of a process: one for each place that its roles stand for and that has a seat."""
 
 import asyncio
 import socket
@@ -24,7 +24,8 @@ class Crew:
     ) -> None:
         """Nothing runs yet."""
         meters.begin_at_zero(jobs.kinds.all)
-        self._workers = [Worker(database, jobs, _bench(settings, place)) for place in sorted(places)]
+        benches = [_bench(settings, place) for place in sorted(places)]
+        self._workers = [Worker(database, jobs, bench) for bench in benches if bench.seats]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, stopping: asyncio.Event) -> None:
