@@ -26,7 +26,8 @@ def make() -> None:
         ("sysctl", "-qw", "net.ipv4.ip_forward=1"),
     ):
         subprocess.run([*inside(), *command], check=True, capture_output=True)
-    _ip("route", "add", PODS, "via", NODE)
+    for range_ in (PODS, SERVICES):
+        _ip("route", "add", range_, "via", NODE)
 
 
 def remove() -> None:

@@ -95,12 +95,21 @@ def test_a_host_outside_of_the_cluster_is_replicated(cluster: Cluster, source: S
     assert_identical(cluster.deployment, source.server, source.disk.device)
 
 
+def _every_replica_answers() -> bool:
+    """Twenty new connections in a row: each goes to a replica at random."""
+    try:
+        return all(httpx2.get(f"{API}/readyz", timeout=10).is_success for _ in range(20))
+    except httpx2.HTTPError:
+        return False
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_pod_that_is_killed_is_replaced_and_nothing_is_lost(
     cluster: Cluster, source: Source, role: str
 ) -> None:
     victim = cluster.pods(role)[0]
     cluster.kubectl("delete", "pod", victim, "--grace-period=0", "--force")
+    until(_every_replica_answers, SECONDS, "the Service leaves out the pod that was killed")
     source.write(cluster)
     until(lambda: len(cluster.pods(role)) == 2 and victim not in cluster.pods(role), SECONDS, "a new pod")
     assert_identical(cluster.deployment, source.server, source.disk.device)
