@@ -17,10 +17,25 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
   python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 
-# Tests without root and services share nothing, so files of them run side by side.
+# Tests without root share nothing, each process has services of its own: files of them run side by side.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup apt check lint types rooms test test-cluster test-faults test-fleet test-guests test-fast torture fuzz demo run bench openapi clean
+# Tests with targets of their own, which `make test` leaves out.
+OTHERS := $(foreach room,fleet cluster kubernetes,--ignore=tests/$(room))
+
+# Debian packages with which images are built and run without a daemon.
+IMAGE_PACKAGES := buildah podman runc netavark aardvark-dns iptables uidmap mmdebstrap
+
+# What a Kubernetes of one node is made of, beside its own programs (k8s/e2e/build.sh).
+KUBERNETES_PACKAGES := etcd-server containerd conntrack ebtables socat containernetworking-plugins iproute2
+KUBERNETES := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go2cloud-kubernetes
+
+# $(call install_missing,PACKAGES)
+install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(APT) $$missing; fi
+
+# Every target with a caption is a name and no file.
+.PHONY: $(shell sed -nE 's/^([a-z0-9-]+):.*\#\#.*/\1/p' $(MAKEFILE_LIST)) lint types rooms k8s version
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,11 +53,9 @@ $(TOOLS)/bin/uv:
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv
 
 apt: ## Install the Debian packages that the tests need
-	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
-	  $(APT) $$missing; fi
+	@$(call install_missing,$(TEST_PACKAGES))
 
-check: setup lint types rooms ## Format, lint, types and import rules
+check: setup lint types rooms k8s ## Format, lint, types, import rules; the cluster's part when it changed
 
 lint:
 	$(RUN) ruff format --check --quiet .
@@ -54,10 +67,22 @@ types:
 rooms:
 	$(RUN) lint-imports
 
+# Where nothing of it changed since it last passed, it takes a moment.
+k8s:
+	@UV=$(UV) SUDO=$(SUDO) k8s/checks/run.sh $(TOOLS)/k8s
+
+k8s-check: setup ## Manifests, chart, alerts, pipelines and scripts against their schemas and linters
+	UV=$(UV) SUDO=$(SUDO) k8s/checks/run.sh $(TOOLS)/k8s --always
+
+k8s-tools-lock: setup ## Write the tools of k8s-check anew to k8s/checks/requirements.txt
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --custom-compile-command "make k8s-tools-lock" \
+	  k8s/checks/requirements.in --output-file k8s/checks/requirements.txt
+
 test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
-	$(RUN) pytest --ignore=tests/faults --ignore=tests/fleet --ignore=tests/cluster -m "(root or service or slow) and not guests"
-	$(RUN) pytest tests/faults
+	$(RUN) pytest $(SIDE_BY_SIDE) $(OTHERS) -m "(service or slow) and not root and not guests"
+	$(RUN) pytest $(SIDE_BY_SIDE) tests/faults -m "not root"
+	$(RUN) pytest $(OTHERS) tests -m "root and not guests"
 
 test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minutes on two cores
 	$(RUN) pytest tests/fleet
@@ -98,6 +123,31 @@ bench: setup ## Measure replication against other tools (SIZE=, RUNS=, CASES=, L
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
 	  $(SUDO) apt-get -qq update && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
 	$(SUDO) .venv/bin/python -m bench $(BENCH_OPTIONS)
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE := localhost/go2cloud:$(VERSION)
+export GO2CLOUD_LAB ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go2cloud
+
+version: ## Print the version of the program
+	@echo $(VERSION)
+
+image: ## Build the image and its variant with QEMU, without a daemon (BASE=, GO2CLOUD_LAB=)
+	@$(call install_missing,$(IMAGE_PACKAGES))
+	BASE=$(BASE) TARGETS="service volumes" k8s/image/build.sh
+
+image-check: image setup ## Run the images as a cluster does: confined, in 512 MiB, drained by SIGTERM
+	. k8s/image/containers.sh && $(RUN) python -m tests.deploy.image_check $(IMAGE) $(IMAGE)-volumes
+
+e2e-k8s: image setup apt ## The three Deployments in a real Kubernetes, killed, rolled and changed under load (the first run builds it: 10 minutes)
+	@$(call install_missing,$(KUBERNETES_PACKAGES))
+	k8s/e2e/build.sh $(KUBERNETES)
+	k8s/e2e/images.sh $(KUBERNETES)/images $(VERSION)
+	$(RUN) pytest tests/kubernetes
+
+sbom: image ## Write the bill of materials of both images to build/
+	@mkdir -p build
+	k8s/image/sbom.sh $(IMAGE) build/go2cloud-$(VERSION).cdx.json
+	k8s/image/sbom.sh $(IMAGE)-volumes build/go2cloud-$(VERSION)-volumes.cdx.json
 
 openapi: setup ## Write docs/openapi.json from the code
 	$(RUN) python -m app openapi > docs/openapi.json

@@ -1,4 +1,4 @@
-"""The workers of a process: one for each place that its roles stand for."""
+"""The workers of a process: one for each place that its roles stand for and that has a seat."""
 
 import asyncio
 import socket
@@ -8,6 +8,7 @@ from app.contract.words import Place
 from app.kit.database import Database
 from app.kit.logging import get_logger
 from app.kit.settings import WorkSettings
+from app.work import meters
 from app.work.attempt import Lease
 from app.work.jobs import Jobs
 from app.work.worker import Bench, Worker
@@ -22,7 +23,9 @@ class Crew:
         self, database: Database, jobs: Jobs, settings: WorkSettings, places: Iterable[Place]
     ) -> None:
         """Nothing runs yet."""
-        self._workers = [Worker(database, jobs, _bench(settings, place)) for place in sorted(places)]
+        meters.begin_at_zero(jobs.kinds.all)
+        benches = [_bench(settings, place) for place in sorted(places)]
+        self._workers = [Worker(database, jobs, bench) for bench in benches if bench.seats]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, stopping: asyncio.Event) -> None:

@@ -2,6 +2,8 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -35,14 +37,22 @@ class RedisServer:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A running Redis server, stopped at the end of the tests. A test that stops it starts it again."""
-    folder = tmp_path_factory.mktemp("redis")
+    with redis_listening(tmp_path_factory.mktemp("redis"), "127.0.0.1") as server:
+        yield server
+
+
+@contextmanager
+def redis_listening(folder: Path, *addresses: str) -> Iterator[RedisServer]:
+    """A running Redis server at these addresses, stopped at the end."""
     port = free_port()
-    arguments = [required_binary("redis-server", PACKAGE), "--bind", "127.0.0.1", "--port", str(port)]
+    arguments = [required_binary("redis-server", PACKAGE), "--bind", *addresses, "--port", str(port)]
     arguments += ["--save", "", "--appendonly", "no", "--dir", str(folder), "--requirepass", PASSWORD]
-    server = RedisServer(Service(arguments, folder / "log", lambda: _answers(port)), port)
+    server = RedisServer(Service(arguments, folder / "redis.log", lambda: _answers(port)), port)
     server.service.start()
-    yield server
-    server.service.stop()
+    try:
+        yield server
+    finally:
+        server.service.stop()
 
 
 @pytest.fixture

@@ -243,3 +243,15 @@ async def test_a_process_that_stops_gives_its_jobs_back(engine: Engine) -> None:
     await crew.stop()
     row = await engine.row(job)
     assert (row.state, row.holder, await engine.states(job)) == (S.RUNNING, "", [S.SUCCEEDED, S.RUNNING])
+
+
+async def test_a_process_without_seats_leaves_the_work_to_others(engine: Engine) -> None:
+    engine.add(JobKind("plain", (Step("only", Place.VOLUMES, nothing),)))
+    job = await engine.order("plain")
+    without = Crew(engine.database, engine.jobs, WorkSettings(volume_steps=0, drain_seconds=0), set(Place))
+    without.start(asyncio.Event())
+    await asyncio.sleep(0.5)
+    assert (await engine.row(job)).state == S.PENDING
+    engine.start(Place.VOLUMES)
+    await engine.until(job, lambda row: row.state == S.SUCCEEDED)
+    await without.stop()
