@@ -80,7 +80,7 @@ k8s-tools-lock: setup ## Write the tools of k8s-check anew to k8s/checks/require
 
 test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
-	$(RUN) pytest $(SIDE_BY_SIDE) $(OTHERS) -m "(service or slow) and not root and not guests"
+	$(RUN) pytest $(SIDE_BY_SIDE) $(OTHERS) --ignore=tests/faults -m "(service or slow) and not root and not guests"
 	$(RUN) pytest $(SIDE_BY_SIDE) tests/faults -m "not root"
 	$(RUN) pytest $(OTHERS) tests -m "root and not guests"
 

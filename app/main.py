@@ -135,8 +135,8 @@ async def _open_services(
     if Role.AGENT in roles:
         from app.migration.follow.due import follow_checkpoints
         from app.migration.launch.living import look_after_tests
-        from app.migration.retention.work import forget
         from app.migration.replication import holdings
+        from app.migration.retention.work import forget
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
 

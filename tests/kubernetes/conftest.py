@@ -15,7 +15,7 @@ import pytest
 
 from app.client import access
 from app.client.transport import Client
-from tests.e2e.deployment import Deployment, until
+from tests.e2e.deployment import Deployment
 from tests.kubernetes import network
 from tests.kubernetes.node import Node, running_node
 from tests.kubernetes.overlay import Outside, write_overlay
@@ -40,6 +40,12 @@ SECONDS = 300.0
 @dataclass
 class InCluster(Deployment):
     """The deployment as the tests of others speak to it, at the addresses of the cluster."""
+
+    token: str = ""
+
+    def client(self) -> Client:
+        """A client with the token of the one login: attempts to log in are counted."""
+        return Client(API, self.token)
 
     @property
     def api_url(self) -> str:
@@ -112,12 +118,8 @@ def _make_user(cluster: Cluster) -> None:
     """As an operator does, in a pod of the API."""
     made = cluster.kubectl("exec", "deployment/go2cloud-api", "--", "go2cloud", "admin", "create", "tester")
     cluster.deployment.password = made.strip()
-    until(lambda: _logs_in(cluster.deployment), SECONDS, "the API answers")
-
-
-def _logs_in(deployment: InCluster) -> bool:
     with Client(API) as client:
-        return bool(client.send(access.log_in("tester", deployment.password)).token)
+        cluster.deployment.token = client.send(access.log_in("tester", made.strip())).token
 
 
 def _is_ready(pod: dict[str, object]) -> bool:

@@ -14,7 +14,6 @@ import pytest
 from app.cli.demo.boot import MACHINE
 from app.cli.demo.tiny_disk import Tiny, make_disk
 from app.client import access, jobs, servers, tests
-from app.client.transport import Client
 from app.contract.resources.access import InstallTokenCreate
 from app.contract.resources.launch import TestOrder
 from app.contract.words import WorkState
@@ -119,9 +118,7 @@ def test_a_pod_that_is_killed_is_replaced_and_nothing_is_lost(
 def test_a_deployment_is_rolled_under_load_without_a_failed_request(
     cluster: Cluster, source: Source, role: str
 ) -> None:
-    with Client(API) as client:
-        token = client.send(access.log_in("tester", cluster.deployment.password)).token
-    with Load(f"{API}/api/v1/servers", token) as rest, Load(PLATFORM) as pages:
+    with Load(f"{API}/api/v1/servers", cluster.deployment.token) as rest, Load(PLATFORM) as pages:
         cluster.kubectl("rollout", "restart", f"deployment/go2cloud-{role}")
         source.write(cluster)
         cluster.rolled_out(f"deployment/go2cloud-{role}")
