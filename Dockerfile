@@ -1,11 +1,14 @@
 # The image of all three roles. Build it from the repository's root:
 #
-#   docker build -t go2cloud:0.1.0 .          (or: buildah bud -t go2cloud:0.1.0 .)
+#   make image                                 (buildah, without a daemon; BASE=… names another base)
+#   docker build -t go2cloud:0.1.0 .
+#   docker build -t go2cloud:0.1.0-volumes --target volumes .      (with QEMU: role agent where jobs use volumes)
 #   docker run --read-only --tmpfs /tmp -v go2cloud-store:/data/store -v go2cloud-state:/data/state \
 #     -p 8088:8088 go2cloud:0.1.0 all
 #
-# Another base needs Python 3.11 or newer with venv, and useradd.
-ARG BASE=docker.io/library/python:3.13-slim
+# Another base needs Python 3.11 or newer with venv, useradd, and apt-get for the stage volumes. Whoever wants the
+# very same bytes each time names the base by its digest: --build-arg BASE=harbor.example.org/…/python@sha256:…
+ARG BASE=docker.io/library/python:3.13.9-slim-trixie
 
 FROM ${BASE} AS build
 ARG UV_VERSION=0.13.9
@@ -28,13 +31,17 @@ RUN echo "hatchling==${HATCHLING_VERSION}" > constraints.txt \
     && /opt/uv/bin/uv build --wheel --build-constraint constraints.txt --out-dir dist \
     && /opt/uv/bin/uv pip install --python /opt/go2cloud/bin/python --no-deps --compile-bytecode dist/*.whl
 
-FROM ${BASE}
+FROM ${BASE} AS slim
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG CREATED=unknown
+ARG SOURCE=unknown
+ARG BASE
 LABEL org.opencontainers.image.title="go2cloud" \
       org.opencontainers.image.description="Self-hosted server migration: the roles platform, api and agent" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
@@ -56,3 +63,16 @@ VOLUME ["/data/store", "/data/state"]
 EXPOSE 8088 8004 8005
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["all"]
+
+# What jobs of role agent need that write volumes and start test machines: twice the size, so only there.
+FROM slim AS volumes
+USER 0:0
+# Without versions: the newest security update of the base's release is wanted, and mirrors drop old ones.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ovmf qemu-system-x86 qemu-utils seabios \
+    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
+USER 10001:10001
+
+# The last stage is what a build without --target makes.
+FROM slim AS service

@@ -18,7 +18,13 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
 # Tests without root and services share nothing, so files of them run side by side.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help setup apt check lint types rooms test test-cluster test-faults test-fleet test-fast torture fuzz demo run bench openapi clean
+# Debian packages with which images are built and run without a daemon.
+IMAGE_PACKAGES := buildah podman runc netavark aardvark-dns iptables uidmap mmdebstrap
+# $(call install_missing,PACKAGES)
+install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(APT) $$missing; fi
+
+.PHONY: help image image-check sbom setup apt check lint types rooms test test-faults test-fleet test-fast torture fuzz demo run bench openapi clean test-cluster
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,9 +42,7 @@ $(TOOLS)/bin/uv:
 	@$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv
 
 apt: ## Install the Debian packages that the tests need
-	@missing=$$(for p in $(TEST_PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
-	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
-	  $(APT) $$missing; fi
+	@$(call install_missing,$(TEST_PACKAGES))
 
 check: setup lint types rooms ## Format, lint, types and import rules
 
@@ -93,6 +97,22 @@ bench: setup ## Measure replication against other tools (SIZE=, RUNS=, CASES=, L
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
 	  $(SUDO) apt-get -qq update && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
 	$(SUDO) .venv/bin/python -m bench $(BENCH_OPTIONS)
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE := localhost/go2cloud:$(VERSION)
+export GO2CLOUD_LAB ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go2cloud
+
+image: ## Build the image and its variant with QEMU, without a daemon (BASE=, GO2CLOUD_LAB=)
+	@$(call install_missing,$(IMAGE_PACKAGES))
+	BASE=$(BASE) TARGETS="service volumes" k8s/image/build.sh
+
+image-check: image setup ## Run the images as a cluster does: confined, in 512 MiB, drained by SIGTERM
+	. k8s/image/containers.sh && $(RUN) python -m tests.deploy.image_check $(IMAGE) $(IMAGE)-volumes
+
+sbom: image ## Write the bill of materials of both images to build/
+	@mkdir -p build
+	k8s/image/sbom.sh $(IMAGE) build/go2cloud-$(VERSION).cdx.json
+	k8s/image/sbom.sh $(IMAGE)-volumes build/go2cloud-$(VERSION)-volumes.cdx.json
 
 openapi: setup ## Write docs/openapi.json from the code
 	$(RUN) python -m app openapi > docs/openapi.json

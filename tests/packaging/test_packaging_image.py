@@ -24,18 +24,24 @@ def _version() -> str:
     return version
 
 
-def test_both_stages_stand_on_one_base_that_a_build_may_replace() -> None:
+def test_all_stages_stand_on_one_base_that_a_build_may_replace() -> None:
     (base,) = (each for each in _arguments("ARG") if each.startswith("BASE="))
-    assert re.fullmatch(r"BASE=[\w./-]+:[\w.-]+", base)
-    assert not base.endswith(":latest")
-    assert {each.split()[0] for each in _arguments("FROM")} == {"${BASE}"}
+    assert re.fullmatch(r"BASE=[\w./-]+:\d+\.\d+\.\d+-[\w.-]+", base)
+    stages = {each.split()[-1] for each in _arguments("FROM")}
+    assert {each.split()[0] for each in _arguments("FROM")} - stages == {"${BASE}"}
 
 
 def test_the_program_runs_without_root() -> None:
-    assert _arguments("USER") == ["10001:10001"]
-    assert INSTRUCTIONS.index("USER 10001:10001") > max(
-        at for at, line in enumerate(INSTRUCTIONS) if line.startswith(("RUN", "COPY"))
-    )
+    last = max(at for at, line in enumerate(INSTRUCTIONS) if line.startswith(("RUN", "COPY")))
+    users = {at: line.split()[1] for at, line in enumerate(INSTRUCTIONS) if line.startswith("USER ")}
+    assert users[max(users)] == "10001:10001"
+    assert max(users) > last
+
+
+def test_a_build_without_a_target_has_no_qemu() -> None:
+    assert _arguments("FROM")[-1] == "slim AS service"
+    (tools,) = (each for each in _arguments("RUN") if "qemu" in each)
+    assert INSTRUCTIONS.index(f"RUN {tools}") > INSTRUCTIONS.index("FROM slim AS volumes")
 
 
 def test_dependencies_come_from_the_lock_with_their_hashes() -> None:
