@@ -213,7 +213,7 @@ class WorkSettings(Section):
         8, ge=1, le=200, description="steps of jobs that a process of role api runs at once"
     )
     volume_steps: int = Field(
-        2, ge=1, le=200, description="steps of jobs that a process of role agent runs at once"
+        2, ge=0, le=200, description="steps of jobs that a process of role agent runs at once"
     )
     lease_seconds: int = Field(
         30, ge=5, le=3600, description="seconds of silence until a job's worker counts as dead"
