@@ -31,6 +31,7 @@ from app.kit.problems import install_problem_handlers
 from app.kit.redisbus import make_bus
 from app.kit.requestid import RequestIdMiddleware
 from app.kit.settings import DatabaseSettings, Engine, Settings
+from app.kit.vitals import watch_connections, watch_loop
 from app.roles import Role, default_port, name_of
 from app.schema import running
 
@@ -108,6 +109,7 @@ async def _lifespan(
     async with AsyncExitStack() as stack:
         if roles & {Role.API, Role.AGENT}:
             await _open_services(app, stack, settings, roles, checks)
+        _run_beside(stack, watch_loop)
         if Role.PLATFORM in roles:
             _open_platform(app, stack, settings, checks, base_url)
         spare_long_lived_objects()
@@ -122,6 +124,7 @@ async def _open_services(
     """What the API and the agent tier stand on: database, bus, store."""
     services = await _open_shared(stack, settings)
     app.state.services = services
+    _run_beside(stack, lambda: watch_connections(services.database))
     if services.live is not None:
         _run_beside(stack, services.live.follow)
     checks.add("database", services.database.ping)
@@ -130,6 +133,7 @@ async def _open_services(
         await _first_start(services)
     _work(app, stack, services, roles)
     if Role.AGENT in roles:
+        from app.migration.replication import holdings
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
 
@@ -137,6 +141,7 @@ async def _open_services(
         _run_beside(stack, lambda: scrub(services))
         _run_beside(stack, lambda: order_verifications(services))
         _run_beside(stack, lambda: _watch_fleet(services))
+        _run_beside(stack, lambda: holdings.watch(services))
 
 
 async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
@@ -189,14 +194,17 @@ async def _collect_garbage(services: "Services") -> None:
     """Collect garbage at the configured interval for as long as the process lives."""
     from app.kit.errors import Go2CloudError
     from app.migration.replication.maintenance import collect_garbage
+    from app.migration.replication.meters import COLLECTED_AT, COLLECTIONS_FAILED
 
     while True:
         await asyncio.sleep(services.settings.store.gc_interval_seconds)
         try:
             done = await collect_garbage(services)
         except Go2CloudError as error:
+            COLLECTIONS_FAILED.inc()
             _log.exception("garbage.failed", code=error.code)
         else:
+            COLLECTED_AT.set_to_current_time()
             _log.info("garbage.collected", **vars(done))
 
 

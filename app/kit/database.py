@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.kit.clock import Clock
 from app.kit.columns import Base, Blob, Hash32, Id, JsonText, UtcDateTime
-from app.kit.engines import make_engines
+from app.kit.engines import SERVER_CONNECTIONS, make_engines
 from app.kit.errors import Conflict
 from app.kit.filelock import FileLock
 from app.kit.retry import CommitUncertain, repeat
@@ -135,6 +135,17 @@ class Database:
                 return await work(unit)
 
         return await repeat(attempt)
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that units of work hold right now."""
+        return self._engines.connections_in_use
+
+    @property
+    def connections_limit(self) -> int:
+        """The most connections that are opened to a server; 0 with SQLite, whose writers take turns."""
+        is_server = self._engines.writing.dialect.name != "sqlite"
+        return 2 * SERVER_CONNECTIONS if is_server else 0
 
     async def ping(self) -> None:
         """Ask the database for an answer; raises what the driver raises."""

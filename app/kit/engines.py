@@ -19,11 +19,14 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from app.kit.settings import DatabaseSettings, Engine
 
 SQLITE_BUSY_SECONDS = 10
 SERVER_CONNECTIONS = 10
+"""That stay open; as many more are opened when they are needed."""
+
 SERVER_RECYCLE_SECONDS = 1800
 """Below the eight hours after which a server drops an idle connection, and below common firewalls' hour."""
 
@@ -46,6 +49,12 @@ class Engines:
 
     writing: AsyncEngine
     reading: AsyncEngine
+
+    @property
+    def connections_in_use(self) -> int:
+        """Connections that are taken out of the pools right now."""
+        pools = {id(each.pool): each.pool for each in (self.writing, self.reading)}.values()
+        return sum(pool.checkedout() for pool in pools if isinstance(pool, QueuePool))
 
     async def dispose(self) -> None:
         """Close all connections."""

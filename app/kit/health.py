@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from prometheus_client import Gauge
 
 from app.kit.logging import get_logger
 
 TIMEOUT_SECONDS = 3.0
+
+FAILING = Gauge("go2cloud_check_failing", "1 while a readiness check fails, as last seen.", ["check"])
 
 _log = get_logger("go2cloud.health")
 
@@ -41,6 +44,7 @@ class Checks:
         if name in self._checks:
             raise ValueError(f"there is a readiness check {name} already: give each its own name")
         self._checks[name] = _Check(name, check, timeout_seconds)
+        FAILING.labels(name).set(0)
 
     async def failing(self) -> tuple[str, ...]:
         """Run all checks; the names of those that fail, sorted."""
@@ -48,6 +52,8 @@ class Checks:
         failing = frozenset(name for name, passed in zip(self._checks, results, strict=True) if not passed)
         for name in self._failing - failing:
             _log.info("check.recovered", check=name)
+        for name in self._checks:
+            FAILING.labels(name).set(name in failing)
         self._failing = failing
         return tuple(sorted(failing))
 

@@ -12,6 +12,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from prometheus_client import Gauge
+
 from app.kit.logging import get_logger
 from app.kit.settings import Settings, SettingsError, load_settings
 
@@ -19,6 +21,11 @@ LOOK_SECONDS: Final = 2.0
 
 RELOADS: Final = frozenset({"pace"})
 """Fields of `Settings` whose readers ask for them anew each time."""
+
+REFUSED = Gauge("go2cloud_settings_refused", "1 while the settings file cannot be used and older ones hold.")
+RESTART_NEEDED = Gauge(
+    "go2cloud_settings_restart_needed", "1 once the settings file says what takes a restart to hold."
+)
 
 _log = get_logger("go2cloud.settings")
 
@@ -54,8 +61,10 @@ class LiveSettings:
         try:
             read = self._load()
         except SettingsError as error:
+            REFUSED.set(1)
             _log.warning("settings.refused", reason=str(error))
         else:
+            REFUSED.set(0)
             self._take(read)
 
     def _take(self, read: Settings) -> None:
@@ -65,6 +74,7 @@ class LiveSettings:
         if taken := changed & RELOADS:
             _log.info("settings.reloaded", sections=sorted(taken))
         if kept := changed - RELOADS:
+            RESTART_NEEDED.set(1)
             _log.warning("settings.restart_needed", sections=sorted(kept))
 
     def _differs(self, read: Settings, name: str) -> bool:

@@ -7,6 +7,7 @@ import pytest
 import structlog
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient
+from prometheus_client import REGISTRY
 
 from app.kit.health import Checks, health_router
 from app.kit.metrics import instrument
@@ -70,6 +71,11 @@ async def test_ready_names_what_fails_and_recovers(checks: Checks, client: Async
     assert answer.status_code == 503
     assert answer.json() == {"status": "not ready", "checks": ["other", "part"], "failing": ["part"]}
     assert [log["event"] for log in logs] == ["check.failing", "check.recovered"]
+    assert REGISTRY.get_sample_value("go2cloud_check_failing", {"check": "part"}) == 0
+    part.broken = True
+    await client.get("/readyz")
+    assert REGISTRY.get_sample_value("go2cloud_check_failing", {"check": "part"}) == 1
+    assert REGISTRY.get_sample_value("go2cloud_check_failing", {"check": "other"}) == 0
 
 
 async def test_a_check_that_hangs_fails_by_its_time_out(checks: Checks) -> None:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from app.kit import livesettings
@@ -81,8 +82,10 @@ def test_a_file_that_cannot_be_used_is_refused_once_and_what_holds_goes_on(
     assert says in str(reason)
     assert looked(live) == []
     assert live.current.pace.calendar.rate == 7
+    assert REGISTRY.get_sample_value("go2cloud_settings_refused") == 1
     mounted.write("PACE:\n  RATE: 8\n")
     assert looked(live) == [("settings.reloaded", ["pace"])]
+    assert REGISTRY.get_sample_value("go2cloud_settings_refused") == 0
 
 
 def test_of_what_does_not_reload_the_log_says_that_a_restart_is_needed(
@@ -95,6 +98,7 @@ def test_of_what_does_not_reload_the_log_says_that_a_restart_is_needed(
         ("settings.restart_needed", ["database", "log"]),
     ]
     assert (live.current.log, live.current.database) == (before.log, before.database)
+    assert REGISTRY.get_sample_value("go2cloud_settings_restart_needed") == 1
     assert looked(live) == []
 
 

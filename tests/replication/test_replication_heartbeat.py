@@ -224,6 +224,8 @@ async def test_the_fleet_is_measured_in_one_query_and_forgets_who_is_gone(
     labels = {"server": agent.server, "project": row.project_id}
     assert REGISTRY.get_sample_value("go2cloud_servers", {"state": "CONTINUOUS"}) == 1
     assert REGISTRY.get_sample_value("go2cloud_server_lag_seconds", labels) == 5
+    assert REGISTRY.get_sample_value("go2cloud_server_checkpoint_age_seconds", labels) == 5
+    assert REGISTRY.get_sample_value("go2cloud_agent_sessions") == 1
     assert REGISTRY.get_sample_value("go2cloud_server_backlog_bytes", labels) == 7
 
     async def archive(uow: UnitOfWork) -> None:
@@ -232,6 +234,8 @@ async def test_the_fleet_is_measured_in_one_query_and_forgets_who_is_gone(
     await agent.services.database.run(archive)
     await look(agent.services)
     assert REGISTRY.get_sample_value("go2cloud_server_lag_seconds", labels) is None
+    assert REGISTRY.get_sample_value("go2cloud_server_checkpoint_age_seconds", labels) is None
+    assert REGISTRY.get_sample_value("go2cloud_agent_sessions") == 0
     assert REGISTRY.get_sample_value("go2cloud_servers", {"state": "CONTINUOUS"}) == 0
 
 

@@ -12,7 +12,7 @@ from app.kit.bus import Event
 from app.kit.logging import get_logger
 from app.migration.replication.standing import announce
 from app.migration.services import Services
-from app.migration.verification import heads, service
+from app.migration.verification import heads, meters, service
 from app.wire.chunks import KIB, MIB
 from app.wire.verification import Pace, Progress, Verification
 
@@ -75,6 +75,7 @@ async def result(request: Request, services: Serving, server: Agent, verificatio
 
 async def _tell(services: Services, server: str, verification: str, found: Verification) -> None:
     facts = {"verification": verification, "verdict": found.verdict.value, "code": found.code}
+    meters.ENDED.labels("BROKEN" if found.code else found.verdict.value).inc()
     if found.code or found.verdict is not found.verdict.SAME:
         _log.warning("verification.finished", server=server, detail=found.detail, **facts)
     else:

@@ -22,7 +22,8 @@ from app.kit.logging import get_logger
 from app.migration.replication import meters
 from app.migration.replication.clocks import lag
 from app.migration.replication.heartbeat import backlog_of, note_lost
-from app.migration.replication.standing import announce, kept, standing_of
+from app.migration.replication.standing import announce, kept, lease_of, standing_of
+from app.migration.replication.states import Lease
 from app.migration.replication.tables import CheckpointRow
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
@@ -43,13 +44,18 @@ _log = get_logger("go2cloud.fleet")
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One server at a glance. `is_news`: its agent is gone, and its row does not say so yet."""
+    """One server at a glance; `age` is that of its newest checkpoint since the commit.
+
+    `is_held`: its agent holds its lease. `is_news`: its agent is gone, and its row does not say so yet.
+    """
 
     server: str
     project: str
     state: ReplicationState
     lag: timedelta | None
+    age: timedelta | None
     backlog_bytes: int | None
+    is_held: bool
     is_news: bool
 
 
@@ -72,7 +78,9 @@ def _sight(server: ServerRow, shown: datetime | None, made: datetime | None, now
         project=server.project_id,
         state=standing.state,
         lag=lag(shown, made, server.clock_skew_ms, now) if shown and made else None,
+        age=now - made if made else None,
         backlog_bytes=backlog_of(server),
+        is_held=lease_of(server, now) is Lease.HELD,
         is_news=standing != kept(server),
     )
 
@@ -106,12 +114,19 @@ def _measure(seen: Iterable[Sight]) -> None:
     """Set the gauges anew; servers that are gone leave no series behind."""
     meters.LAG_SECONDS.clear()
     meters.BACKLOG_BYTES.clear()
+    meters.CHECKPOINT_AGE_SECONDS.clear()
     states: Counter[ReplicationState] = Counter()
+    held = 0
     for sight in seen:
+        held += sight.is_held
         states[sight.state] += 1
         if sight.lag is not None:
             meters.LAG_SECONDS.labels(sight.server, sight.project).set(sight.lag.total_seconds())
+        if sight.age is not None:
+            age = meters.CHECKPOINT_AGE_SECONDS.labels(sight.server, sight.project)
+            age.set(sight.age.total_seconds())
         if sight.backlog_bytes is not None:
             meters.BACKLOG_BYTES.labels(sight.server, sight.project).set(sight.backlog_bytes)
+    meters.SESSIONS.set(held)
     for state in ReplicationState:
         meters.SERVERS.labels(state).set(states[state])

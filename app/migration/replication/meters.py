@@ -26,6 +26,32 @@ LAG_SECONDS = Gauge(
     "Now minus the source's time of a server's newest checkpoint; take the max over processes.",
     ["server", "project"],
 )
+CHECKPOINT_AGE_SECONDS = Gauge(
+    "go2cloud_server_checkpoint_age_seconds",
+    "Seconds since a server's newest checkpoint was committed; take the max over processes.",
+    ["server", "project"],
+)
+SESSIONS = Gauge(
+    "go2cloud_agent_sessions",
+    "Servers whose agent holds its lease at this moment; take the max over processes.",
+)
+STORE_FREE = Gauge(
+    "go2cloud_store_free_bytes", "Bytes that may still be written to the store, its reserve left out."
+)
+STORE_SIZE = Gauge("go2cloud_store_size_bytes", "The size of what the store lies on.")
+HELD_BYTES = Gauge(
+    "go2cloud_held_bytes",
+    "Bytes of all packs as stored, of their chunks raw, of the newest checkpoints' used blocks replicated: "
+    "replicated / raw is the deduplication, raw / stored the compression. Take the max over processes.",
+    ["kind"],
+)
+COLLECTED_AT = Gauge(
+    "go2cloud_garbage_collected_timestamp_seconds",
+    "When this process last came to the end of a garbage collection.",
+)
+COLLECTIONS_FAILED = Counter(
+    "go2cloud_garbage_collections_failed_total", "Garbage collections that broke off."
+)
 BACKLOG_BYTES = Gauge(
     "go2cloud_server_backlog_bytes",
     "Bytes of a server known to be dirty and in no checkpoint; take the max over processes.",
