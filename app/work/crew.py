@@ -8,6 +8,7 @@ from app.contract.words import Place
 from app.kit.database import Database
 from app.kit.logging import get_logger
 from app.kit.settings import WorkSettings
+from app.work import meters
 from app.work.attempt import Lease
 from app.work.jobs import Jobs
 from app.work.worker import Bench, Worker
@@ -22,6 +23,7 @@ class Crew:
         self, database: Database, jobs: Jobs, settings: WorkSettings, places: Iterable[Place]
     ) -> None:
         """Nothing runs yet."""
+        meters.begin_at_zero(jobs.kinds.all)
         self._workers = [Worker(database, jobs, _bench(settings, place)) for place in sorted(places)]
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -1,9 +1,12 @@
 """What the job engine counts for Prometheus."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from app.kit.database import UnitOfWork
 from app.kit.logging import get_logger
+from app.work import states
 from app.work.tables import JobRow
 
 ENDED = Counter(
@@ -29,6 +32,13 @@ WAITING = Gauge(
 TAKEN_OVER = Counter("go2cloud_jobs_taken_over_total", "Jobs taken over from a worker that fell silent.")
 
 _log = get_logger("go2cloud.jobs")
+
+
+def begin_at_zero(kinds: Iterable[str]) -> None:
+    """Show kinds that nothing has ended of yet: an increase from nothing to one is seen by no alert."""
+    for kind in kinds:
+        for state in states.ENDED:
+            ENDED.labels(kind, state)
 
 
 def count_end(uow: UnitOfWork, row: JobRow) -> None:

@@ -225,6 +225,7 @@ async def test_the_fleet_is_measured_in_one_query_and_forgets_who_is_gone(
     assert REGISTRY.get_sample_value("go2cloud_servers", {"state": "CONTINUOUS"}) == 1
     assert REGISTRY.get_sample_value("go2cloud_server_lag_seconds", labels) == 5
     assert REGISTRY.get_sample_value("go2cloud_server_checkpoint_age_seconds", labels) == 5
+    assert REGISTRY.get_sample_value("go2cloud_server_replicating", labels) == 1
     assert REGISTRY.get_sample_value("go2cloud_agent_sessions") == 1
     assert REGISTRY.get_sample_value("go2cloud_server_backlog_bytes", labels) == 7
 

@@ -75,7 +75,7 @@ async def result(request: Request, services: Serving, server: Agent, verificatio
 
 async def _tell(services: Services, server: str, verification: str, found: Verification) -> None:
     facts = {"verification": verification, "verdict": found.verdict.value, "code": found.code}
-    meters.ENDED.labels("BROKEN" if found.code else found.verdict.value).inc()
+    meters.ENDED.labels(meters.BROKEN if found.code else found.verdict.value).inc()
     if found.code or found.verdict is not found.verdict.SAME:
         _log.warning("verification.finished", server=server, detail=found.detail, **facts)
     else:

@@ -115,10 +115,13 @@ def _measure(seen: Iterable[Sight]) -> None:
     meters.LAG_SECONDS.clear()
     meters.BACKLOG_BYTES.clear()
     meters.CHECKPOINT_AGE_SECONDS.clear()
+    meters.REPLICATING.clear()
     states: Counter[ReplicationState] = Counter()
     held = 0
     for sight in seen:
         held += sight.is_held
+        is_idle = sight.state in (ReplicationState.STOPPED, ReplicationState.PAUSED)
+        meters.REPLICATING.labels(sight.server, sight.project).set(not is_idle)
         states[sight.state] += 1
         if sight.lag is not None:
             meters.LAG_SECONDS.labels(sight.server, sight.project).set(sight.lag.total_seconds())

@@ -31,6 +31,11 @@ CHECKPOINT_AGE_SECONDS = Gauge(
     "Seconds since a server's newest checkpoint was committed; take the max over processes.",
     ["server", "project"],
 )
+REPLICATING = Gauge(
+    "go2cloud_server_replicating",
+    "1 for a server that is neither stopped nor paused; take the max over processes.",
+    ["server", "project"],
+)
 SESSIONS = Gauge(
     "go2cloud_agent_sessions",
     "Servers whose agent holds its lease at this moment; take the max over processes.",
