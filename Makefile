@@ -24,7 +24,7 @@ IMAGE_PACKAGES := buildah podman runc netavark aardvark-dns iptables uidmap mmde
 install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(APT) $$missing; fi
 
-.PHONY: help image image-check sbom setup apt check lint types rooms test test-faults test-fleet test-fast torture fuzz demo run bench openapi clean test-cluster
+.PHONY: help version image image-check sbom k8s k8s-check k8s-tools-lock setup apt check lint types rooms test test-faults test-fleet test-fast torture fuzz demo run bench openapi clean test-cluster
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,7 +44,7 @@ $(TOOLS)/bin/uv:
 apt: ## Install the Debian packages that the tests need
 	@$(call install_missing,$(TEST_PACKAGES))
 
-check: setup lint types rooms ## Format, lint, types and import rules
+check: setup lint types rooms k8s ## Format, lint, types, import rules; the cluster's part when it changed
 
 lint:
 	$(RUN) ruff format --check --quiet .
@@ -55,6 +55,17 @@ types:
 
 rooms:
 	$(RUN) lint-imports
+
+# Where nothing of it changed since it last passed, it takes a moment.
+k8s:
+	@UV=$(UV) SUDO=$(SUDO) k8s/checks/run.sh $(TOOLS)/k8s
+
+k8s-check: setup ## Manifests, chart, alerts, pipelines and scripts against their schemas and linters
+	UV=$(UV) SUDO=$(SUDO) k8s/checks/run.sh $(TOOLS)/k8s --always
+
+k8s-tools-lock: setup ## Write the tools of k8s-check anew to k8s/checks/requirements.txt
+	$(UV) pip compile --quiet --python-version 3.11 --generate-hashes --custom-compile-command "make k8s-tools-lock" \
+	  k8s/checks/requirements.in --output-file k8s/checks/requirements.txt
 
 test: setup apt ## All tests: fast ones first, then those that need root or real services, then fault injection
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
@@ -101,6 +112,9 @@ bench: setup ## Measure replication against other tools (SIZE=, RUNS=, CASES=, L
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE := localhost/go2cloud:$(VERSION)
 export GO2CLOUD_LAB ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/go2cloud
+
+version: ## Print the version of the program
+	@echo $(VERSION)
 
 image: ## Build the image and its variant with QEMU, without a daemon (BASE=, GO2CLOUD_LAB=)
 	@$(call install_missing,$(IMAGE_PACKAGES))
