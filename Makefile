@@ -27,7 +27,7 @@ install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p
 .PHONY: help version image image-check sbom k8s k8s-check k8s-tools-lock setup apt check lint types rooms test test-faults test-fleet test-fast torture fuzz demo run bench openapi clean test-cluster
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.ready ## Make the virtual environment from the lock file
 

@@ -1,8 +1,8 @@
 """Check all that describes the cluster, offline: `make k8s-check` runs it with the tools of .tools/k8s.
 
-Every overlay is rendered and held to the schemas of three versions of Kubernetes; the chart is linted and must
-render what the production overlay says; alerts are tested; Dockerfile, scripts, pipelines are linted. All findings
-are printed; it exits 1 if there is one.
+Every overlay is rendered and held to the schemas of three versions of Kubernetes; the chart is linted and
+must render what the production overlay says; alerts are tested; Dockerfile, scripts, pipelines are linted.
+All findings are printed; it exits 1 if there is one.
 """
 
 import json
@@ -122,7 +122,7 @@ def chart_objects(chart: helm.Chart, values: dict[str, Any]) -> list[Document]:
 
 
 def check_chart_is_production() -> None:
-    """The chart with its own values renders the objects of the production overlay, names of releases aside."""
+    """The chart with its own values renders the objects of the production overlay."""
     ours = {named(each): each for each in map(plain, rendered(K8S / "overlays/production"))}
     chart = helm.Chart.load(str(K8S / "chart"))
     theirs = {named(each): each for each in map(plain, chart_objects(chart, {}))}
@@ -237,7 +237,7 @@ def main() -> int:
         try:
             check()
         except Failed as error:
-            print(f"{check.__name__}: {error}", file=sys.stderr)
+            sys.stderr.write(f"{check.__name__}: {error}\n")
             failed += 1
     return 1 if failed else 0
 
