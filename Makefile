@@ -20,6 +20,7 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 # Debian packages with which images are built and run without a daemon.
 IMAGE_PACKAGES := buildah podman runc netavark aardvark-dns iptables uidmap mmdebstrap
+
 # $(call install_missing,PACKAGES)
 install_missing = missing=$$(for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; $(APT) $$missing; fi
