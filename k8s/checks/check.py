@@ -31,6 +31,7 @@ OWN_GROUP = "monitoring.coreos.com/"
 CLOSED_TO_VALUES: tuple[dict[str, Any], ...] = (
     {"image": {"repository": "go2cloud", "tag": "latest"}},
     {"api": {"config": {"DB_PASSWORD": "secret"}}},
+    {"api": {"config": {"STORE": {"S3_SECRET_KEY": "secret"}}}},
     {"agent": {"config": {"HTTP_LISTEN_PORT": 80}}},
     {"store": {"size": "lots"}},
     {"replicas": 3},
