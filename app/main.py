@@ -260,6 +260,8 @@ def _open_platform(
     from app.platform.upstream import checks as platform_checks
 
     url = settings.api_migrate_server_url or base_url or f"http://127.0.0.1:{default_port(frozenset(Role))}"
+    if not hasattr(app.state, "services"):
+        _run_beside(stack, LiveSettings(settings, reloads=frozenset()).follow)
     platform = Platform.connect(settings, url)
     stack.push_async_callback(platform.close)
     app.state.platform = platform

@@ -54,7 +54,7 @@ def _after_body(handle: Handler) -> Handler:
 
 async def _read(request: Request) -> Request:
     """The same request with its body kept; raises TooLarge as soon as it is, and BodyTooSlow."""
-    most = int(cast(Services, request.app.state.services).settings.limits.request_body_bytes)
+    most = int(cast(Services, request.app.state.services).now.limits.request_body_bytes)
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > most:
         raise _too_large(most)

@@ -18,7 +18,7 @@ def _page_request(
     limit: Annotated[int, Query(ge=1, description="Items on the page")] = DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(description="The nextCursor of the page before")] = None,
 ) -> PageRequest:
-    most = serving.settings.limits.page_size_max
+    most = serving.now.limits.page_size_max
     if limit > most:
         raise Invalid(
             f"limit is {limit}; a page has at most {most} items",

@@ -2,7 +2,8 @@
 
 The settings file is looked at every LOOK_SECONDS. In Kubernetes it lies in a mounted ConfigMap: there a
 change swaps the link ``..data`` to another folder, so the file that the path leads to becomes another one.
-What RELOADS names is taken over; of other changes the log says that a restart is needed. A file that cannot
+What RELOADS names is taken over, and the level of the log; of other changes the log says that a restart is
+needed. A file that cannot
 be used is refused as at the start, with its reason in the log, and what holds goes on to hold.
 """
 
@@ -14,12 +15,12 @@ from typing import Final, TypeAlias
 
 from prometheus_client import Gauge
 
-from app.kit.logging import get_logger
-from app.kit.settings import Settings, SettingsError, load_settings
+from app.kit.logging import get_logger, set_level
+from app.kit.settings import LogLevel, Settings, SettingsError, load_settings
 
 LOOK_SECONDS: Final = 2.0
 
-RELOADS: Final = frozenset({"pace"})
+RELOADS: Final = frozenset({"limits", "pace"})
 """Fields of `Settings` whose readers ask for them anew each time."""
 
 REFUSED = Gauge("go2cloud_settings_refused", "1 while the settings file cannot be used and older ones hold.")
@@ -36,11 +37,15 @@ _Mark: TypeAlias = tuple[int, int, int, int]
 class LiveSettings:
     """The settings as they hold now."""
 
-    def __init__(self, settings: Settings, load: Load | None = None) -> None:
+    def __init__(
+        self, settings: Settings, load: Load | None = None, reloads: frozenset[str] = RELOADS
+    ) -> None:
         """Begin with `settings`; `load` reads all sources again (by default those of this process).
 
-        What the command line said otherwise than the sources is no change of them. Raises SettingsError.
+        `reloads`: the fields that this process asks for anew. What the command line said otherwise than the
+        sources is no change of them. Raises SettingsError.
         """
+        self._reloads = reloads
         self.current = settings
         self._load = load or (lambda: load_settings(file=settings.file))
         self._mark = _mark(settings.file)
@@ -69,13 +74,23 @@ class LiveSettings:
 
     def _take(self, read: Settings) -> None:
         changed = {field.name for field in fields(Settings) if self._differs(read, field.name)}
+        taken = changed & self._reloads
+        if read.log.level is not self._read.log.level:
+            self._take_level(read.log.level)
+            taken |= {"log level"}
+            if replace(read.log, level=self._read.log.level) == self._read.log:
+                changed -= {"log"}
         self._read = read
-        self.current = replace(self.current, **{name: getattr(read, name) for name in RELOADS})
-        if taken := changed & RELOADS:
+        self.current = replace(self.current, **{name: getattr(read, name) for name in self._reloads})
+        if taken:
             _log.info("settings.reloaded", sections=sorted(taken))
-        if kept := changed - RELOADS:
+        if kept := changed - self._reloads:
             RESTART_NEEDED.set(1)
             _log.warning("settings.restart_needed", sections=sorted(kept))
+
+    def _take_level(self, level: LogLevel) -> None:
+        set_level(level)
+        self.current = replace(self.current, log=replace(self.current.log, level=level))
 
     def _differs(self, read: Settings, name: str) -> bool:
         return bool(getattr(read, name) != getattr(self._read, name))

@@ -21,7 +21,7 @@ import structlog
 from structlog.stdlib import BoundLogger, ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from app.kit.settings import LogFormat, LogSettings, Settings, SettingsError
+from app.kit.settings import LogFormat, LogLevel, LogSettings, Settings, SettingsError
 
 NAMESPACE = "go2cloud"
 _PLAIN = frozenset({"event", "exc_info", "stack_info"})
@@ -55,8 +55,13 @@ def configure_logging(settings: Settings, service: str = NAMESPACE) -> None:
         handler.close()
     for handler in _handlers(settings.log, service):
         root.addHandler(handler)
-    root.setLevel(settings.log.level.value)
+    set_level(settings.log.level)
     _tame_libraries()
+
+
+def set_level(level: LogLevel) -> None:
+    """Log what is of this level or above, from now on."""
+    logging.getLogger().setLevel(level.value)
 
 
 def get_logger(name: str) -> BoundLogger:

@@ -47,9 +47,14 @@ class Services:
         return Jobs(self.bus, self.kinds)
 
     @property
+    def now(self) -> Settings:
+        """The settings with what changed in their file since the start."""
+        return self.settings if self.live is None else self.live.current
+
+    @property
     def pace(self) -> PaceSettings:
         """What all agents together may send, as it stands in the settings now."""
-        return (self.settings if self.live is None else self.live.current).pace
+        return self.now.pace
 
     @property
     def store(self) -> ObjectStore:

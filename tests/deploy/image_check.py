@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,7 +94,7 @@ def _await_answer(url: str, name: str) -> None:
     while time.monotonic() < until:
         try:
             urllib.request.urlopen(f"{url}/readyz", timeout=5).close()
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # of all kinds: refused, reset, timed out, not ready (HTTPError)
             if podman("inspect", "--format={{.State.Running}}", name) != "true":
                 raise Broken(f"the container ended: {podman('logs', name)}") from None
             time.sleep(0.01)

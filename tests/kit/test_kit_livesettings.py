@@ -1,7 +1,9 @@
 """Settings that change while the process runs: what is taken over, what is refused, what needs a restart."""
 
 import asyncio
+import logging
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from structlog.testing import capture_logs
 
 from app.kit import livesettings
 from app.kit.livesettings import LiveSettings
-from app.kit.settings import load_settings
+from app.kit.settings import LogLevel, load_settings
 
 
 class ConfigMap:
@@ -92,7 +94,7 @@ def test_of_what_does_not_reload_the_log_says_that_a_restart_is_needed(
     live: LiveSettings, mounted: ConfigMap
 ) -> None:
     before = live.current
-    mounted.write("LOG_LEVEL: DEBUG\nDB_NAME: other\nPACE:\n  RATE: 9\n")
+    mounted.write("LOG_FORMAT: console\nDB_NAME: other\nPACE:\n  RATE: 9\n")
     assert looked(live) == [
         ("settings.reloaded", ["pace"]),
         ("settings.restart_needed", ["database", "log"]),
@@ -128,3 +130,40 @@ async def test_without_a_file_there_is_nothing_to_follow(tmp_path: Path) -> None
     live = LiveSettings(load_settings({"HOME": str(tmp_path)}))
     assert live.current.file is None
     await live.follow()
+
+
+@pytest.fixture
+def level() -> Iterator[Callable[[], int]]:
+    """The level of the log as it is; put back afterwards."""
+    root = logging.getLogger()
+    before = root.level
+    yield lambda: root.level
+    root.setLevel(before)
+
+
+def test_the_level_of_the_log_follows_its_file(
+    live: LiveSettings, mounted: ConfigMap, level: Callable[[], int]
+) -> None:
+    mounted.write("LOG_LEVEL: ERROR\n")
+    assert looked(live) == [("settings.reloaded", ["log level"])]
+    assert level() == logging.ERROR
+    assert live.current.log.level is LogLevel.ERROR
+    mounted.write("LOG_LEVEL: DEBUG\nLOG_FORMAT: console\n")
+    assert looked(live) == [("settings.reloaded", ["log level"]), ("settings.restart_needed", ["log"])]
+    assert level() == logging.DEBUG
+
+
+def test_limits_follow_the_file(live: LiveSettings, mounted: ConfigMap) -> None:
+    mounted.write("LIMITS:\n  PAGE_SIZE_MAX: 7\n")
+    assert looked(live) == [("settings.reloaded", ["limits"])]
+    assert live.current.limits.page_size_max == 7
+
+
+def test_a_process_that_does_not_ask_for_a_field_anew_says_that_it_needs_a_restart(
+    mounted: ConfigMap, tmp_path: Path
+) -> None:
+    environ = {"HOME": str(tmp_path), "GO2CLOUD_CONFIG": str(mounted.file)}
+    live = LiveSettings(load_settings(environ), lambda: load_settings(environ), frozenset())
+    mounted.write("LIMITS:\n  PAGE_SIZE_MAX: 7\n")
+    assert looked(live) == [("settings.restart_needed", ["limits"])]
+    assert live.current.limits.page_size_max == 500
