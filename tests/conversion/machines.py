@@ -16,7 +16,7 @@ from app.wire.chunks import CHUNK_SIZE
 from tests.guests.guest import ADDRESS, GATEWAY, MAC, PAGE
 
 PORT = 8080
-PLAN = CheckPlan((LoginCheck(), HttpCheck(PORT, body=PAGE)), seconds=280, settle_seconds=1)
+PLAN = CheckPlan((LoginCheck(), HttpCheck(PORT, body=PAGE)), seconds=580, settle_seconds=1)
 
 
 @dataclass(frozen=True)

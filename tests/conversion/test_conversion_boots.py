@@ -21,7 +21,7 @@ async def test_an_initrd_without_virtio_boots_after_its_conversion_and_not_befor
     found = server(qemu, disk)
     before = digest(found.volumes[0].path)
 
-    failed = await found.boot(qemu, "ins-before", tmp_path / "before", CheckPlan(seconds=200))
+    failed = await found.boot(qemu, "ins-before", tmp_path / "before", CheckPlan(seconds=400))
     assert (failed.passed, failed.reason) == (False, BootFailure.INITRAMFS_SHELL), failed
     await qemu.terminate("ins-before")
 
