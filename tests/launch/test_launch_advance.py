@@ -3,9 +3,7 @@
 import itertools
 import os
 import secrets
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,39 +16,12 @@ from app.launch.volumenote import VolumeProof, proof_of, require_proved
 from app.launch.volumes import VolumeFolder
 from app.store.errors import VolumeBusy, VolumeDiffers
 from app.store.volumechange import VolumeChange
+from tests.launch.mortal import Killed, Mortal
 from tests.launch.replica import Replica, nothing
 
 KIB = 1024
 BEFORE = secrets.token_bytes(300 * KIB)
 AFTER = BEFORE[: 64 * KIB] + bytes(64 * KIB) + secrets.token_bytes(300 * KIB)
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Mortal:
-    """Kills whoever makes the effect number `last`, before or after it."""
-
-    def __init__(self, last: int) -> None:
-        self._last = last
-        self._count = itertools.count()
-
-    def watch(self, patch: pytest.MonkeyPatch, place: Any, name: str) -> None:
-        patch.setattr(place, name, self._dying(getattr(place, name)))
-
-    def _dying(self, effect: Callable[..., Any]) -> Callable[..., Any]:
-        def dying(*args: Any, **kwargs: Any) -> Any:
-            self._meet()
-            result = effect(*args, **kwargs)
-            self._meet()
-            return result
-
-        return dying
-
-    def _meet(self) -> None:
-        if next(self._count) == self._last:
-            raise Killed
 
 
 async def advanced_until(

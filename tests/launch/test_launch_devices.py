@@ -1,5 +1,6 @@
 """Devices that are written in place: no stranger's data is lost, no doubt passed over, one writer only."""
 
+import itertools
 import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -11,12 +12,16 @@ import pytest
 from app.contract.words import FindingSeverity
 from app.launch.device import place
 from app.launch.device.driver import DevicePlace, DeviceSettings, DeviceTarget
+from app.launch.device.note import Notes
 from app.launch.errors import DeviceHoldsData, SettingsWrong, VolumeUnproved
 from app.launch.machine import DiskContent, LaunchOrder, MachineSpec
 from app.launch.target import Standing
 from app.store.errors import VolumeBusy, VolumeDiffers, VolumeError, VolumeTooSmall, VolumeUnusable
+from app.store.volume import VolumeWriter
+from app.store.volumechange import VolumeChange
 from app.store.volumefile import open_in_place
 from tests.launch.devices import loop_device
+from tests.launch.mortal import Killed, Mortal
 from tests.launch.replica import Replica, nothing
 
 MIB = 1024 * 1024
@@ -224,3 +229,56 @@ async def test_settings_that_cannot_be_are_refused(tmp_path: Path, replica: Repl
         await target.materialise(replica.put(CONTENT, "dsk-9"), nothing())
     with pytest.raises(VolumeUnusable, match="there is no device"):
         await target_at(Path("/dev/nothing"), tmp_path / "w").materialise(replica.put(CONTENT), nothing())
+
+
+async def until(replica: Replica, target: DeviceTarget, disk: DiskContent, last: int) -> bool:
+    """Bring the device to the disk, but die at the effect `last`; whether the end was reached."""
+    with pytest.MonkeyPatch.context() as patch:
+        mortal = Mortal(last)
+        for place_, name in (
+            (Notes, "write"),
+            (VolumeWriter, "feed"),
+            (VolumeWriter, "finish"),
+            (VolumeChange, "feed"),
+            (VolumeChange, "finish"),
+        ):
+            mortal.watch(patch, place_, name)
+        try:
+            await bring(replica, target, disk)
+        except Killed:
+            return False
+    return True
+
+
+async def bring(replica: Replica, target: DeviceTarget, disk: DiskContent) -> None:
+    """What the job does, without a job."""
+    held = await target.standing(disk.disk)
+    if held.standing is Standing.CHANGING and held.held is not None and held.wanted is not None:
+        volume = target.volume(held.held)
+        await target.advance(volume, held.wanted, replica.delta(volume, held.wanted))
+        held = await target.standing(disk.disk)
+    if held.standing is Standing.PROVED and held.held is not None:
+        volume = target.volume(held.held)
+        await target.advance(volume, disk, replica.delta(volume, disk))
+    else:
+        await target.materialise(disk, replica.stream(disk))
+
+
+async def test_a_kill_at_any_effect_leaves_a_device_that_is_right_or_counts_for_nothing(
+    path: Path, tmp_path: Path, replica: Replica
+) -> None:
+    contents = {"chk-1": CONTENT, "chk-2": LATER}
+    disks = [replica.put(content, checkpoint=name) for name, content in contents.items()]
+    target, over = target_at(path, tmp_path / "work"), [False]
+    for last in itertools.count():
+        over = []
+        for disk in disks:
+            over.append(await until(replica, target, disk, last))
+            held = await target_at(path, tmp_path / "work").standing("dsk-1")
+            if held.standing is Standing.PROVED and held.held is not None:
+                assert read(path, held.held.size) == contents[held.held.checkpoint]
+            await bring(replica, target, disk)
+            assert read(path, disk.size) == contents[disk.checkpoint]
+        if all(over):
+            break
+    assert last > 5
