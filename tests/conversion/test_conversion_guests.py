@@ -10,8 +10,9 @@ from app.contract.words import BootFailure, Firmware
 from app.launch.boot.checks import CheckPlan
 from app.launch.conversion.appliance import ApplianceSettings, started
 from app.launch.conversion.converting import convert
+from app.launch.conversion.report import ConversionReport
 from app.launch.qemu.driver import QemuTarget
-from tests.conversion.machines import server
+from tests.conversion.machines import Server, server
 from tests.guests.guest import Recipe, bios_btrfs, bios_ext4, two_disks_lvm, uefi_xfs
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.guests, pytest.mark.timeout(1200)]
@@ -30,6 +31,19 @@ def btrfs(folder: Path) -> tuple[Path, ...]:
 
 def lvm(folder: Path) -> tuple[Path, ...]:
     return two_disks_lvm(folder / "first.raw", folder / "second.raw")
+
+
+def overlay(qemu: QemuTarget) -> Path:
+    return qemu.settings.runs / "ins-after" / "overlay-0.qcow2"
+
+
+def appliance(qemu: QemuTarget) -> ApplianceSettings:
+    return ApplianceSettings(qemu.settings.appliance, "nobody")
+
+
+async def again(qemu: QemuTarget, found: Server) -> ConversionReport:
+    """A second conversion of the overlay."""
+    return await convert((overlay(qemu),), found.facts, found.wishes, appliance(qemu))
 
 
 @pytest.mark.parametrize("guest", [dracut, btrfs, lvm])
@@ -51,6 +65,7 @@ async def test_uefi_without_its_variables_boots_after_its_conversion_and_not_bef
     await qemu.terminate("ins-before")
     report = await found.convert(qemu, "ins-after")
     assert "/boot/efi/EFI/BOOT/BOOTX64.EFI" in {change.path for change in report.changes}
+    assert (await again(qemu, found)).changes == ()
     proof = await found.boot(qemu, "ins-after", tmp_path / "after")
     assert proof.passed, proof
 
@@ -61,13 +76,11 @@ async def test_a_second_conversion_changes_nothing_and_what_is_new_has_a_label(
     labels = {"etc/systemd/network": ETC}
     recipe = Recipe(files={"etc/selinux/config": "SELINUX=enforcing\n"}, labels=labels)
     found = server(qemu, bios_ext4(tmp_path / "labelled.raw", recipe))
-    report = await found.convert(qemu, "ins-1")
+    report = await found.convert(qemu, "ins-after")
     assert report.changes
-    overlays = (qemu.settings.runs / "ins-1" / "overlay-0.qcow2",)
-    settings = ApplianceSettings(qemu.settings.appliance, "nobody")
-    again = await convert(overlays, found.facts, found.wishes, settings)
-    assert (again.changes, again.warnings) == ((), ())
-    with started(overlays, settings, []) as guest:
+    second = await again(qemu, found)
+    assert (second.changes, second.warnings) == ((), ())
+    with started((overlay(qemu),), appliance(qemu), []) as guest:
         guest.call("mount_ro", "/dev/sda1", "/")
         (label,) = guest.call("lgetxattrs", "/etc/systemd/network/05-go2cloud-ens192.link")
         assert base64.b64decode(label["attrval"]["bytes"]).decode() == ETC

@@ -163,11 +163,11 @@ def bios_btrfs(disk: Path) -> Path:
     return disk
 
 
-def uefi_xfs(disk: Path) -> Path:
+def uefi_xfs(disk: Path, esp_line: str = "/dev/sda1 /boot/efi vfat umask=0077 0 1\n") -> Path:
     """A disk whose loader only the firmware's variables of the old machine know; the root is XFS."""
     recipe = Recipe(
         root="/dev/sda2",
-        fstab="/dev/sda2 / xfs defaults 0 1\n/dev/sda1 /boot/efi vfat umask=0077 0 1\n",
+        fstab="/dev/sda2 / xfs defaults 0 1\n" + esp_line,
         disk_bytes=640 * MIB,
         options="quiet",
     )

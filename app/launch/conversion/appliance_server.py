@@ -14,7 +14,7 @@ import guestfs
 CALLS = frozenset(
     (
         *("list_filesystems", "list_partitions", "list_devices", "lvs", "vfs_uuid", "vfs_label", "vfs_type"),
-        *("blkid", "canonical_device_name", "mount_options", "mount_ro", "umount_all", "realpath"),
+        *("blkid", "canonical_device_name", "mount_options", "mount_ro", "umount", "umount_all", "realpath"),
         *("is_file", "is_dir", "exists", "glob_expand", "find", "read_file", "filesize", "ls"),
         *("download", "upload", "upload_offset", "write", "rm", "mkdir_p", "cp", "cp_a", "chmod", "sync"),
         *("lgetxattrs", "lsetxattr", "e2fsck", "is_symlink", "readlink"),

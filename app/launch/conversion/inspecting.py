@@ -43,10 +43,8 @@ def inspect(guest: Appliance, facts: SourceFacts) -> Inspection:
     if root is None:
         return Inspection(filesystems=found, findings=(why,))
     findings = list(_mount_all(guest, root, found, facts))
+    esp = _esp(guest, found)
     files = dict(_texts(guest, _matching(guest, CONFIGURATION)))
-    esp = next(
-        (place for place in ("/boot/efi", "/efi", "/boot") if guest.call("is_dir", place + "/EFI")), ""
-    )
     kernels = tuple(_kernels(guest))
     if not kernels:
         findings.append("no installed kernel is found below /lib/modules")
@@ -57,7 +55,9 @@ def inspect(guest: Appliance, facts: SourceFacts) -> Inspection:
         files=files,
         kernels=kernels,
         esp=esp,
-        esp_files=tuple(f"EFI/{name}" for name in guest.call("find", esp + "/EFI")) if esp else (),
+        esp_files=tuple(f"EFI/{name.lstrip('/')}" for name in guest.call("find", esp + "/EFI"))
+        if esp
+        else (),
         units=_units(guest),
         has_link_files=any(guest.call("is_file", path) for path in _UDEVS),
         findings=tuple(findings),
@@ -196,6 +196,21 @@ def _device(meant: Filesystem | None) -> str:
     if meant is None or not meant.device.startswith("btrfsvol:"):
         return meant.device if meant else ""
     return "/".join(meant.device.removeprefix("btrfsvol:").split("/")[:3])
+
+
+def _esp(guest: Appliance, found: tuple[Filesystem, ...]) -> str:
+    """Where the EFI system partition is mounted; one that no table names is mounted at its place."""
+    places = [place for place in ("/boot/efi", "/efi", "/boot") if guest.call("is_dir", place)]
+    mounted = next((place for place in places if guest.call("is_dir", place + "/EFI")), "")
+    free = next((place for place in places if place != "/boot" and not guest.call("ls", place)), "")
+    if mounted or not free:
+        return mounted
+    for each in (each for each in found if each.kind == "vfat"):
+        guest.call("mount_options", "", each.device, free)
+        if guest.call("is_dir", free + "/EFI"):
+            return free
+        guest.call("umount", free)
+    return ""
 
 
 def _matching(guest: Appliance, patterns: Iterable[str]) -> list[str]:
