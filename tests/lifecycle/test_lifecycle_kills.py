@@ -35,7 +35,7 @@ async def killed_in_every_step(rig: Rig, job: str) -> None:
             await each.kill()
         if row.finished_at is not None:
             return
-    workers(rig)
+    rig.work()
 
 
 async def test_a_test_goes_on_with_the_same_machine(rig: Rig) -> None:
