@@ -268,6 +268,51 @@ class ConversionMode(StrEnum):
     OFF = "off"
 
 
+class HoldPhase(StrEnum):
+    """How firmly a cutover holds the source's services, from the rest to the firmest.
+
+    `RELEASED`: they are the owner's. `QUIESCED`: stopped, and given back by the agent itself should it hear
+    nothing for long. `FINAL`: the final checkpoint was made of them. `HELD`: stopped until an order says
+    otherwise.
+    """
+
+    RELEASED = "RELEASED"
+    QUIESCED = "QUIESCED"
+    FINAL = "FINAL"
+    HELD = "HELD"
+
+
+class HoldServices(StrEnum):
+    """What became of the source's services under a hold.
+
+    `UNTOUCHED`: nothing was done to them. `NO_HOOK`: the host has no hook that could stop them, the source is
+    still active. `FAILED`: a hook that was to stop them failed, so some may run. `STOPPED`: the hooks said
+    so. `STARTED`: they were given back. `NOT_STARTED`: a hook that was to start them failed.
+    """
+
+    UNTOUCHED = "UNTOUCHED"
+    NO_HOOK = "NO_HOOK"
+    FAILED = "FAILED"
+    STOPPED = "STOPPED"
+    STARTED = "STARTED"
+    NOT_STARTED = "NOT_STARTED"
+
+
+class HoldCause(StrEnum):
+    """Why a hold ended on the source.
+
+    `ORDERED`: the service said so. `EXPIRED`: the agent heard nothing for the hold's time. `REBOOTED`: the
+    host started anew, and its services with it. `UNKNOWN`: the agent knows nothing of the hold. `REPLACED`:
+    another cutover came.
+    """
+
+    ORDERED = "ORDERED"
+    EXPIRED = "EXPIRED"
+    REBOOTED = "REBOOTED"
+    UNKNOWN = "UNKNOWN"
+    REPLACED = "REPLACED"
+
+
 class Accelerator(StrEnum):
     """What runs a guest's instructions: the processor itself, or QEMU's translator."""
 

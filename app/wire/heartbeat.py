@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
+from app.wire.hold import HoldOrder
 from app.wire.jsonform import AtMost
 
 
@@ -79,7 +80,8 @@ class Orders:
 
     `goal` is RUN, PAUSE (track writes, send nothing) or STOP (do neither). `wire_rate` is the most that may
     be sent, bytes a second; None for no limit. An id in `rescan`, `verification` or `preflight` asks for that
-    work once and stands until the agent names it as done; empty for nothing asked.
+    work once and stands until the agent names it as done; empty for nothing asked. `hold` is what a cutover
+    wants of the host's services; None for nothing, which changes nothing about a hold that stands.
     """
 
     goal: str = "RUN"
@@ -87,3 +89,4 @@ class Orders:
     rescan: Annotated[str, AtMost(32)] = ""
     verification: Annotated[str, AtMost(32)] = ""
     preflight: Annotated[str, AtMost(32)] = ""
+    hold: HoldOrder | None = None

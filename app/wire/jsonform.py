@@ -60,8 +60,13 @@ _LOWER_HEX: Final = re.compile("[0-9a-f]*")
 
 
 def encode(message: Any) -> bytes:
-    """A message as JSON."""
-    return json.dumps(dataclasses.asdict(message), separators=(",", ":")).encode()
+    """A message as JSON. A field that is None is left out, which says the same: so a side that does not know
+    an optional field understands a message that does not use it."""
+    return json.dumps(dataclasses.asdict(message, dict_factory=_present), separators=(",", ":")).encode()
+
+
+def _present(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value for name, value in fields if value is not None}
 
 
 def decode(kind: type[T], data: bytes) -> T:

@@ -12,6 +12,10 @@ import pytest
 
 from app.agent.daemon.console import Console
 from app.agent.daemon.following.follower import Follower
+from app.agent.daemon.hold.journal import Journal
+from app.agent.daemon.hold.keeper import Keeper
+from app.agent.daemon.hold.ownservices import OwnServices
+from app.agent.daemon.hold.reporter import Reporter
 from app.agent.daemon.host import Host
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
@@ -104,10 +108,13 @@ def agent(
 
     monkeypatch.setattr(gateway, "poll", poll)
     with StateDir(tmp_path / "state") as state:
+        hooks = OwnServices(tmp_path / "cutover.d")
+        keeper = Keeper(Journal(state.path, tmp_path / "run"), hooks, console.note, stop.set)
+        reporter = Reporter(link, keeper, stop, console.note)
         daemon = Daemon(
             service,
             state,
-            Workers(synchroniser, preflights, verifications),
+            Workers(synchroniser, preflights, verifications, keeper, reporter),
             console,
             halt,
             board,

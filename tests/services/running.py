@@ -5,9 +5,10 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 import uvicorn
@@ -21,9 +22,11 @@ from app.contract.resources.access import InstallTokenCreate, TokenCreate
 from app.contract.words import Role as AccessRole
 from app.kit.settings import Settings, load_settings
 from app.migration.access.users import OneTimePassword
+from app.migration.services import Services
 from app.roles import Role
 from tests.services.processes import free_port
 
+T = TypeVar("T")
 STARTED_SECONDS = 30.0
 AGENT_SECONDS = 120.0
 
@@ -47,9 +50,9 @@ class Running:
 class Listening:
     """An application served on a port of the loopback address."""
 
-    def __init__(self, settings: Settings, roles: frozenset[Role]) -> None:
-        """Nothing listens yet."""
-        self.port = free_port()
+    def __init__(self, settings: Settings, roles: frozenset[Role], port: int | None = None) -> None:
+        """Nothing listens yet; without a `port` a free one is taken."""
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = main.create_app(settings, roles, self.url)
         config = uvicorn.Config(
@@ -69,6 +72,12 @@ class Listening:
                 break
             waiting.wait(0.05)
         raise AssertionError("the service did not start")
+
+    def call(self, work: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
+        """Do something with the services of the running process, in its own loop."""
+        loop = self._server.servers[0].get_loop()
+        services: Services = self.app.state.services
+        return asyncio.run_coroutine_threadsafe(work(services), loop).result(STARTED_SECONDS)
 
     def stop(self) -> None:
         """Drain and wait."""

@@ -7,12 +7,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-from app.wire import heartbeat, messages, preflight, verification
+from app.wire import heartbeat, hold, messages, preflight, verification
 from app.wire.jsonform import MAX_INTEGER, AtMost, Hex
 
 KINDS: tuple[type[Any], ...] = tuple(
     kind
-    for module in (messages, heartbeat, preflight, verification)
+    for module in (messages, heartbeat, preflight, verification, hold)
     for _, kind in inspect.getmembers(module, inspect.isclass)
     if dataclasses.is_dataclass(kind) and kind.__module__ == module.__name__
 )

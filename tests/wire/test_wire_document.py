@@ -161,6 +161,7 @@ def test_the_limits_of_bodies_are_those_of_the_code() -> None:
         "sink": int(values["SINK_BYTES"]),
         "progress": int(values["PROGRESS_BYTES"]),
         "result": int(values["RESULT_BYTES"]),
+        "report": int(values["REPORT_BYTES"]),
     }
 
 

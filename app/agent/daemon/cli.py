@@ -17,6 +17,7 @@ from app.agent.daemon.composition import Manner, compose
 from app.agent.daemon.console import Console
 from app.agent.daemon.errors import AgentError, FreezeError
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
+from app.agent.daemon.hold.ownservices import DIRECTORY as CUTOVER_HOOKS
 from app.agent.daemon.hooks import DIRECTORY as HOOKS
 from app.agent.daemon.hooks import HookResult
 from app.agent.daemon.hooksleft import finish_left
@@ -115,6 +116,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"programs to run around a freeze; default: {HOOKS}",
     )
+    parser.add_argument(
+        "--cutover-hooks",
+        type=Path,
+        default=CUTOVER_HOOKS,
+        metavar="DIR",
+        help=f"programs that stop and start this host's services; default: {CUTOVER_HOOKS}",
+    )
     _add_caps(parser, "what enrolment said")
     parser.add_argument("--no-yield", action="store_true", help="work on as before while the host is busy")
     _add_state_dir(parser)
@@ -191,7 +199,8 @@ def _run(options: argparse.Namespace, streams: Streams) -> int:
         _finish_cut(state, console)
         for note in priority.lower():
             console.note(note)
-        manner = Manner(_caps(options, enrolment), options.hooks, yields=not options.no_yield)
+        caps = _caps(options, enrolment)
+        manner = Manner(caps, options.hooks, options.cutover_hooks, yields=not options.no_yield)
         daemon = compose(enrolment, state, console, stop, manner)
         if options.once:
             daemon.once()

@@ -8,6 +8,10 @@ from pathlib import Path
 from app.agent.daemon.console import Console
 from app.agent.daemon.following.follower import Follower
 from app.agent.daemon.freezer.client import Freezer
+from app.agent.daemon.hold.journal import Journal
+from app.agent.daemon.hold.keeper import Keeper
+from app.agent.daemon.hold.ownservices import OwnServices
+from app.agent.daemon.hold.reporter import Reporter
 from app.agent.daemon.hookmark import HookMark
 from app.agent.daemon.hooks import Hooks
 from app.agent.daemon.host import Host
@@ -30,11 +34,12 @@ from app.agent.daemon.yielding import Caps, Gate
 
 @dataclass(frozen=True)
 class Manner:
-    """How the agent is to work: within which caps, with the hooks of which directory, and whether it makes
-    way for the host's own work."""
+    """How the agent is to work: within which caps, with the hooks of which directories around a freeze and
+    at a cutover, and whether it makes way for the host's own work."""
 
     caps: Caps
     hooks: Path
+    cutover_hooks: Path
     yields: bool = True
 
 
@@ -57,5 +62,8 @@ def compose(enrolment: Enrolment, state: StateDir, console: Console, stop: Stop,
     preflights = OnDemand(
         link, lambda order: Wanted(enrolment.disks, VERSION, link, order), stop, console.note
     )
-    workers = Workers(synchroniser, preflights, verifications)
+    services = OwnServices(manner.cutover_hooks)
+    keeper = Keeper(Journal(state.path, state.run_dir), services, console.note, stop.set)
+    reporter = Reporter(link, keeper, stop, console.note)
+    workers = Workers(synchroniser, preflights, verifications, keeper, reporter)
     return Daemon(service, state, workers, console, halt, board, partial(inventory_of, enrolment.disks))

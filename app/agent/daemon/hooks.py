@@ -1,4 +1,5 @@
-"""The owner's hooks: programs in a directory, run before and after the filesystems are held still.
+"""The owner's hooks: programs in a directory, run before and after the filesystems are held still, or when a
+cutover stops and starts the host's services (see `hold`).
 
 They run one after the other in the order of their names, as root, with the phase as their argument and in
 GO2CLOUD_PHASE. A hook that takes too long is killed with all its process group. What anybody but root
@@ -14,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +27,25 @@ OUTPUT_BYTES: Final = 64 * 1024
 _SAFE_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIECE: Final = 16 * 1024
 
+IsOver = Callable[[], bool]
+
 
 class Phase(StrEnum):
     """When a hook is run."""
 
     PRE_FREEZE = "pre-freeze"
     POST_THAW = "post-thaw"
+    STOP_SERVICES = "stop-services"
+    KEEP_STOPPED = "keep-stopped"
+    START_SERVICES = "start-services"
+
+
+class _End(Enum):
+    """Why a hook ended: by itself, since it took too long, or since it is wanted no more."""
+
+    OWN = auto()
+    LATE = auto()
+    OVER = auto()
 
 
 @dataclass(frozen=True)
@@ -48,11 +62,12 @@ class HookResult:
     output: str = ""
     timed_out: bool = False
     refused: str = ""
+    was_broken_off: bool = False
 
     @property
     def has_succeeded(self) -> bool:
         """Whether it was run and said so."""
-        return self.exit_code == 0 and not self.timed_out
+        return self.exit_code == 0 and not self.timed_out and not self.was_broken_off
 
     @property
     def was_run(self) -> bool:
@@ -63,6 +78,8 @@ class HookResult:
         """A sentence about it."""
         if self.refused:
             return f"hook {self.name} is not run: {self.refused}"
+        if self.was_broken_off:
+            return f"hook {self.name} {self.phase} was broken off after {self.seconds:.1f} s"
         if self.timed_out:
             return f"hook {self.name} {self.phase} was killed after {self.seconds:.0f} s"
         return f"hook {self.name} {self.phase} ended with {self.exit_code} after {self.seconds:.1f} s"
@@ -102,17 +119,37 @@ class Hooks:
         """Run those with these names for `post-thaw`."""
         return tuple(self._results(Phase.POST_THAW, set(names).__contains__))
 
-    def _results(
-        self, phase: Phase, is_wanted: Callable[[str], bool] = lambda _: True
+    def run(
+        self, phase: Phase, is_over: IsOver = lambda: False, *, is_reversed: bool = False
     ) -> Iterator[HookResult]:
-        for path in self._programs():
+        """Run them all for a phase of a hold, one for each result that is taken; none after `is_over` holds,
+        which also ends one that runs."""
+        for result in self._results(phase, is_over=is_over, is_reversed=is_reversed):
+            yield result
+            if is_over():
+                return
+
+    def programs(self) -> tuple[Path, ...]:
+        """What would be run."""
+        return tuple(self._programs())
+
+    def _results(
+        self,
+        phase: Phase,
+        is_wanted: Callable[[str], bool] = lambda _: True,
+        is_over: IsOver = lambda: False,
+        *,
+        is_reversed: bool = False,
+    ) -> Iterator[HookResult]:
+        programs = self._programs()
+        for path in reversed(programs) if is_reversed else programs:
             if not is_wanted(path.name):
                 continue
             refused = self._refusal(path) or self._unmarked(path, phase)
             if refused:
                 yield HookResult(path.name, phase, None, refused=refused)
             else:
-                yield _run(path, phase, self._limit)
+                yield _run(path, phase, self._limit, is_over)
 
     def _refusal(self, path: Path) -> str:
         """Why a program is not run; empty if it is. What goes wrong here must not keep the others from being
@@ -159,7 +196,7 @@ def _doubt(path: Path) -> str:
     return ""
 
 
-def _run(path: Path, phase: Phase, limit: float) -> HookResult:
+def _run(path: Path, phase: Phase, limit: float, is_over: IsOver) -> HookResult:
     began = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -174,19 +211,20 @@ def _run(path: Path, phase: Phase, limit: float) -> HookResult:
     except OSError as error:
         return HookResult(path.name, phase, None, refused=f"it cannot be started: {error.strerror}")
     with process:
-        output, timed_out = _watch(process, began + limit)
+        output, end = _watch(process, began + limit, is_over)
     return HookResult(
         name=path.name,
         phase=phase,
         exit_code=process.returncode,
         seconds=time.monotonic() - began,
         output=output.decode("utf-8", "replace"),
-        timed_out=timed_out,
+        timed_out=end is _End.LATE,
+        was_broken_off=end is _End.OVER,
     )
 
 
-def _watch(process: subprocess.Popen[bytes], ends: float) -> tuple[bytes, bool]:
-    """The end of a hook's output, and whether it had to be killed.
+def _watch(process: subprocess.Popen[bytes], ends: float, is_over: IsOver) -> tuple[bytes, _End]:
+    """The end of a hook's output, and whether and why it had to be killed.
 
     The hook's own end counts, not that of its output: a service that it started keeps the pipe open.
     """
@@ -196,16 +234,17 @@ def _watch(process: subprocess.Popen[bytes], ends: float) -> tuple[bytes, bool]:
     poll = select.poll()
     poll.register(out, select.POLLIN)
     while process.poll() is None:
-        if time.monotonic() >= ends:
+        end = _End.LATE if time.monotonic() >= ends else _End.OVER if is_over() else None
+        if end is not None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return _kept(kept, out), True
+            return _kept(kept, out), end
         if poll.poll(50):
             more = _available(out)
             kept = (kept + more)[-OUTPUT_BYTES:]
             if not more:
                 poll.unregister(out)
-    return _kept(kept, out), False
+    return _kept(kept, out), _End.OWN
 
 
 def _kept(kept: bytes, out: int) -> bytes:

@@ -45,7 +45,7 @@ def _finish(mark: LeftMark, limit: float) -> Iterator[HookResult]:
 
 def _await_end(program: Path, ends: float) -> None:
     """Wait for a `pre-freeze` that its agent started; kill it as the agent would have."""
-    while running := _running(program):
+    while running := leaders_of(program, Phase.PRE_FREEZE):
         if time.monotonic() >= ends:
             for process in running:
                 with contextlib.suppress(ProcessLookupError):
@@ -54,9 +54,9 @@ def _await_end(program: Path, ends: float) -> None:
         time.sleep(0.05)
 
 
-def _running(program: Path) -> list[int]:
-    """The leaders of sessions that are this hook's `pre-freeze`."""
-    wanted = os.fsencode(program) + b"\0" + Phase.PRE_FREEZE.encode() + b"\0"
+def leaders_of(program: Path, phase: Phase) -> list[int]:
+    """The leaders of sessions that are this hook at work for this phase."""
+    wanted = os.fsencode(program) + b"\0" + phase.encode() + b"\0"
     found = []
     for entry in _PROC.iterdir():
         with contextlib.suppress(OSError):

@@ -8,13 +8,15 @@ sent again; while it lasts the agent only polls.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from app.agent.daemon.console import Console
 from app.agent.daemon.errors import AgentError, Denied, LinkError, LinkRefused, StateError
 from app.agent.daemon.heartbeat import Heartbeat
+from app.agent.daemon.hold.keeper import Keeper
+from app.agent.daemon.hold.reporter import Reporter
 from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.preflight.delivery import OnDemand
 from app.agent.daemon.reasons import reason_of
@@ -42,11 +44,13 @@ PAUSE: Final = "PAUSE"
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does what the service wants: the passes, and beside them preflights and verifications."""
+    """Who does what the service wants: the passes, and beside them preflights, verifications and holds."""
 
     synchroniser: Synchroniser
     preflights: OnDemand
     verifications: Verifications
+    keeper: Keeper
+    reporter: Reporter
 
 
 class Daemon:
@@ -67,6 +71,8 @@ class Daemon:
         self._synchroniser = workers.synchroniser
         self._preflights = workers.preflights
         self._verifications = workers.verifications
+        self._keeper = workers.keeper
+        self._reporter = workers.reporter
         self._console = console
         self._halt = halt
         self._board = board
@@ -76,8 +82,10 @@ class Daemon:
         self._was_absent = False
 
     def once(self) -> SyncResult:
-        """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes, PAUSED another."""
+        """Synchronise once. Raises AgentError; DUPLICATE_AGENT is one of its codes, PAUSED another, and
+        HOLD_STANDS where the final checkpoint of a cutover has to stay the newest."""
         try:
+            self._keeper.require_none()
             polled = self._greet(GREETING_ATTEMPTS)
             self._hear(polled)
             self._halt.check()
@@ -94,10 +102,14 @@ class Daemon:
         Raises Denied or LinkRefused, for which waiting is no cure.
         """
         try:
+            self._keeper.open()
+            self._reporter.open()
             self._serve()
         except Stopped:
             self._console.note("stopping")
         finally:
+            self._keeper.close()
+            self._reporter.close()
             self._preflights.end()
             self._verifications.close()
             self._synchroniser.close(keep=True)
@@ -116,7 +128,11 @@ class Daemon:
             self._halt.heed_stop()
             self._obey(polled.orders)
             self._verifications.follow(polled.orders.verification)
-            if self._is_due(polled):
+            self._keeper.hear(polled.orders.hold)
+            if not self._halt.is_set and self._keeper.begin_final():
+                self._preflights.settle()
+                self._finish(polled)
+            elif self._is_due(polled):
                 self._preflights.settle()
                 self._sync_or_fail(polled)
             elif self._board.doing == "starting":
@@ -145,7 +161,7 @@ class Daemon:
         self._synchroniser.rest(tracking=goal == PAUSE)
 
     def _is_due(self, polled: Polled) -> bool:
-        if self._halt.is_set:
+        if self._halt.is_set or self._keeper.pauses_passes:
             return False
         is_asked = polled.command == "sync" or self._schedule.is_new_rescan(polled.orders.rescan)
         is_asked = is_asked or self._synchroniser.is_wanted
@@ -154,7 +170,10 @@ class Daemon:
     def _wait(self, polled: Polled) -> int:
         """Seconds of the next long poll."""
         longest = min(LONGEST_WAIT, max(1, polled.heartbeat_seconds))
-        due = None if self._halt.is_set else self._schedule.due_in(polled.sync_interval_seconds)
+        if not self._halt.is_set and self._keeper.begin_final():
+            return 1
+        is_resting = self._halt.is_set or self._keeper.pauses_passes
+        due = None if is_resting else self._schedule.due_in(polled.sync_interval_seconds)
         return longest if due is None else int(max(1.0, min(float(longest), due)))
 
     def _until_good(self, ask: Callable[[], Polled]) -> Polled:
@@ -196,6 +215,21 @@ class Daemon:
             self._schedule.failed(is_link=isinstance(error, LinkError), at_least=asked_pause(error))
         else:
             self._schedule.succeeded(result.whole_seconds)
+
+    def _finish(self, polled: Polled) -> None:
+        """Make the final checkpoint of a cutover. For want of the service it is tried again, until the hold
+        ends; any other failure is the end of it."""
+        try:
+            result = self._sync(replace(polled, orders=replace(polled.orders, rescan="")))
+        except Stopped:
+            raise
+        except (Paused, LinkError) as error:
+            self._console.note(f"the final checkpoint was not made yet: {error}")
+        except AgentError as error:
+            self._console.note(f"the final checkpoint cannot be made: {error}")
+            self._keeper.final_failed(error)
+        else:
+            self._keeper.final_made(result)
 
     def _sync(self, polled: Polled) -> SyncResult:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -239,6 +273,7 @@ class Daemon:
     def _hear(self, polled: Polled) -> None:
         """Orders that arrive while a pass runs; what they do not stop is obeyed after it."""
         self._verifications.follow(polled.orders.verification)
+        self._keeper.hear(polled.orders.hold)
         if polled.orders.goal != RUN:
             self._halt.set()
 

@@ -50,6 +50,7 @@ _AGAIN: Final = frozenset(
 class DiskResult:
     """One disk of a committed checkpoint; `root` in hex, ranges and sizes in bytes."""
 
+    disk_id: str
     path: str
     size: int
     root: str
@@ -368,6 +369,7 @@ def _result(
 def _disk_result(disk: DiskPass) -> DiskResult:
     said = disk.commit()
     return DiskResult(
+        disk_id=said.disk_id,
         path=str(disk.reader.path),
         size=said.size,
         root=said.root,

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Depends
 
-from app.agent.gateway import enrolment, preflight, replication, verification
+from app.agent.gateway import enrolment, hold, preflight, replication, verification
 from app.agent.gateway.intake import wire_version
 
 
@@ -13,4 +13,5 @@ def router() -> APIRouter:
     every.include_router(replication.router)
     every.include_router(preflight.router)
     every.include_router(verification.router)
+    every.include_router(hold.router)
     return every

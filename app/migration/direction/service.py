@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import load_only
 
 from app.kit.database import UnitOfWork
+from app.migration.hold import service as holds
 from app.migration.preflight import service as preflights
 from app.migration.replication.orders import interval_of, orders_of
 from app.migration.servers.enrolment import take_command
@@ -43,20 +44,27 @@ async def direct(uow: UnitOfWork, server: ServerRow, default_seconds: int, *, ta
         orders_of(server),
         preflight=await preflights.ordered(uow, server.id),
         verification=await verifications.standing(uow, server.id),
+        hold=await holds.ordered(uow, server.id),
     )
     return _direction(server, default_seconds, orders, has_command=has_command)
 
 
 async def directions(uow: UnitOfWork, default_seconds: int) -> Mapping[str, Direction]:
-    """What the agents of all servers with a lease would be told, in three queries; nothing is handed out."""
+    """What the agents of all servers with a lease would be told, in four queries; nothing is handed out."""
     alive = select(ServerRow).where(ServerRow.lease_until >= uow.now)
     rows = await uow.session.scalars(alive.options(load_only(*_ORDERED, raiseload=True)))
     wanted, standing = await preflights.all_ordered(uow), await verifications.all_standing(uow)
+    held = await holds.all_ordered(uow)
     return {
         row.id: _direction(
             row,
             default_seconds,
-            replace(orders_of(row), preflight=wanted.get(row.id, ""), verification=standing.get(row.id, "")),
+            replace(
+                orders_of(row),
+                preflight=wanted.get(row.id, ""),
+                verification=standing.get(row.id, ""),
+                hold=held.get(row.id),
+            ),
             has_command=row.sync_requested,
         )
         for row in rows
