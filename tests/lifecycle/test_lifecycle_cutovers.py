@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState
 from app.contract.paging import EVERYTHING, PageRequest
@@ -28,6 +28,7 @@ from app.migration.cutover.errors import (
     ReplicationUnhealthy,
 )
 from app.migration.follow.uses import update_target
+from app.migration.hold.tables import HoldRow
 from app.migration.replication.tables import CheckpointRow, DiskRootRow
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.errors import LifecycleNotAllowed
@@ -101,6 +102,8 @@ async def test_a_server_is_cut_over_finalized_disconnected_and_archived(rig: Rig
         assert (runs, len(volumes)) == ([made.id], 1)
         assert source.history == ["QUIESCED", "FINAL", "HELD"]
         assert not source.is_active
+        async with rig.services.database.reading() as uow:
+            assert await uow.session.scalar(select(HoldRow.renewed_at)), "its job said that it went on"
         assert await lifecycle(rig, source.server) is LifecycleState.CUTTING_OVER
         with pytest.raises(LifecycleNotAllowed):
             await order(rig, source.server)
