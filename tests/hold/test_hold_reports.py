@@ -330,6 +330,30 @@ async def test_the_order_is_news_for_a_poll_that_waits(cutover: Cutover) -> None
     assert one == every == await cutover.order() is not None
 
 
+async def test_services_do_not_stay_stopped_for_a_cutover_that_nobody_leads_on(cutover: Cutover) -> None:
+    server = cutover.agent.server
+
+    async def told() -> tuple[str | None, str | None]:
+        one = await cutover.do(lambda uow: holds.ordered(uow, server))
+        every = await cutover.do(holds.all_ordered)
+        return (one.phase if one else None), (every[server].phase if server in every else None)
+
+    await cutover.quiesce(60)
+    cutover.clock.advance(timedelta(seconds=100))
+    assert await told() == (P.QUIESCED, P.QUIESCED), (
+        "who never renews is told for as long as the order stands"
+    )
+    await cutover.do(lambda uow: holds.renew(uow, server, cutover.name))
+    assert await told() == (P.QUIESCED, P.QUIESCED)
+    cutover.clock.advance(timedelta(seconds=60))
+    assert await told() == (None, None)
+    await cutover.do(lambda uow: holds.renew(uow, server, cutover.name))
+    assert await told() == (P.QUIESCED, P.QUIESCED)
+    cutover.clock.advance(timedelta(seconds=60))
+    await cutover.do(lambda uow: holds.release(uow, server, cutover.name))
+    assert await told() == (P.RELEASED, P.RELEASED), "what ends a hold, or makes it firm, is told always"
+
+
 async def test_a_time_or_a_word_that_makes_no_sense_is_refused(cutover: Cutover) -> None:
     for seconds in (0, 86401):
         with pytest.raises(Invalid, match="seconds"):

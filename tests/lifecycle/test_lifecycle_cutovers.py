@@ -1,11 +1,14 @@
 """Cutovers as jobs, on each database and with real machines: to the end, undone, reverted, finalized."""
 
+from pathlib import Path
+
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState
 from app.contract.paging import EVERYTHING, PageRequest
 from app.contract.resources.cutover import Cutover, CutoverOrder
+from app.contract.resources.target import Target, TargetCreate, TargetUpdate
 from app.contract.words import (
     HoldPhase,
     HoldServices,
@@ -24,11 +27,14 @@ from app.migration.cutover.errors import (
     NotFrozen,
     ReplicationUnhealthy,
 )
+from app.migration.follow.uses import update_target
+from app.migration.hold.tables import HoldRow
 from app.migration.replication.tables import CheckpointRow, DiskRootRow
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.errors import LifecycleNotAllowed
-from app.migration.targets.errors import TargetNotFound
+from app.migration.targets.errors import TargetInUse, TargetNotFound
 from app.migration.targets.opening import target_for
+from app.migration.targets.service import create_target
 from app.work.errors import JobStands, JobSuperseded
 from app.work.tables import JobRow
 from tests.launch.boot_sector import dead_disk, talking_disk
@@ -96,6 +102,8 @@ async def test_a_server_is_cut_over_finalized_disconnected_and_archived(rig: Rig
         assert (runs, len(volumes)) == ([made.id], 1)
         assert source.history == ["QUIESCED", "FINAL", "HELD"]
         assert not source.is_active
+        async with rig.services.database.reading() as uow:
+            assert await uow.session.scalar(select(HoldRow.renewed_at)), "its job said that it went on"
         assert await lifecycle(rig, source.server) is LifecycleState.CUTTING_OVER
         with pytest.raises(LifecycleNotAllowed):
             await order(rig, source.server)
@@ -146,6 +154,36 @@ async def test_a_revert_ends_the_machine_before_the_source_runs_again(rig: Rig) 
         with pytest.raises(Go2CloudError):
             await rig.engine.retry(job.id)
         await late_launch(rig, made.id)
+
+
+@ON_SQLITE
+async def test_a_target_is_not_led_away_from_a_machine_that_a_revert_has_to_end(
+    rig: Rig, tmp_path: Path
+) -> None:
+    async def moved(folder: str, version: int) -> Target:
+        changes = TargetUpdate.model_validate({"name": f"lab-{version}", "settings": {"folder": folder}})
+        async with rig.services.database.begin() as uow:
+            return await update_target(uow, EVERYTHING, lab.id, version, changes)
+
+    wanted = TargetCreate.model_validate(
+        {"name": "lab", "kind": "qemu", "settings": {"folder": str(tmp_path / "lab")}}
+    )
+    source = await held(rig)
+    async with rig.services.database.begin() as uow:
+        lab = await create_target(uow, EVERYTHING, wanted)
+    rig.work()
+    async with source.running():
+        await cut_over(rig, source.server, WorkState.SUCCEEDED, target="lab")
+        (made,) = await cutovers(rig, source.server)
+        assert (tmp_path / "lab/runs" / made.id).is_dir()
+        with pytest.raises(TargetInUse):
+            await moved(str(tmp_path / "elsewhere"), 1)
+        same = await moved(str(tmp_path / "lab"), 1)
+        assert same.version == 2, "a name may change at any time"
+        await rig.engine.ended(await rig.revert(source.server), WorkState.SUCCEEDED)
+        assert source.is_active
+        assert not (tmp_path / "lab/runs" / made.id).is_dir(), "both sides would be active"
+    assert (await moved(str(tmp_path / "elsewhere"), 2)).version == 3
 
 
 REFUSALS = [

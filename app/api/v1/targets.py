@@ -23,7 +23,7 @@ from app.contract.resources.target import (
 from app.kit.transaction import Uow
 from app.migration.catalogue.jobs import get_job
 from app.migration.follow import service as follows
-from app.migration.follow.uses import delete_target as delete_unused
+from app.migration.follow import uses
 from app.migration.publish.orders import order_publishing
 from app.migration.servers.service import find_in_scope
 from app.migration.targets import service
@@ -71,8 +71,8 @@ async def update_target(
     version: IfMatch,
     body: TargetUpdate,
 ) -> Target:
-    """Change a target's name or settings; what is in use goes on as it began."""
-    changed = await service.update_target(uow, who.scope, target, version, body)
+    """Change a target's name, or settings where nothing lives there; what follows it goes on with them."""
+    changed = await uses.update_target(uow, who.scope, target, version, body)
     said = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
     await record("target.update", changed.id, changed.project_id, **said)
     tag(response, changed)
@@ -82,7 +82,7 @@ async def update_target(
 @router.delete("/targets/{target}")
 async def delete_target(uow: Uow, who: Administrator, record: Audit, target: str, version: IfMatch) -> Target:
     """Delete a target that nothing uses; what it wrote stays where it is. Answers what it was."""
-    was = await delete_unused(uow, who.scope, target, version)
+    was = await uses.delete_target(uow, who.scope, target, version)
     await record("target.delete", was.id, was.project_id, name=was.name)
     return was
 

@@ -138,12 +138,23 @@ def _modules(
 
 
 def _put(tree: Path, path: str, content: bytes) -> None:
-    """A file of the guest's, below the folder and nowhere else. Raises ConversionFailed."""
-    place = tree / path
-    if ".." in place.parts:
-        raise ConversionFailed(f"the module {path} of the guest would be outside of its folder")
+    place = below(tree, path)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
+
+
+def below(tree: Path, path: str) -> Path:
+    """Where a path that the guest names lies below a folder of this node.
+
+    Raises ConversionFailed for one that leads anywhere else: an absolute one, or one with `..`.
+    """
+    place = tree / path
+    if ".." in place.parts or not place.is_relative_to(tree):
+        raise ConversionFailed(
+            f"the module {path!r} of the guest would be outside of its folder",
+            remedy="look at modules.dep and at the initrd on the source, or set the conversion OFF",
+        )
+    return place
 
 
 def _depmod(place: Path, release: str, user: str | None) -> None:

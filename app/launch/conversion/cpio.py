@@ -1,5 +1,6 @@
 """Archives of the form newc (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst)."""
 
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from typing import Final
 
 MAGICS: Final = (b"070701", b"070702")
 _HEADER: Final = 110
+_NUMBERS: Final = re.compile(rb"[0-9A-Fa-f]{104}")
+"""Strictly: Python reads a sign as well, and a negative size would lead back to members that were read."""
 _TRAILER: Final = "TRAILER!!!"
 FOLDER: Final = stat.S_IFDIR | 0o755
 FILE: Final = stat.S_IFREG | 0o644
@@ -34,10 +37,9 @@ def read(data: bytes, at: int) -> Iterator[tuple[Member, int]]:
         header = data[at : at + _HEADER]
         if len(header) < _HEADER or header[:6] not in MAGICS:
             raise CpioDamaged(f"no archive member at byte {at}")
-        try:
-            fields = [int(header[6 + 8 * field : 14 + 8 * field], 16) for field in range(13)]
-        except ValueError as error:
-            raise CpioDamaged(f"no archive member at byte {at}") from error
+        if not _NUMBERS.fullmatch(header, 6):
+            raise CpioDamaged(f"no archive member at byte {at}")
+        fields = [int(header[6 + 8 * field : 14 + 8 * field], 16) for field in range(13)]
         mode, size, named = fields[1], fields[6], fields[11]
         begin = _aligned(at + _HEADER + named)
         if begin + size > len(data) or not named:

@@ -12,6 +12,8 @@ from app.launch.conversion.inspection import Filesystem, Initrd, Inspection, Ker
 
 MOST_TEXT: Final = 1 << 20
 """Bytes of a file of configuration; a longer one is none."""
+MOST_TABLE: Final = 1 << 24
+"""Bytes of a kernel's list of modules; of Debian's they are below 1 MiB."""
 MOST_INITRD: Final = 1 << 29
 _NO_ROOT: Final = frozenset(
     ("swap", "unknown", "crypto_LUKS", "LVM2_member", "linux_raid_member", "vfat", "ntfs")
@@ -277,7 +279,7 @@ def _is_bootable(guest: Appliance, release: str, base: str) -> bool:
 def _texts_of_modules(guest: Appliance, folder: str) -> Iterator[tuple[str, str]]:
     for name in ("modules.dep", "modules.builtin", "pkgbase"):
         path = f"{folder}/{name}"
-        if guest.call("is_file", path):
+        if guest.call("is_file", path) and guest.call("filesize", path) <= MOST_TABLE:
             yield name, guest.call("read_file", path).decode(errors="replace")
 
 

@@ -6,6 +6,7 @@ Forms and their magics are those of lib/decompress.c of the kernel.
 import bz2
 import lzma
 import subprocess
+import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from typing import Final
@@ -16,9 +17,8 @@ from app.launch.conversion.cpio import MAGICS, CpioDamaged, Member, is_trailer, 
 from app.launch.programs import require_program
 
 MOST_BYTES: Final = 1 << 30
-"""Of what one archive unpacks to: a hostile one would fill the node's memory."""
+"""Of what an initrd unpacks to, all of its archives together: a hostile one would fill the node's memory."""
 _LZ4: Final = b"\x02\x21\x4c\x18"
-_LZ4_SECONDS: Final = 120
 
 
 class InitrdUnreadable(ValueError):
@@ -30,7 +30,7 @@ def members(data: bytes) -> Iterator[Member]:
 
     Raises InitrdUnreadable, ToolMissing.
     """
-    at = 0
+    at = total = 0
     try:
         while at < len(data):
             if data[at] == 0:
@@ -39,7 +39,8 @@ def members(data: bytes) -> Iterator[Member]:
                 at = yield from _archived(data, at)
             else:
                 unpacked, at = _unpacked(data, at)
-                yield from _inner(unpacked)
+                total += len(unpacked)
+                yield from _inner(_whole(unpacked, eof=total <= MOST_BYTES))
     except (CpioDamaged, zlib.error, lzma.LZMAError, OSError, zstandard.ZstdError, EOFError) as error:
         raise InitrdUnreadable(str(error)) from error
 
@@ -123,13 +124,24 @@ def _lz4(data: bytes, at: int) -> tuple[bytes, int]:
         if size == 0 or data[end : end + 6] in MAGICS:
             break
         end += 4 if data[end : end + 4] == _LZ4 else 4 + size
-    command = [require_program("lz4"), "-dc", "-"]
-    done = subprocess.run(
-        command, input=data[at : min(end, len(data))], capture_output=True, timeout=_LZ4_SECONDS, check=False
-    )
-    if done.returncode:
-        raise InitrdUnreadable(f"lz4: {done.stderr.decode(errors='replace').strip()}")
-    return _whole(done.stdout, eof=True), min(end, len(data))
+    return _lz4_unpacked(data[at : min(end, len(data))]), min(end, len(data))
+
+
+def _lz4_unpacked(data: bytes) -> bytes:
+    with tempfile.TemporaryFile() as packed, tempfile.TemporaryFile() as words:
+        packed.write(data)
+        packed.seek(0)
+        command = [require_program("lz4"), "-dc", "-"]
+        with subprocess.Popen(command, stdin=packed, stdout=subprocess.PIPE, stderr=words) as process:
+            assert process.stdout is not None
+            found = process.stdout.read(MOST_BYTES + 1)
+            if len(found) > MOST_BYTES:
+                process.kill()
+        _whole(found, eof=len(found) <= MOST_BYTES)
+        if process.returncode:
+            words.seek(0)
+            raise InitrdUnreadable(f"lz4: {words.read().decode(errors='replace').strip()}")
+    return found
 
 
 def _whole(found: bytes, *, eof: bool) -> bytes:

@@ -6,10 +6,16 @@ may be launched for that cutover any more.
 """
 
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.contract.words import HoldPhase, HoldServices, JobEventLevel
+from app.kit.errors import Go2CloudError
+from app.kit.logging import get_logger
 from app.migration.cutover.errors import SourceNotBack
 from app.migration.hold import service as holds
 from app.migration.hold.states import Hold
@@ -18,8 +24,12 @@ from app.work.context import Context
 from app.work.errors import StepFailed
 
 LOOK_SECONDS: Final = 0.5
+RENEWALS: Final = 4
+"""How often a cutover that goes on says so in the time of the hold."""
 BACK_SECONDS: Final = 1800.0
 """What an agent gets to give services back before the step counts as failed, and is tried again."""
+
+_log = get_logger("go2cloud.cutover")
 
 
 def server_of(context: Context) -> str:
@@ -32,6 +42,30 @@ async def standing(services: Services, context: Context, cutover_id: str) -> Hol
     """The hold as it is now. Raises HoldNotFound."""
     async with services.database.reading() as uow:
         return await holds.standing(uow, server_of(context), cutover_id)
+
+
+@contextlib.asynccontextmanager
+async def going_on(services: Services, context: Context, cutover_id: str) -> AsyncIterator[None]:
+    """Meanwhile the source hears that the cutover goes on; see `app.migration.hold.service.renew`."""
+    over, every = asyncio.Event(), services.settings.cutover.stop_seconds / RENEWALS
+    task = asyncio.create_task(_renew(context, cutover_id, every, over))
+    try:
+        yield
+    finally:
+        over.set()
+        await asyncio.wait({task})
+
+
+async def _renew(context: Context, cutover_id: str, every: float, over: asyncio.Event) -> None:
+    server = server_of(context)
+    while not over.is_set():
+        try:
+            await context.write(lambda uow: holds.renew(uow, server, cutover_id))
+        except (Go2CloudError, SQLAlchemyError, OSError) as error:
+            _log.warning("cutover.not_renewed", cutover=cutover_id, server=server, error=str(error))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(every):
+                await over.wait()
 
 
 async def reached(services: Services, context: Context, cutover_id: str, phase: HoldPhase) -> Hold:

@@ -6,7 +6,7 @@ services are given back by undoing `stop`, which is undone after everything that
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +41,10 @@ PRECOPY: Final = "precopy"
 CUT: Final = "cut"
 APPLY: Final = "apply"
 
+_HOLDING: Final = frozenset(
+    (*(CutoverPhase.STOP, CutoverPhase.CUT, CutoverPhase.APPLY), CutoverPhase.CONVERT, CutoverPhase.KEEP)
+)
+"""Phases in which the source is to go on keeping its services stopped."""
 _STILL_ACTIVE: Final = (
     "the source is still active: nothing stopped its services, so what they write from now on is lost; "
     "stop them yourself"
@@ -290,7 +294,9 @@ class CutoverSteps:
     async def _timed(self, context: Context, phase: CutoverPhase) -> AsyncIterator[None]:
         cutover_id = chosen_id(context)
         await context.write(lambda uow: cutovers.phase_begins(uow, cutover_id, phase))
-        yield
+        going_on = source.going_on(self.services, context, cutover_id)
+        async with going_on if phase in _HOLDING else nullcontext():
+            yield
         await context.write(lambda uow: cutovers.phase_ends(uow, cutover_id, phase))
 
     async def _order(self, context: Context) -> LaunchOrder:

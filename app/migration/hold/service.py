@@ -5,7 +5,9 @@ reached, and `release` at any time. Each may be repeated. Only when HELD is reac
 from then on the agent gives the services back for no other reason than an order.
 """
 
-from sqlalchemy import select
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
 
 from app.contract.words import HoldPhase, HoldServices
 from app.kit.database import UnitOfWork
@@ -26,7 +28,7 @@ from app.migration.hold.states import Hold, rank
 from app.migration.hold.tables import HoldRow
 from app.wire.hold import LONGEST_SECONDS, HoldOrder
 
-__all__ = ["all_ordered", "finish", "keep", "ordered", "quiesce", "release", "report", "standing"]
+__all__ = ["all_ordered", "finish", "keep", "ordered", "quiesce", "release", "renew", "report", "standing"]
 
 P = HoldPhase
 
@@ -109,6 +111,22 @@ async def _order(uow: UnitOfWork, row: HoldRow, phase: HoldPhase) -> None:
     await uow.session.flush()
 
 
+async def renew(uow: UnitOfWork, server_id: str, cutover_id: str) -> None:
+    """The cutover goes on. Once this was called it has to come again within the hold's time.
+
+    Else the agent hears no more of a hold that is not firm, and its dead-man gives the services back: they
+    do not stay stopped for a job that nobody leads on, whose node is lost or has no worker free.
+    """
+    mine = update(HoldRow).where(HoldRow.server_id == server_id, HoldRow.cutover_id == cutover_id)
+    await uow.session.execute(mine.values(renewed_at=uow.now))
+
+
+def _is_told(row: HoldRow, now: datetime) -> bool:
+    is_loose = row.wanted in (P.QUIESCED, P.FINAL)
+    is_alive = row.renewed_at is None or now - row.renewed_at <= timedelta(seconds=row.seconds)
+    return is_alive or not is_loose
+
+
 async def release(uow: UnitOfWork, server_id: str, cutover_id: str) -> None:
     """Want the services given back. No machine that was made for the cutover may run any more.
 
@@ -132,12 +150,12 @@ async def standing(uow: UnitOfWork, server_id: str, cutover_id: str) -> Hold:
 
 
 async def ordered(uow: UnitOfWork, server_id: str) -> HoldOrder | None:
-    """What the server's agent is told about its hold; None where none stands."""
+    """What the server's agent is told about its hold; None where none stands, or its cutover fell silent."""
     row = await uow.session.scalar(select(HoldRow).where(HoldRow.standing_for == server_id))
-    return None if row is None else order_of(row)
+    return None if row is None or not _is_told(row, uow.now) else order_of(row)
 
 
 async def all_ordered(uow: UnitOfWork) -> dict[str, HoldOrder]:
     """What agents are told about holds, by their servers' ids."""
     rows = await uow.session.scalars(select(HoldRow).where(HoldRow.standing_for.is_not(None)))
-    return {row.server_id: order_of(row) for row in rows}
+    return {row.server_id: order_of(row) for row in rows if _is_told(row, uow.now)}

@@ -17,7 +17,8 @@ class HoldRow(Base):
     one hold at a time. `revision` numbers the orders of a server, `reported_revision` is that of the order
     which the newest report follows. `proof` is the secret of the agent that holds; `hooks` is a list of wire
     HookRun as JSON. `quiesced_at`, `final_at`, `held_at` and `released_at`: when the phase was first
-    reported; `wanted_at`: since when `wanted` is wanted.
+    reported; `wanted_at`: since when `wanted` is wanted; `renewed_at`: when the cutover last said that it
+    goes on, None where it never does.
     """
 
     __tablename__ = "source_hold"
@@ -42,6 +43,7 @@ class HoldRow(Base):
     hooks: Mapped[list[Json]] = mapped_column(JsonText)
     requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
     wanted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    renewed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     reported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     quiesced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     final_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
