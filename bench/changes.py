@@ -1,4 +1,4 @@
-"""Scattered changes of a disk: 1 % of its data, in single blocks of 4 KiB, and back again."""
+"""Scattered changes of a disk: 1 % of its data, in single blocks or larger pieces, and back again."""
 
 import os
 import random
@@ -13,18 +13,18 @@ SHARE: Final = 0.01
 
 
 @contextmanager
-def scattered(image: Image, seed: int) -> Iterator[int]:
-    """The changed bytes while the image is changed; it is itself again at the end."""
+def scattered(image: Image, seed: int, piece: int = BLOCK) -> Iterator[int]:
+    """The changed bytes while pieces of the image are changed; it is itself again at the end."""
     chance = random.Random(seed)
-    blocks = _blocks(image, chance)
+    blocks = _pieces(image, chance, piece)
     before: dict[int, bytes] = {}
     descriptor = os.open(image.path, os.O_RDWR)
     try:
         for at in blocks:
-            before[at] = os.pread(descriptor, BLOCK, at)
-            os.pwrite(descriptor, chance.randbytes(BLOCK), at)
+            before[at] = os.pread(descriptor, piece, at)
+            os.pwrite(descriptor, chance.randbytes(piece), at)
         os.fsync(descriptor)
-        yield len(before) * BLOCK
+        yield len(before) * piece
     finally:
         for at, data in before.items():
             os.pwrite(descriptor, data, at)
@@ -32,13 +32,17 @@ def scattered(image: Image, seed: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _blocks(image: Image, chance: random.Random) -> list[int]:
-    """Offsets of blocks that are in use and hold no metadata of the filesystem."""
-    wanted = int(image.used * SHARE) // BLOCK
-    found: set[int] = set()
-    while len(found) < wanted:
-        at = chance.randrange(image.size // BLOCK) * BLOCK
-        end = at + BLOCK
-        if not image.free.covers(at, end) and not image.metadata.covers(at, end):
-            found.add(at)
-    return sorted(found)
+def _pieces(image: Image, chance: random.Random, piece: int) -> list[int]:
+    """Offsets of pieces that are in use and hold no metadata of the filesystem.
+
+    Raises ValueError for an image that has not enough of them.
+    """
+    wanted, found = int(image.used * SHARE) // piece, list[int]()
+    numbers = list(range(image.size // piece))
+    chance.shuffle(numbers)
+    for at in (number * piece for number in numbers):
+        if len(found) == wanted:
+            return sorted(found)
+        if not image.free.meets(at, at + piece) and not image.metadata.meets(at, at + piece):
+            found.append(at)
+    raise ValueError(f"{image.path} has {len(found)} pieces of {piece} bytes that may change, not {wanted}")
