@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from bench.images import Image
@@ -37,12 +38,12 @@ def _pieces(image: Image, chance: random.Random, piece: int) -> list[int]:
 
     Raises ValueError for an image that has not enough of them.
     """
-    wanted, found = int(image.used * SHARE) // piece, list[int]()
-    numbers = list(range(image.size // piece))
-    chance.shuffle(numbers)
-    for at in (number * piece for number in numbers):
-        if len(found) == wanted:
-            return sorted(found)
-        if not image.free.meets(at, at + piece) and not image.metadata.meets(at, at + piece):
-            found.append(at)
-    raise ValueError(f"{image.path} has {len(found)} pieces of {piece} bytes that may change, not {wanted}")
+    kept = (image.free, image.metadata)
+    wanted = int(image.used * SHARE) // piece
+    places = list(range(0, image.size - piece + 1, piece))
+    chance.shuffle(places)
+    usable = (at for at in places if not any(ranges.meets(at, at + piece) for ranges in kept))
+    found = list(islice(usable, wanted))
+    if len(found) < wanted:
+        raise ValueError(f"{image.path} has {len(found)} pieces of {piece} bytes to change, not {wanted}")
+    return sorted(found)
