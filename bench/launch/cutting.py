@@ -16,7 +16,7 @@ from typing import Final
 from app.client import cutovers, servers, tests
 from app.client.transport import Client
 from app.contract.cutoverwords import CutoverPhase
-from app.contract.resources.checkpoint import Checkpoint
+from app.contract.resources.checkpoint import Checkpoint, CheckpointDisk
 from app.contract.resources.cutover import Cutover
 from app.contract.words import BootPhase, ConsistencyLabel, ReplicationState
 from bench.compare import Differs, require_equal
@@ -104,7 +104,7 @@ class Cutting:
         done(self.client, self.client.send(cutovers.order(replica.server)))
         made = self.client.send(cutovers.get(replica.server))
         final = self.client.send(servers.checkpoint(replica.server, made.checkpoint_id or ""))
-        self._compare(final, host)
+        self._compare(final, host, replica.disk.device)
         done(self.client, self.client.send(cutovers.revert(replica.server)))
         return _result(made, final, self._delivered(replica, made))
 
@@ -115,7 +115,7 @@ class Cutting:
         counted = [each for each in later if each.number <= (made.checkpoint_number or 0)]
         return sum(each.counters.sent_bytes + each.counters.patched_bytes for each in counted)
 
-    def _compare(self, final: Checkpoint, host: Host) -> None:
+    def _compare(self, final: Checkpoint, host: Host, data: Path) -> None:
         """Hold the machine's disks against the source, which stands still. Raises Differs.
 
         The disk that boots is compared byte for byte, of the other one all files: the source's filesystem is
@@ -124,10 +124,10 @@ class Cutting:
         folder = self.service.stage.folder / "data" / "launch" / "cutovers" / final.id
         for disk in final.disks:
             volume = folder / f"{disk.disk_id}.raw"
-            if disk.size_bytes == self.tiny.stat().st_size:
-                require_equal(self.tiny, volume, _omitted(final, disk.disk_id))
-            else:
+            if disk.path == str(data):
                 self._compare_files(volume, host)
+            else:
+                require_equal(self.tiny, volume, _omitted(disk))
         self.scene.tell(f"{OURS} cutover: equal")
 
     def _compare_files(self, volume: Path, host: Host) -> None:
@@ -161,10 +161,8 @@ def _in_order(tiny: Path, data: Disk) -> Iterator[tuple[Disk, Disk]]:
         yield system, data
 
 
-def _omitted(checkpoint: Checkpoint, disk_id: str) -> Ranges:
-    (disk,) = (each for each in checkpoint.disks if each.disk_id == disk_id)
-    pairs = [(each.offset, each.offset + each.length) for each in disk.omitted]
-    return joined(pairs)
+def _omitted(disk: CheckpointDisk) -> Ranges:
+    return joined([(each.offset, each.offset + each.length) for each in disk.omitted])
 
 
 def _result(made: Cutover, final: Checkpoint, delivered: int) -> CutOver:
