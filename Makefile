@@ -118,7 +118,7 @@ run: setup ## Start the service on SQLite and leave it up
 # CHURN=1,5,20 SECONDS=30 CUT=60
 BENCH_OPTIONS = $(foreach o,SIZE RUNS CASES LINKS DATA PEERS CHURN SECONDS CUT OUTPUT,$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) $($(o))))
 
-bench: setup ## Measure replication against other tools (SIZE=, RUNS=, CASES=, LINKS=, DATA=, PEERS=, CHURN=, SECONDS=, CUT=, OUTPUT=)
+bench: setup ## Measure replication, launches and cutovers against other tools (SIZE=, RUNS=, CASES=, LINKS=, DATA=, PEERS=, CHURN=, SECONDS=, CUT=, OUTPUT=)
 	@missing=$$($(RUN) python -m bench --packages $(BENCH_OPTIONS)) || exit 1; \
 	if [ -n "$$missing" ]; then echo "installing:" $$missing; \
 	  $(SUDO) apt-get -qq update && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi

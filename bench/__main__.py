@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -15,17 +15,24 @@ from bench.bytecode import compile_product
 from bench.episode import Result, Setting, play
 from bench.floor import Floor, measure_floor
 from bench.images import Image, cached, working_copy
+from bench.launch.report import launch_tables
+from bench.launch.run import PACKAGES, measure_launch
 from bench.live.report import live_tables
 from bench.live.run import measure_live
 from bench.network import network
 from bench.peers.registry import PEERS, missing_packages
-from bench.plan import MB, Case, Data, Link, LiveCase, LivePlan, Plan, parse_size, size_text
+from bench.plan import MB, Case, Data, LaunchCase, Link, LiveCase, LivePlan, Plan, parse_size, size_text
 from bench.report import document, rows_of, tables
 
 NICE = 10
 """The agent lowers its own priority by as much: so nobody is ahead, and nobody is disturbed."""
 
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+AnyCase = Case | LiveCase | LaunchCase
+LAUNCH = "launch"
+"""All cases of `LaunchCase`."""
+_BY_WORD: dict[str, AnyCase] = {case.value: case for kind in (Case, LiveCase, LaunchCase) for case in kind}
 
 W = TypeVar("W", bound=StrEnum)
 
@@ -34,12 +41,12 @@ def main() -> int:
     """Measure; the exit code."""
     options = _parser().parse_args()
     if options.packages:
-        print(" ".join(missing_packages(PEERS[name] for name in options.peers)))
+        print(" ".join(_missing(options)))
         return 0
     plan = _plan(options)
     if os.geteuid() != 0:
         return _refuse("network namespaces need root: run it as root")
-    missing = missing_packages(PEERS[name] for name in plan.peers)
+    missing = _missing(options)
     if missing:
         return _refuse(f"packages are missing: apt-get install {' '.join(missing)}")
     os.nice(max(0, NICE - os.nice(0)))
@@ -47,10 +54,13 @@ def main() -> int:
         signal.signal(number, _stopped)
     compile_product()
     results, floors = _measure(plan) if plan.cases else ([], {})
-    live = measure_live(_live_plan(options, plan), _tell) if _live_cases(options) else []
-    print("\n\n".join(filter(None, [tables(rows_of(results), plan.cases, floors), live_tables(live)])))
+    live_plan, cases = _live_plan(options, plan), _only(options.cases, LaunchCase)
+    live = measure_live(live_plan, _tell) if live_plan.cases else []
+    launched = measure_launch(live_plan, cases, _tell) if cases else []
+    parts = [tables(rows_of(results), plan.cases, floors), live_tables(live), launch_tables(launched)]
+    print("\n\n".join(filter(None, parts)))
     if plan.output:
-        plan.output.write_text(document(plan, results, floors, live))
+        plan.output.write_text(document(plan, results, floors, [*live, *launched]))
     return 0
 
 
@@ -58,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure replication against peers.")
     parser.add_argument("--size", default="1GiB", help="of the disk (default: 1GiB)")
     parser.add_argument("--runs", type=int, default=3, help="of which the medians are shown (default: 3)")
-    parser.add_argument("--cases", type=_cases, default=(*Case, *LiveCase), help=_known(Case, LiveCase))
+    parser.add_argument(
+        "--cases", type=_cases, default=tuple(_BY_WORD.values()), help=",".join((*_BY_WORD, LAUNCH))
+    )
     parser.add_argument("--links", type=_words(Link), default=tuple(Link), help=_known(Link))
     parser.add_argument("--data", type=_words(Data), default=(Data.REALISTIC,), help=_known(Data))
     parser.add_argument("--peers", type=_peers, default=tuple(PEERS), help=",".join(PEERS))
@@ -74,17 +86,29 @@ def _known(*kinds: type[StrEnum]) -> str:
     return ",".join(word.value for words in kinds for word in words)
 
 
-def _cases(text: str) -> tuple[Case | LiveCase, ...]:
-    live = [word.value for word in LiveCase]
-    return tuple(LiveCase(part) if part in live else Case(part) for part in text.split(","))
+def _cases(text: str) -> tuple[AnyCase, ...]:
+    """The cases that these words name. Raises ValueError."""
+    words = [word for part in text.split(",") for word in (LaunchCase if part == LAUNCH else (part,))]
+    unknown = [word for word in words if word not in _BY_WORD]
+    if unknown:
+        raise ValueError(f"unknown cases: {', '.join(unknown)}")
+    return tuple(_BY_WORD[word] for word in words)
 
 
 def _churns(text: str) -> tuple[int, ...]:
     return tuple(int(float(part) * MB) for part in text.split(","))
 
 
-def _live_cases(options: argparse.Namespace) -> tuple[LiveCase, ...]:
-    return tuple(case for case in options.cases if isinstance(case, LiveCase))
+def _only(cases: Iterable[AnyCase], kind: type[W]) -> tuple[W, ...]:
+    """Those of a kind, in the order in which they are played."""
+    wanted = set(cases)
+    return tuple(case for case in kind if case in wanted)
+
+
+def _missing(options: argparse.Namespace) -> list[str]:
+    """Debian packages that the call needs."""
+    more = PACKAGES if _only(options.cases, LaunchCase) else ()
+    return missing_packages((PEERS[name] for name in options.peers), more)
 
 
 def _words(words: type[W]) -> Callable[[str], tuple[W, ...]]:
@@ -109,7 +133,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
         size=parse_size(options.size),
         runs=options.runs,
-        cases=tuple(case for case in options.cases if isinstance(case, Case)),
+        cases=_only(options.cases, Case),
         links=options.links,
         data=options.data,
         peers=options.peers,
@@ -122,7 +146,7 @@ def _live_plan(options: argparse.Namespace, plan: Plan) -> LivePlan:
     return LivePlan(
         size=plan.size,
         runs=plan.runs,
-        cases=_live_cases(options),
+        cases=_only(options.cases, LiveCase),
         link=plan.links[0],
         peers=plan.peers,
         cache=plan.cache,

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,11 @@ class Ranges:
         """Whether one range holds all of [start, end)."""
         at = bisect_right(self.starts, start) - 1
         return at >= 0 and end <= self.ends[at]
+
+    def meets(self, start: int, end: int) -> bool:
+        """Whether a range has a byte of [start, end)."""
+        at = bisect_left(self.starts, end) - 1
+        return at >= 0 and self.ends[at] > start
 
 
 def free_ranges(image: Path) -> Ranges:

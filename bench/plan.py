@@ -44,6 +44,17 @@ class LiveCase(StrEnum):
     """Copy a second, similar server."""
 
 
+class LaunchCase(StrEnum):
+    """What is measured on the way from a replica to a running machine, in this order."""
+
+    MATERIALISE = "materialise"
+    """Make a disk of a checkpoint, and bring it to another one."""
+    LOGIN = "login"
+    """Start a replica as a machine, until its login prompt is there."""
+    CUTOVER = "cutover"
+    """Move a host that writes all the time."""
+
+
 class Link(StrEnum):
     """The line between the two ends."""
 

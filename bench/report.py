@@ -10,6 +10,7 @@ from statistics import median
 
 from bench.episode import Result
 from bench.floor import Floor
+from bench.launch.results import LaunchResult
 from bench.live.results import LiveResult
 from bench.peers.registry import OURS
 from bench.plan import GIB, LINE_BITS, MIB, Case, Data, Link, Plan, size_text
@@ -129,7 +130,9 @@ def _floor_text(data: Data, floor: Floor, rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def document(plan: Plan, results: list[Result], floors: dict[Data, Floor], live: Sequence[LiveResult]) -> str:
+def document(
+    plan: Plan, results: list[Result], floors: dict[Data, Floor], live: Sequence[LiveResult | LaunchResult]
+) -> str:
     """Everything as JSON: where and when, each single measurement, the floors."""
     found = {
         "time": datetime.now(UTC).isoformat(),

@@ -33,11 +33,11 @@ class Disk:
 
 
 @contextmanager
-def loop_disk(backing: Path) -> Iterator[Disk]:
-    """A block device on a file, gone at the end."""
-    command = ["losetup", "--find", "--show", "--direct-io=on", str(backing)]
+def loop_disk(backing: Path, device: str = "--find") -> Iterator[Disk]:
+    """A block device on a file, gone at the end; the first free one, or that of a name."""
+    command = ["losetup", device, "--show", "--direct-io=on", str(backing)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    disk = Disk(Path(shown.strip()), backing)
+    disk = Disk(Path(shown.strip() or device), backing)
     try:
         yield disk
     finally:
@@ -49,6 +49,11 @@ class Host:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+
+    @property
+    def pid(self) -> int:
+        """Of the program that has the filesystem mounted."""
+        return self._process.popen.pid
 
     def churn(self, rate: int) -> int:
         """Write so many bytes a second from now on; the bytes written before."""

@@ -31,14 +31,28 @@ PATIENCE_SECONDS: Final = 300.0
 
 
 class Replica:
-    """A server's replica, and the operator's view of it. `state` is the agent's folder."""
+    """A server's replica, and the operator's view of it.
 
-    def __init__(self, service: Go2cloud, client: Client, disk: Disk, state: Path) -> None:
+    `state` is the agent's folder, `system` a disk that the server has before the one that is written to,
+    `options` are more words for the agent.
+    """
+
+    def __init__(
+        self,
+        service: Go2cloud,
+        client: Client,
+        disk: Disk,
+        state: Path,
+        *,
+        system: Disk | None = None,
+        options: tuple[str, ...] = (),
+    ) -> None:
         self._service = service
         self._client = client
         self.disk = disk
         self.state = state
-        self.server = service.enroll(disk.device, state)
+        self.server = service.enroll(state, *(each.device for each in (system, disk) if each))
+        self._options = options
         self._agents: list[Process] = []
 
     @property
@@ -65,7 +79,17 @@ class Replica:
 
     def _command(self, *options: str) -> list[str]:
         hooks = str(self.state / "no-hooks")
-        return [*AGENT, "run", *options, "--no-yield", "--hooks", hooks, "--state-dir", str(self.state)]
+        return [
+            *AGENT,
+            "run",
+            *options,
+            "--no-yield",
+            "--hooks",
+            hooks,
+            *self._options,
+            "--state-dir",
+            str(self.state),
+        ]
 
     def set_interval(self, seconds: int) -> None:
         """Between checkpoints; 0 for none but by order."""
@@ -159,9 +183,9 @@ def copies(checkpoints: list[Checkpoint]) -> list[Copy]:
 
 
 @contextmanager
-def service_at(stage: Stage) -> Iterator[tuple[Go2cloud, Client]]:
+def service_at(stage: Stage, **settings: str) -> Iterator[tuple[Go2cloud, Client]]:
     """A service at the target's end, and its operator: at that end as well, and so not on the wire."""
-    service = Go2cloud(stage, None)
+    service = Go2cloud(stage, None, settings=settings)
     service.serve()
     with stage.processes.network.entered(End.TARGET):
         with Client(service.url) as client:

@@ -1,7 +1,7 @@
 """The part of a run that is about a running host: the product first, then each other tool on a fresh disk.
 
 All that is made lies in a folder named after the bench's process, so that the next run removes what a killed
-one left: loop devices, trace instances, files. Mounts go with the program that made them.
+one left: machines, loop devices, trace instances, files. Mounts go with the program that made them.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.images import cached, working_copy
+from bench.launch.machines import end_machines
 from bench.live.cases import Product
 from bench.live.host import loop_disk
 from bench.live.replica import forget_agent, service_at
@@ -47,14 +48,14 @@ def measure_live(plan: LivePlan, tell: Told) -> list[LiveResult]:
 
 
 def _product(plan: LivePlan, joined: Network, tell: Told) -> list[LiveResult]:
-    with _scene(plan, joined, tell) as scene:
+    with live_scene(plan, joined, tell) as scene:
         stage = Stage(scene.image, scene.folder, scene.processes)
         with service_at(stage) as (service, client):
             return [_told(result, tell) for result in Product(scene, service, client).play()]
 
 
 def _peer(kind: PeerKind, plan: LivePlan, joined: Network, tell: Told) -> list[LiveResult]:
-    with _scene(plan, joined, tell) as scene:
+    with live_scene(plan, joined, tell) as scene:
         return [_told(result, tell) for result in scan(kind, scene)]
 
 
@@ -65,7 +66,7 @@ def _told(result: LiveResult, tell: Told) -> LiveResult:
 
 
 @contextmanager
-def _scene(plan: LivePlan, joined: Network, tell: Told) -> Iterator[Scene]:
+def live_scene(plan: LivePlan, joined: Network, tell: Told) -> Iterator[Scene]:
     """A fresh disk behind a loop device, and nothing left of it at the end."""
     with ExitStack() as undo:
         folder = plan.cache / f"{_PREFIX}{os.getpid()}"
@@ -90,6 +91,7 @@ def remove_abandoned(cache: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a scene's folder, and what the kernel has of it."""
+    end_machines(folder / "data" / "launch")
     for enrolment in folder.glob("*/enrolment.json"):
         forget_agent(enrolment.parent)
     for image in folder.glob("*.raw"):

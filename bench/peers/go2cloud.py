@@ -6,9 +6,9 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -46,6 +46,8 @@ class Go2cloud:
     server: str = ""
     exported: int = 0
     password: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the service, beside those that it always has."""
 
     @property
     def state(self) -> Path:
@@ -62,6 +64,7 @@ class Go2cloud:
         """The service's settings and the operator's home."""
         folder = self.stage.folder
         settings = {
+            **self.settings,
             "HOME": str(folder),
             "G2C_DATA_DIR": str(folder / "data"),
             "G2C_HTTP_LISTEN_HOST": TARGET,
@@ -92,7 +95,7 @@ class Go2cloud:
     def set_up(self) -> None:
         """A running service, an operator who is logged in, and an agent that is enrolled."""
         self.serve()
-        self.server = self.enroll(self.stage.image.path, self.state)
+        self.server = self.enroll(self.state, self.stage.image.path)
 
     def serve(self) -> Process:
         """Start the service; an operator is logged in, `password` is theirs."""
@@ -105,11 +108,12 @@ class Go2cloud:
         self._log_in()
         return service
 
-    def enroll(self, disk: Path, state: Path) -> str:
-        """Enrol an agent with a state folder of its own for a disk; the server's id."""
+    def enroll(self, state: Path, *disks: Path) -> str:
+        """Enrol an agent with a state folder of its own for disks; the server's id."""
         token = self.operate("install-token", "create").splitlines()[-1].partition(".")[0]
         pinned = f"{token}.{self.certificate.fingerprint}" if self.certificate else token
-        options = ["--url", self.url, "--token", pinned, "--disk", str(disk), "--state-dir", str(state)]
+        options = ["--url", self.url, "--token", pinned, "--state-dir", str(state)]
+        options += [word for disk in disks for word in ("--disk", str(disk))]
         flags = ["--allow-plain-http", "--no-preflight"]
         self.stage.processes.run(End.SOURCE, [*AGENT, "enroll", *options, *flags])
         status = [*AGENT, "status", "--json", "--state-dir", str(state)]

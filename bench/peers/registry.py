@@ -22,9 +22,9 @@ TOOLS: Final = ("iproute2", "e2fsprogs", "coreutils", "util-linux", "mount")
 """Packages that the bench itself needs."""
 
 
-def missing_packages(kinds: Iterable[PeerKind]) -> list[str]:
-    """The Debian packages that these contestants and the bench lack."""
-    wanted = {package for kind in kinds for package in kind.packages} | set(TOOLS)
+def missing_packages(kinds: Iterable[PeerKind], more: Iterable[str] = ()) -> list[str]:
+    """The Debian packages that these contestants, the bench and what else is named lack."""
+    wanted = {package for kind in kinds for package in kind.packages} | {*TOOLS, *more}
     return sorted(package for package in wanted if not _is_installed(package))
 
 

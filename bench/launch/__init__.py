@@ -1,0 +1,1 @@
+"""From a replica to a running machine: what that takes, beside what a user would type instead."""
