@@ -83,7 +83,7 @@ def launch_settings(
     login: Annotated[bool | None, typer.Option(help="Wait for a login prompt on the serial line.")] = None,
     tcp: Annotated[list[int] | None, typer.Option(help="A port that must accept connections.")] = None,
     http: Annotated[
-        list[str] | None, typer.Option(help="What must be answered: PORT[/PATH][=PATTERN].")
+        list[str] | None, typer.Option(help="What must be answered: PORT, PORT/PATH, PORT/PATH=PATTERN.")
     ] = None,
     https: Annotated[list[str] | None, typer.Option(help="The same by TLS.")] = None,
     script: Annotated[
