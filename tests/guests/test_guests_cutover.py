@@ -16,7 +16,7 @@ from app.client import access, cutovers, servers, tests
 from app.client.transport import Client
 from app.contract.cutoverwords import CutoverState
 from app.contract.resources.cutover import Cutover
-from app.contract.resources.launch import LaunchSettingsUpdate, PortForward, ServerTest
+from app.contract.resources.launch import PortForward, ServerTest
 from app.contract.words import (
     BootFailure,
     BootPhase,
@@ -109,29 +109,11 @@ class Operator:
 
     def set_machine(self, firmware: Firmware, conversion: ConversionMode) -> None:
         """The machine, and all that has to be seen of it."""
-        wanted = {
-            "cpus": 2,
-            "memoryBytes": 512 << 20,
-            "firmware": firmware,
-            "checks": [
-                {"kind": "login"},
-                {"kind": "http", "port": 8080, "body": PAGE},
-                {
-                    "kind": "http",
-                    "name": "ledger",
-                    "port": 8080,
-                    "path": "/ledger.txt",
-                    "body": r"\A1\n2\n3\n",
-                },
-                {"kind": "screen"},
-            ],
-            "timeout": "PT15M",
-            "conversion": conversion,
-        }
-        with self.deployment.client() as client:
-            version = client.send(tests.settings(self.server)).version
-            body = LaunchSettingsUpdate.model_validate(wanted)
-            client.send(tests.set_settings(self.server, version, body))
+        self.of_server(
+            *("launch-settings", "--reset", "--cpus", "2", "--memory", "512MiB", "--timeout", "15m"),
+            *("--http", f"8080={PAGE}", "--http", r"8080/ledger.txt=\A1\n2\n3\n", "--screen"),
+            *("--firmware", firmware, "--conversion", conversion),
+        )
 
     def test(self) -> ServerTest:
         """The latest test."""
@@ -176,7 +158,7 @@ def is_tested(operator: Operator, guest: Guest, host: GuestHost, folder: Path) -
     test = operator.test()
     assert test.passed, test
     assert [(check.name, check.passed) for check in test.checks] == [
-        (name, True) for name in ("login", "http", "ledger", "screen")
+        (name, True) for name in ("login", "http", "http-2", "screen")
     ]
     assert {each.phase for each in test.phases} >= {BootPhase.KERNEL, BootPhase.LOGIN}
     assert test.conversion is not None
