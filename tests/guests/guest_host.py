@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.contract.words import Firmware
+from app.contract.words import BootFailure, Firmware
 from tests.daemon.live_disks import is_free
 from tests.e2e.bootable_source import BootableSource, attached, with_hook
 from tests.e2e.deployment import Deployment, until
@@ -50,6 +50,8 @@ class Guest:
     page: str = "srv/ledger.txt"
     """In the mounted filesystem; the guest serves it as /ledger.txt."""
     firmware: Firmware = Firmware.BIOS
+    unconverted: BootFailure | None = None
+    """How it ends without its conversion; None: that is not tried."""
 
 
 @dataclass(frozen=True)
