@@ -101,12 +101,19 @@ def attached(disk: Path) -> Iterator[Path]:
     """The file as a loop device with its partitions; at the end both are gone."""
     device = _run(required_binary("losetup", "mount"), "--show", "-f", str(disk)).strip()
     try:
-        _run(required_binary("partx", "util-linux"), "-a", device)
+        if _is_partitioned(disk):
+            _run(required_binary("partx", "util-linux"), "-a", device)
         yield Path(device)
     finally:
         subprocess.run(["partx", "-d", device], check=False, capture_output=True)
         _run("losetup", "-d", device)
         disk.unlink()
+
+
+def _is_partitioned(disk: Path) -> bool:
+    """Whether it has an MBR, be it GPT's protective one."""
+    with disk.open("rb") as file:
+        return file.read(512)[510:] == b"\x55\xaa"
 
 
 def with_hook(source: BootableSource, page: Path, python: str = sys.executable) -> BootableSource:
