@@ -90,7 +90,7 @@ test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minut
 test-cluster: setup apt ## Two replicas of each role on Galera, Sentinel and one store, killed one after the other: three minutes
 	$(RUN) pytest tests/cluster
 
-test-guests: setup apt ## Conversion of whole systems (UEFI, XFS, btrfs, LVM, dracut), each booted: a quarter of an hour
+test-guests: setup apt ## Whole systems (UEFI, XFS, btrfs, LVM, dracut) converted and booted, and cut over while they write: forty minutes
 	$(RUN) pytest -m guests
 
 test-faults: setup apt ## Fault injection: power cuts, failing I/O, kills, a hostile network, the protocol model

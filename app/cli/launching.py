@@ -22,6 +22,7 @@ from app.contract.resources.launch import (
     LaunchSettings,
     LaunchSettingsUpdate,
     LoginCheck,
+    ScreenCheck,
     ScriptCheck,
     TcpCheck,
 )
@@ -83,9 +84,12 @@ def launch_settings(
     login: Annotated[bool | None, typer.Option(help="Wait for a login prompt on the serial line.")] = None,
     tcp: Annotated[list[int] | None, typer.Option(help="A port that must accept connections.")] = None,
     http: Annotated[
-        list[str] | None, typer.Option(help="What must be answered: PORT[/PATH][=PATTERN].")
+        list[str] | None, typer.Option(help="What must be answered: PORT, PORT/PATH, PORT/PATH=PATTERN.")
     ] = None,
     https: Annotated[list[str] | None, typer.Option(help="The same by TLS.")] = None,
+    screen: Annotated[
+        bool, typer.Option("--screen", help="The last picture of the screen must not be blank.")
+    ] = False,
     script: Annotated[
         list[str] | None, typer.Option(help="A program in LAUNCH.SCRIPTS that must succeed.")
     ] = None,
@@ -110,7 +114,7 @@ def launch_settings(
         "bus": bus,
         "nics": None if nic is None else tuple(map(_nic, nic)),
         "ports": None if port is None else tuple(port),
-        "checks": _checks(login, tcp or [], _urls(http or [], https or []), script or []),
+        "checks": _checks(login, _named(tcp or [], _urls(http or [], https or []), script or [], screen)),
         "timeout": None if timeout is None else duration(timeout),
         "lifetime": None if lifetime is None else duration(lifetime),
         "target": target,
@@ -154,15 +158,19 @@ def _url(text: str, number: int, *, tls: bool) -> HttpCheck:
     )
 
 
-def _checks(
-    login: bool | None, tcp: Sequence[int], http: Sequence[HttpCheck], scripts: Sequence[str]
-) -> tuple[LaunchCheck, ...] | None:
+def _checks(login: bool | None, named: tuple[LaunchCheck, ...]) -> tuple[LaunchCheck, ...] | None:
     """All checks, a login prompt among them unless it is not wanted; None where no option names any."""
-    if login is None and not (tcp or http or scripts):
+    if login is None and not named:
         return None
+    return named if login is False else (LoginCheck(kind=CheckKind.LOGIN), *named)
+
+
+def _named(
+    tcp: Sequence[int], http: Sequence[HttpCheck], scripts: Sequence[str], screen: bool
+) -> tuple[LaunchCheck, ...]:
     return (
-        *((LoginCheck(kind=CheckKind.LOGIN),) if login is not False else ()),
         *(TcpCheck(kind=CheckKind.TCP, port=port, name=f"tcp-{port}") for port in tcp),
         *http,
         *(ScriptCheck(kind=CheckKind.SCRIPT, script=name, name=f"script-{name}") for name in scripts),
+        *((ScreenCheck(kind=CheckKind.SCREEN),) if screen else ()),
     )

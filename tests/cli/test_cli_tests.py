@@ -42,8 +42,10 @@ def test_launch_settings_are_shown_and_changed(go2cloud: CommandLine, source: So
     changed = go2cloud(*settings, "--nic", "52:54:00:12:34:56=192.168.7.2/24,192.168.7.1")
     assert "52:54:00:12:34:56=192.168.7.2/24,192.168.7.1" in changed
     assert "http 8080/health=ok|fine" in changed
-    reset = yaml.safe_load(go2cloud(*settings, "--reset", "--no-login", "--tcp", "22", "-o", "yaml"))
-    assert [check["kind"] for check in reset["machine"]["checks"]] == ["tcp"]
+    reset = yaml.safe_load(
+        go2cloud(*settings, "--reset", "--no-login", "--tcp", "22", "--screen", "-o", "yaml")
+    )
+    assert [check["kind"] for check in reset["machine"]["checks"]] == ["tcp", "screen"]
     assert "is no such check" in _usage(go2cloud, *settings, "--http", "web")
     assert "is no size" in _usage(go2cloud, *settings, "--memory", "much")
 

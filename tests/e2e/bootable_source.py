@@ -64,6 +64,15 @@ class BootableSource:
         """End the program."""
         _run(str(self.hooks / "services"), "stop-services")
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """The program runs, and not at the end."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+
     def is_active(self) -> bool:
         """Whether the program runs."""
         try:
@@ -81,29 +90,39 @@ class BootableSource:
 @contextmanager
 def bootable_source(folder: Path) -> Iterator[BootableSource]:
     """The source, whose program runs; at the end nothing of it is left."""
-    disk = make_disk(folder / "disk.img")
+    with attached(make_disk(folder / "disk.img")) as device, _mounted(f"{device}p3", folder / "root") as root:
+        source = with_hook(BootableSource(device, folder), root / "www/ledger.txt")
+        with source.at_work():
+            yield source
+
+
+@contextmanager
+def attached(disk: Path) -> Iterator[Path]:
+    """The file as a loop device with its partitions; at the end both are gone."""
     device = _run(required_binary("losetup", "mount"), "--show", "-f", str(disk)).strip()
     try:
-        _run(required_binary("partx", "util-linux"), "-a", device)
-        with _mounted(f"{device}p3", folder / "root") as root:
-            source = _with_hook(BootableSource(Path(device), folder), root)
-            source.start()
-            try:
-                yield source
-            finally:
-                source.stop()
+        if _is_partitioned(disk):
+            _run(required_binary("partx", "util-linux"), "-a", device)
+        yield Path(device)
     finally:
         subprocess.run(["partx", "-d", device], check=False, capture_output=True)
         _run("losetup", "-d", device)
         disk.unlink()
 
 
-def _with_hook(source: BootableSource, root: Path) -> BootableSource:
+def _is_partitioned(disk: Path) -> bool:
+    """Whether it has an MBR, be it GPT's protective one."""
+    with disk.open("rb") as file:
+        return file.read(512)[510:] == b"\x55\xaa"
+
+
+def with_hook(source: BootableSource, page: Path, python: str = sys.executable) -> BootableSource:
+    """The source with its program, which `python` runs and which writes to `page`, and with its hook."""
     writer, hook = source.folder / "writer.py", source.hooks / "services"
     writer.write_text(WRITER)
     source.hooks.mkdir()
     names = {name: source.folder / name for name in ("pid", "told")}
-    hook.write_text(HOOK.format(python=sys.executable, writer=writer, page=root / "www/ledger.txt", **names))
+    hook.write_text(HOOK.format(python=python, writer=writer, page=page, **names))
     hook.chmod(0o755)
     return source
 

@@ -42,9 +42,7 @@ class SourceHost:
         self.call(
             "enroll", "--no-preflight", "--url", url or deployment.agent_url, "--token", wanted, *options
         )
-        status = json.loads(self.call("status", "--json"))
-        server: str = status["serverId"]
-        return server
+        return enrolled_as(self)
 
     def call(self, verb: str, *arguments: str) -> str:
         """Run a command of the agent that must succeed; its standard output."""
@@ -86,6 +84,12 @@ class SourceHost:
         finally:
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=WAIT_SECONDS)
+
+
+def enrolled_as(host: SourceHost) -> str:
+    """The id of the server that a host is enrolled as."""
+    server: str = json.loads(host.call("status", "--json"))["serverId"]
+    return server
 
 
 def summary_of(output: str) -> dict[str, object]:

@@ -228,6 +228,7 @@ def two_disks_lvm(first: Path, second: Path) -> tuple[Path, Path]:
         )
         (tree / "boot").rename(Path(work) / "boot")
         (tree / "boot").mkdir()
+        (tree / "srv/ledger.txt").symlink_to("/boot/ledger.txt")
         ext4(first, START, boot, recipe.uuid, Path(work) / "boot")
         archive = Path(work) / "root.tar"
         run("tar", "-C", str(tree), "-cf", str(archive), ".")
