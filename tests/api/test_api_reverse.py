@@ -21,6 +21,8 @@ from tests.api.test_api_cutovers import cut_over
 from tests.replication.agent_double import LEASE, AgentDouble, chunks_of
 
 WEB = "/servers/web-1"
+ON_SQLITE = pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+"""Where the database makes no difference, one of them is enough."""
 CONTENT = bytes(range(256)) * 4096
 ROOT = Disk("wwn-old", "/dev/sda", len(CONTENT), 512, filesystem=Filesystem("ext4", "aaaa"))
 AT_SOURCE = Inventory("web-1", boot_id="boot-of-the-source", disks=(ROOT,))
@@ -90,6 +92,7 @@ async def test_a_machine_replicates_to_a_chain_apart_without_sending_what_is_sto
     assert (disk["path"], disk["reversePath"], disk["doubt"]) == ("/dev/sda", "/dev/vda", None)
 
 
+@ON_SQLITE
 async def test_a_way_back_is_in_no_list_and_has_no_lifecycle(
     agent: AgentDouble, admin: Api, services: Services
 ) -> None:
@@ -109,6 +112,7 @@ async def test_a_way_back_is_in_no_list_and_has_no_lifecycle(
     await admin.call("POST", f"{mine}:sync", 202)
 
 
+@ON_SQLITE
 async def test_only_a_server_whose_machine_runs_gets_a_way_back(
     agent: AgentDouble, admin: Api, services: Services, callers: Callers
 ) -> None:
@@ -175,6 +179,7 @@ async def test_stopping_shuts_the_agent_out_and_keeps_the_chain(
     assert (await admin.call("GET", f"/servers/{again.server}", 200))["name"] == "web-1-reverse-2"
 
 
+@ON_SQLITE
 async def test_the_plan_of_a_revert_names_the_chain_that_has_what_the_machine_wrote(
     agent: AgentDouble, admin: Api, services: Services
 ) -> None:

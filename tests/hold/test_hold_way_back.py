@@ -32,7 +32,7 @@ from tests.services.loop_disks import LoopDisk
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 MIB = 1 << 20
-BULK = 48 * MIB
+BULK = 24 * MIB
 WRITTEN = 2 * MIB
 ANOTHER_BOOT = (
     "unshare",
@@ -217,11 +217,21 @@ def test_what_the_launched_machine_writes_comes_back_to_the_old_disk(host: HeldH
         host.kill_agent()
         subprocess.run(["umount", host.folder / "mnt"], check=True)
         try:
+            host.wait(lambda: is_free(host.disk.device), "no mount namespace has the old disk any more")
             exported(host, machine, back)
         finally:
             subprocess.run(["mount", host.disk.device, host.folder / "mnt"], check=True)
         assert (host.folder / "mnt" / "written-after").read_text() == "the machine was here\n"
         stopped(host, back)
+
+
+def is_free(device: Path) -> bool:
+    """Whether nothing holds a device: namespaces that ended are taken apart behind their last process."""
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+    except OSError:
+        return False
+    return True
 
 
 def exported(host: HeldHost, machine: Launched, back: str) -> None:
