@@ -204,8 +204,9 @@ def test_what_the_launched_machine_writes_comes_back_to_the_old_disk(host: HeldH
             assert first.counters.known_bytes >= BULK - MIB
             assert first.counters.wire_bytes < MIB
             write(at)
-            go2cloud(host, "server", "sync", of(host, back).name)
             count = len(checkpoints(host, back))
+            with host.center.client() as client:
+                client.send(servers.sync(back))
             host.wait(lambda: len(checkpoints(host, back)) > count, "what it wrote is replicated")
             shown = of(host, host.server).reverse
             assert shown is not None
