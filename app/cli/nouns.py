@@ -42,6 +42,7 @@ def _servers() -> typer.Typer:
         publishing,
         replication,
         reports,
+        reverses,
         servers,
         tests,
         verifications,
@@ -75,6 +76,7 @@ def _servers() -> typer.Typer:
         cutovers.revert,
         cutovers.disconnect,
         cutovers.archive,
+        reverses.reverse,
     ):
         servers.app.command()(command)
     servers.app.command("cutovers")(cutovers.list_cutovers)

@@ -10,6 +10,7 @@ import typer
 from app.cli.connection import connected
 from app.cli.jobs import finish, followed, show_job
 from app.cli.output import Column, Format, Out, View, show_one
+from app.cli.reverses import FromReverse, chain_of
 from app.cli.servers import ServerRef
 from app.cli.tests import Watch
 from app.client import targets
@@ -39,6 +40,7 @@ def publish(
     formats: Annotated[
         list[ImageFormat] | None, typer.Option("--format", help="Instead of the target's; repeatable.")
     ] = None,
+    reverse: FromReverse = False,
     watch: Watch = False,
     output: Out = Format.TABLE,
 ) -> None:
@@ -49,7 +51,8 @@ def publish(
     if formats:
         body = body.model_copy(update={"formats": tuple(formats)})
     with connected(context) as client:
-        job = client.send(targets.publish(server, body))
+        chain = chain_of(client, server, is_reverse=reverse)
+        job = client.send(targets.publish(chain, body))
         if not watch:
             show_job(job, output)
             typer.echo(f"follow it with: go2cloud job watch {job.id}", err=True)
@@ -66,17 +69,19 @@ def follow(
     server: ServerRef,
     target: Annotated[str | None, typer.Option(help="A target of kind device.")] = None,
     off: Annotated[bool, typer.Option("--off", help="Nothing follows the server any more.")] = False,
+    reverse: FromReverse = False,
     output: Out = Format.TABLE,
 ) -> None:
     """Keep a device target up to date with a server's checkpoints; without options show how far it is."""
     if off and target is not None:
         raise typer.BadParameter("give --target or --off")
     with connected(context) as client:
+        chain = chain_of(client, server, is_reverse=reverse)
         if off:
-            client.send(targets.unfollow(server))
+            client.send(targets.unfollow(chain))
             typer.echo(f"nothing follows {server} any more")
             return
         call = (
-            targets.followed(server) if target is None else targets.follow(server, FollowOrder(target=target))
+            targets.followed(chain) if target is None else targets.follow(chain, FollowOrder(target=target))
         )
         show_one(client.send(call), VIEW, output)

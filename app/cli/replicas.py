@@ -12,6 +12,7 @@ from app.cli.connection import connected
 from app.cli.exits import CommandFailed, Exit
 from app.cli.output import Column, Format, Out, View, show_list, size
 from app.cli.progress import bytes_bar
+from app.cli.reverses import FromReverse, chain_of, reverse_disk
 from app.cli.servers import ServerRef
 from app.client import servers
 from app.client.replicas import export_disk, verify
@@ -70,10 +71,13 @@ def export(
         ImageFormat, typer.Option("--format", help="raw, or qcow2 by qemu-img.")
     ] = ImageFormat.RAW,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    reverse: FromReverse = False,
 ) -> None:
     """Write a disk of a checkpoint to a file or block device, verified against its root."""
     with connected(context) as client:
-        at = client.send(servers.checkpoint(server, checkpoint))
+        disk = reverse_disk(client, server, disk) if reverse else disk
+        chain = chain_of(client, server, is_reverse=reverse)
+        at = client.send(servers.checkpoint(chain, checkpoint))
         chosen = choose_disk(at, disk)
         if image is ImageFormat.QCOW2:
             root = _export_qcow2(client, at, chosen, output, force=force)

@@ -45,6 +45,8 @@ VIEW: View[Server] = View(
         Column("CPUS", lambda server: server.cpu_count, wide=True),
         Column("MEMORY", lambda server: server.memory_bytes, wide=True, show=size),
         Column("FIRMWARE", lambda server: server.firmware, wide=True),
+        Column("REVERSE", lambda server: server.reverse.name if server.reverse else None, wide=True),
+        Column("REVERSE OF", lambda server: server.reverse_of, wide=True),
         Column("LAST SEEN", lambda server: server.last_seen_at, wide=True),
         Column("ALLOWED", lambda server: ",".join(_allowed(server)) or None, wide=True),
     ),
@@ -64,10 +66,13 @@ def list_(
     archived: Annotated[
         bool, typer.Option("--archived", help="Those that were archived, instead of the others.")
     ] = False,
+    reverse: Annotated[
+        bool, typer.Option("--reverse", help="Launched machines that replicate back, instead of the servers.")
+    ] = False,
     output: Out = Format.TABLE,
 ) -> None:
     """List servers."""
-    wanted = ServerFilter(project, lifecycle, replication, q, archived or None)
+    wanted = ServerFilter(project, lifecycle, replication, q, archived or None, reverse or None)
     with connected(context) as client:
         show_list(client.every(lambda cursor: servers.page(cursor, filters=wanted)), VIEW, output)
 

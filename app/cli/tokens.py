@@ -105,9 +105,7 @@ def create_install(
     body = InstallTokenCreate(name=name, project=project, uses=uses, expires_in=expires_in)
     with connected(context) as client:
         created = client.send(access.create_install_token(body))
-    _show_secret(created, created.secret, INSTALL_VIEW, output)
-    if created.agent_url:
-        typer.echo(f"go2cloud-agent enroll --url {created.agent_url} --token {created.secret}", err=True)
+    show_install_token(created, output)
 
 
 @install.command("revoke")
@@ -118,6 +116,13 @@ def revoke_install(
     sure(f"Revoke the install token {token}?", yes)
     with connected(context) as client:
         show_one(client.send(access.revoke_install_token(token)), INSTALL_VIEW, output)
+
+
+def show_install_token(created: InstallToken, output: Format) -> None:
+    """A token that was created just now, with the command that takes it where the address is known."""
+    _show_secret(created, created.secret, INSTALL_VIEW, output)
+    if created.agent_url:
+        typer.echo(f"go2cloud-agent enroll --url {created.agent_url} --token {created.secret}", err=True)
 
 
 def _show_secret(created: T, secret: str | None, view: View[T], output: Format) -> None:

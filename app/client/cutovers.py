@@ -1,12 +1,13 @@
-"""Calls on the last way of a server: cutover, revert, finalize, disconnect, archive."""
+"""Calls on the last way of a server: cutover, revert, finalize, the way back, disconnect, archive."""
 
 from collections.abc import Callable
 
 from app.client.call import Call, model, repeatable, segment
+from app.contract.resources.access import InstallToken
 from app.contract.resources.base import Listing
-from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan
+from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, ReverseOrder
 from app.contract.resources.job import Job
-from app.contract.resources.server import Server
+from app.contract.resources.server import Reverse, Server
 from app.contract.words import ServerOperation
 
 LATEST = "latest"
@@ -36,6 +37,23 @@ def disconnect(ref: str) -> Call[Server]:
 def archive(ref: str) -> Call[Server]:
     """Let lists leave a server out."""
     return Call("POST", _path(ref, ":archive"), model(Server))
+
+
+def reverse(ref: str, *, key: str | None = None) -> Call[InstallToken]:
+    """Begin the way back of a server that was cut over: a token for its launched machine."""
+    return Call(
+        "POST", _path(ref, ":reverse"), model(InstallToken), body=ReverseOrder(), headers=repeatable(key)
+    )
+
+
+def stop_reverse(ref: str) -> Call[Server]:
+    """End the way back of a server; its checkpoints stay."""
+    return Call("POST", _path(ref, ":stopReverse"), model(Server))
+
+
+def reverse_of(ref: str) -> Call[Reverse]:
+    """The newest way back of a server, with its disks."""
+    return Call("GET", _path(ref, "/reverse"), model(Reverse))
 
 
 def plan(ref: str, operation: ServerOperation, body: CutoverOrder | None = None) -> Call[OperationPlan]:

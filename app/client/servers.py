@@ -25,6 +25,7 @@ def page(
         "replicationState": wanted.replication_state,
         "q": wanted.q,
         "archived": wanted.archived,
+        "reverse": wanted.reverse,
     }
     return Call("GET", "/servers", model(Listing[Server]), query)
 

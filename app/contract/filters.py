@@ -10,7 +10,7 @@ class ServerFilter:
     """Narrows a list of servers; None does not narrow.
 
     `project` is an id or name; `q` is a part of the name or host name, in any case; `archived` None shows
-    both.
+    both; `reverse` likewise those that are ways back of others.
     """
 
     project: str | None = None
@@ -18,6 +18,7 @@ class ServerFilter:
     replication_state: ReplicationState | None = None
     q: str | None = None
     archived: bool | None = None
+    reverse: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,7 @@ class ServerOperation(StrEnum):
     REVERT = "revert"
     DISCONNECT = "disconnect"
     ARCHIVE = "archive"
+    REVERSE = "reverse"
 
 
 class Firmware(StrEnum):

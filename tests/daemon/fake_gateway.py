@@ -45,6 +45,7 @@ from app.wire.patch import Patch, apply_patch, signatures
 from app.wire.tree import LEAF_BYTES, ZERO_LEAF, RootNode, changed_leaf, leaf_hash, leaf_ids
 
 TOKEN = "g2i_secret"
+REVERSE_TOKEN = "g2r_secret"
 CREDENTIAL = "g2a_credential"
 PROOF_KEY = bytes(range(32))
 
@@ -147,7 +148,7 @@ class FakeGateway:
 
     def enroll(self, message: Enroll) -> Enrolled:
         """Redeem the token."""
-        if message.token != TOKEN:
+        if message.token not in (TOKEN, REVERSE_TOKEN):
             raise Problem(401, "TOKEN_INVALID", "the install token is unknown", remedy="make a new one")
         self.enrolments.append(message)
         return Enrolled("srv-1", message.inventory.hostname, CREDENTIAL)

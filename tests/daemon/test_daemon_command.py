@@ -17,7 +17,7 @@ from app.agent.daemon.errors import StateError
 from app.agent.daemon.state import Enrolment, StateDir
 from app.agent.daemon.version import VERSION
 from app.wire.messages import Polled
-from tests.daemon.fake_gateway import CREDENTIAL, TOKEN, FakeGateway
+from tests.daemon.fake_gateway import CREDENTIAL, REVERSE_TOKEN, TOKEN, FakeGateway
 
 MIB = 1024 * 1024
 Image = Callable[..., Path]
@@ -83,6 +83,28 @@ def test_an_enrolled_state_is_not_enrolled_again(gateway: FakeGateway, image: Im
     assert "ALREADY_ENROLLED" in done.stderr
     assert "--state-dir" in done.stderr
     assert len(gateway.enrolments) == 1
+
+
+def test_a_launched_machine_sets_the_copy_of_the_source_state_aside(
+    gateway: FakeGateway, image: Image, tmp_path: Path
+) -> None:
+    path, state = image("disk.img", MIB), tmp_path / "state"
+    enroll(gateway, state, "--disk", path)
+    (state / "hold.json").write_text("of the source")
+    where = ("--no-preflight", "--url", gateway.url, "--state-dir", state, "--disk", path)
+    wrong = agent("enroll", *where, "--token", "g2r_wrong")
+    assert (wrong.returncode, (state / "hold.json").exists()) == (4, True)
+    done = agent("enroll", *where, "--token", REVERSE_TOKEN)
+    assert done.returncode == 0
+    assert "its credential must not be used here" in done.stderr
+    aside = tmp_path / "state.srv-1"
+    assert (aside / "hold.json").read_text() == "of the source"
+    assert sorted(each.name for each in state.iterdir()) == ["enrolment.json", "lock"]
+    assert agent("run", "--once", "--state-dir", state).returncode == 0
+    again = agent("enroll", *where, "--token", REVERSE_TOKEN)
+    assert again.returncode == 1
+    assert "it is there already" in again.stderr
+    assert len(gateway.enrolments) == 2
 
 
 def test_a_wrong_token_is_denied_in_one_line(gateway: FakeGateway, image: Image, tmp_path: Path) -> None:

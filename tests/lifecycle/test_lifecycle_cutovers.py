@@ -20,7 +20,7 @@ from app.contract.words import (
 from app.kit.errors import Go2CloudError
 from app.launch.errors import InstanceRetired
 from app.launch.machine import LaunchOrder, MachineSpec, Volume
-from app.migration.cutover import evidence, orders, service
+from app.migration.cutover import evidence, orders, reversing, service
 from app.migration.cutover.errors import (
     CutoverNotSucceeded,
     HeadDegraded,
@@ -30,13 +30,14 @@ from app.migration.cutover.errors import (
 from app.migration.follow.uses import update_target
 from app.migration.hold.tables import HoldRow
 from app.migration.replication.tables import CheckpointRow, DiskRootRow
-from app.migration.servers.enrolment import find_server
+from app.migration.servers.enrolment import enroll, find_server
 from app.migration.servers.errors import LifecycleNotAllowed
 from app.migration.targets.errors import TargetInUse, TargetNotFound
 from app.migration.targets.opening import target_for
 from app.migration.targets.service import create_target
+from app.wire.messages import Enroll, Inventory
 from app.work.errors import JobStands, JobSuperseded
-from app.work.tables import JobRow
+from app.work.tables import JobEventRow, JobRow
 from tests.launch.boot_sector import dead_disk, talking_disk
 from tests.lifecycle.conftest import Rig
 from tests.lifecycle.held_source import HeldSource
@@ -131,6 +132,21 @@ async def at_rest(rig: Rig, server: str) -> None:
         (await find_server(uow, server)).replication_state = "STOPPED"
 
 
+async def replicating_back(rig: Rig, server: str) -> str:
+    """The launched machine replicates; the id of what it is at the service."""
+    async with rig.services.database.begin() as uow:
+        _, token = await reversing.order_reverse(rig.services, uow, EVERYTHING, server)
+        assert token.secret is not None
+        made = await enroll(uow, Enroll(token.secret, "inside", "1.0", Inventory("web-1")))
+    await AgentDouble(rig.services, made.server_id, "inside").replicate({"disk-a": FINAL})
+    return made.server_id
+
+
+async def told(rig: Rig, job: str) -> list[str]:
+    async with rig.services.database.reading() as uow:
+        return list(await uow.session.scalars(select(JobEventRow.text).where(JobEventRow.job_id == job)))
+
+
 @ON_SQLITE
 async def test_a_revert_ends_the_machine_before_the_source_runs_again(rig: Rig) -> None:
     source = await held(rig)
@@ -139,6 +155,7 @@ async def test_a_revert_ends_the_machine_before_the_source_runs_again(rig: Rig) 
     rig.work()
     async with source.running():
         job = await cut_over(rig, source.server, WorkState.SUCCEEDED)
+        back = await replicating_back(rig, source.server)
         source.is_away = True
         revert = await rig.revert(source.server)
         await rig.engine.until(revert, lambda row: row.step == 2)
@@ -151,6 +168,8 @@ async def test_a_revert_ends_the_machine_before_the_source_runs_again(rig: Rig) 
         (made,) = await cutovers(rig, source.server)
         assert (made.state, made.forwards) == (CutoverState.REVERTED, ())
         assert await lifecycle(rig, source.server) is LifecycleState.READY_FOR_CUTOVER
+        assert (await rig.row(back)).lifecycle_state == "DISCONNECTED"
+        assert any("only in the checkpoints of web-1-reverse" in text for text in await told(rig, revert))
         with pytest.raises(Go2CloudError):
             await rig.engine.retry(job.id)
         await late_launch(rig, made.id)

@@ -22,7 +22,7 @@ from app.agent.daemon.hooks import DIRECTORY as HOOKS
 from app.agent.daemon.hooks import HookResult
 from app.agent.daemon.hooksleft import finish_left
 from app.agent.daemon.inventory.registry import inventory_of
-from app.agent.daemon.link.endpoint import Endpoint, split_token
+from app.agent.daemon.link.endpoint import Endpoint, is_of_way_back, split_token
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.preflight import command as preflight
 from app.agent.daemon.service import Service
@@ -162,7 +162,11 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
     )
     disks = tuple(str(Path(path).absolute()) for path in options.disk)
     with StateDir(options.state_dir) as state:
-        state.require_not_enrolled()
+        copied = state.enrolment() if is_of_way_back(token) else None
+        if copied is None:
+            state.require_not_enrolled()
+        else:
+            state.place_aside(copied)
         message = Enroll(token, state.instance_id(), VERSION, inventory_of(disks))
         link = Link(endpoint, Stop())
         try:
@@ -181,6 +185,8 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
             max_cpu=options.max_cpu or 0,
             max_read=options.max_read or 0,
         )
+        if copied is not None:
+            _set_aside(state, copied, streams)
         state.save_enrolment(enrolment)
     for warning in message.inventory.warnings:
         streams.err.write(f"go2cloud-agent: warning: {warning}\n")
@@ -188,6 +194,15 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
     if not options.no_preflight:
         preflight.after_enrolment(enrolment, VERSION, streams.out, streams.err)
     return 0
+
+
+def _set_aside(state: StateDir, copied: Enrolment, streams: Streams) -> None:
+    """A launched machine has a copy of the source's state: two hosts must not use one credential."""
+    aside = state.set_aside(copied)
+    streams.err.write(
+        f"go2cloud-agent: {state.path} was the copy of the state of {copied.name} ({copied.server_id}), the "
+        f"source of this machine: its credential must not be used here, it lies in {aside} now\n"
+    )
 
 
 def _run(options: argparse.Namespace, streams: Streams) -> int:

@@ -149,6 +149,33 @@ class StateDir:
                 remedy="to enrol anew, move the directory away or choose another one with --state-dir",
             )
 
+    def place_aside(self, enrolment: Enrolment) -> Path:
+        """Where `set_aside` moves to. Raises StateError if something is there."""
+        aside = self.path.with_name(f"{self.path.name}.{enrolment.server_id}")
+        if aside.exists():
+            raise StateError(
+                f"the state directory {self.path} cannot be moved to {aside}: it is there already",
+                remedy="move one of them away by hand, or choose another directory with --state-dir",
+            )
+        return aside
+
+    def set_aside(self, enrolment: Enrolment) -> Path:
+        """Move it all into a directory beside it, named after the server it speaks for; it is empty then.
+
+        The new place. Needs the lock, and keeps it. Raises StateError.
+        """
+        aside = self.place_aside(enrolment)
+        try:
+            self.path.rename(aside)
+        except OSError as error:
+            raise StateError(
+                f"the state directory {self.path} cannot be moved to {aside}: {error.strerror}",
+                remedy="move it away by hand, order another token, and enrol again",
+            ) from error
+        os.close(self._lock_fd)
+        self.__enter__()
+        return aside
+
     def save_enrolment(self, enrolment: Enrolment) -> None:
         """Keep what enrolment gave."""
         _write(self.path / "enrolment.json", encode(enrolment))

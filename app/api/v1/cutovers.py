@@ -1,4 +1,4 @@
-"""The last way of a server: cutover, revert, finalize, disconnect, archive."""
+"""The last way of a server: cutover, revert, finalize, the way back, disconnect, archive."""
 
 from typing import Annotated, Final
 
@@ -10,15 +10,18 @@ from app.api.bodies import UnitRoute
 from app.api.context import Serving
 from app.api.paging import Paging, listing
 from app.api.repeats import Once
+from app.contract.resources.access import InstallToken
 from app.contract.resources.base import Listing
-from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan
+from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, ReverseOrder
 from app.contract.resources.job import Job
-from app.contract.resources.server import Server
+from app.contract.resources.server import Reverse, Server
 from app.contract.words import ServerOperation
 from app.kit.transaction import Uow
+from app.migration.access import install_tokens
+from app.migration.catalogue import reverses
 from app.migration.catalogue.jobs import get_job
 from app.migration.catalogue.service import get_server
-from app.migration.cutover import evidence, orders, plans, service
+from app.migration.cutover import evidence, orders, plans, reversing, service
 from app.migration.launch.evidence import SCREENSHOT, SERIAL, THUMBNAIL
 from app.migration.servers.service import find_in_scope
 
@@ -101,6 +104,48 @@ async def archive_server(uow: Uow, serving: Serving, who: Operator, record: Audi
     row = await orders.archive(serving, uow, who.scope, server)
     await record("server.archive", row.id, row.project_id)
     return await get_server(uow, who.scope, row.id)
+
+
+@router.post("/servers/{server}:reverse", status_code=status.HTTP_201_CREATED)
+async def reverse_server(
+    uow: Uow,
+    serving: Serving,
+    who: Operator,
+    record: Audit,
+    once: Once,
+    server: str,
+    body: ReverseOrder | None = None,
+) -> InstallToken:
+    """Begin the way back of a server that was cut over: a token that enrols its launched machine, once.
+
+    `secret` is in this answer only; a repeat of the request has it null. Tokens of earlier orders are
+    worthless from now on.
+    """
+
+    wanted = body or ReverseOrder()
+
+    async def create() -> install_tokens.InstallToken:
+        row, made = await reversing.order_reverse(serving, uow, who.scope, server)
+        await record("server.reverse", row.id, row.project_id, token=made.id)
+        return made
+
+    made = await once(wanted, create, lambda known: install_tokens.get_install_token(uow, who.scope, known))
+    url = serving.settings.agent.public_url
+    return InstallToken.model_validate(made).model_copy(update={"agent_url": url})
+
+
+@router.post("/servers/{server}:stopReverse")
+async def stop_reverse(uow: Uow, who: Operator, record: Audit, server: str) -> Server:
+    """End the way back of a server: its machine's agent is shut out, its checkpoints stay."""
+    row = await reversing.stop_reverse(uow, who.scope, server)
+    await record("server.stopReverse", row.id, row.project_id)
+    return await get_server(uow, who.scope, row.id)
+
+
+@router.get("/servers/{server}/reverse")
+async def get_reverse(uow: Uow, who: Viewer, server: str) -> Reverse:
+    """The newest way back of a server, and which disk of the machine is which of the source's."""
+    return await reverses.get_reverse(uow, who.scope, server)
 
 
 @router.get("/servers/{server}/plan")

@@ -25,8 +25,11 @@ def _filters(
     replication_state: Annotated[ReplicationState | None, Query(alias="replicationState")] = None,
     q: Annotated[str | None, Query(description="Part of the name or host name")] = None,
     archived: Annotated[bool, Query(description="Those that were archived, instead of the others")] = False,
+    reverse: Annotated[
+        bool, Query(description="Launched machines that replicate back, instead of the servers")
+    ] = False,
 ) -> ServerFilter:
-    return ServerFilter(project, lifecycle_state, replication_state, q, archived)
+    return ServerFilter(project, lifecycle_state, replication_state, q, archived, reverse)
 
 
 Filters = Annotated[ServerFilter, Depends(_filters)]

@@ -98,6 +98,10 @@ class PlanFinding(Resource):
     can_be_overridden: bool = False
 
 
+class ReverseOrder(Input):
+    """An order to begin the way back; it has no settings."""
+
+
 class OperationPlan(Resource):
     """What an operation on a server would do, and what it would meet now; nothing is done."""
 

@@ -69,12 +69,49 @@ class ServerTotals(Resource):
     compression_ratio: float | None = None
 
 
+class ReverseReplication(Resource):
+    """The way back of a server: its launched machine, which replicates as the server `server_id`.
+
+    `ended`: nothing more comes of it, its checkpoints stay. `lag` and head are those of its own chain.
+    """
+
+    server_id: str
+    name: str
+    ended: bool
+    replication_state: ReplicationState
+    replication_reason: ReplicationReason | None = None
+    lag: timedelta | None = None
+    backlog_bytes: int | None = None
+    last_seen_at: UtcTime | None = None
+    head_checkpoint: CheckpointHead | None = None
+
+
+class ReverseDisk(Resource):
+    """A disk of the source, and which of the machine's it is; where that is null, `doubt` says why."""
+
+    disk_id: str
+    path: str
+    size_bytes: int
+    reverse_disk_id: str | None = None
+    reverse_path: str | None = None
+    doubt: str | None = None
+
+
+class Reverse(Resource):
+    """The way back of a server, with what becomes of each of its disks."""
+
+    replication: ReverseReplication
+    disks: tuple[ReverseDisk, ...]
+
+
 class Server(Resource):
     """A source server. `inventory` is what its agent last reported, None in lists.
 
     `lag` is by the source's clock, corrected for its skew. `checkpoint_interval` and `wire_rate` are the
     server's own, None for the installation's. `replication_allowed` are the orders about replication that
-    make sense now. `degraded`: the head has ranges that the source could not read.
+    make sense now. `degraded`: the head has ranges that the source could not read. `reverse` is the newest
+    way back of a server that was cut over; one that is a way back itself has the server's id in
+    `reverse_of`.
     """
 
     id: str
@@ -106,6 +143,8 @@ class Server(Resource):
     head_checkpoint: CheckpointHead | None = None
     totals: ServerTotals
     verification: VerificationSummary | None = None
+    reverse: ReverseReplication | None = None
+    reverse_of: str | None = None
     inventory: dict[str, JsonValue] | None = None
     created_at: UtcTime
     version: int

@@ -1,7 +1,8 @@
 """Install tokens: what an operator carries to a source host to enrol its agent.
 
 The text that is shown once is `g2i_…`, followed by `.` and the fingerprint of the service's certificate where
-one is configured: the agent pins it. Only the part before the dot is a secret, and only its hash is stored.
+one is configured: the agent pins it. That of a way back is `g2r_…`: the agent may then find a copy of the
+source's state where it has its own. Only the part before the dot is a secret, and only its hash is stored.
 A use is taken by a guarded update, so that two agents never share the last one.
 """
 
@@ -18,6 +19,7 @@ from app.migration.access.errors import CredentialExpired, CredentialInvalid, In
 from app.migration.access.tables import InstallToken as Row
 
 INSTALL_PREFIX = "g2i"
+REVERSE_PREFIX = "g2r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,27 @@ class InstallToken:
 
 @dataclass(frozen=True, slots=True)
 class InstallGrant:
-    """A use that was taken: the agent enrols into this project."""
+    """A use that was taken: the agent enrols into this project, as the way back of `reverse_of` if set."""
 
     project_id: str
     token_id: str
+    reverse_of: str | None = None
 
 
 async def create_install_token(
-    uow: UnitOfWork, project_id: str, name: str, uses: int, life: timedelta, fingerprint: str | None
+    uow: UnitOfWork,
+    project_id: str,
+    name: str,
+    uses: int,
+    life: timedelta,
+    fingerprint: str | None,
+    reverse_of: str | None = None,
 ) -> InstallToken:
-    """Create a token for `uses` agents within `life`; `fingerprint` is the certificate's, if pinned."""
-    secret = new_secret(INSTALL_PREFIX)
+    """Create a token for `uses` agents within `life`; `fingerprint` is the certificate's, if pinned.
+
+    With `reverse_of` it enrols the launched machine of that server.
+    """
+    secret = new_secret(REVERSE_PREFIX if reverse_of else INSTALL_PREFIX)
     row = Row(
         id=new_id("ins"),
         project_id=project_id,
@@ -57,6 +69,7 @@ async def create_install_token(
         uses_left=uses,
         created_at=uow.now,
         expires_at=uow.now + life,
+        reverse_of=reverse_of,
     )
     uow.session.add(row)
     await uow.session.flush()
@@ -76,7 +89,7 @@ async def redeem_install_token(uow: UnitOfWork, text: str) -> InstallGrant:
     row = await uow.session.scalar(query)
     if row is None or not taken:
         raise _refusal(row, uow.now)
-    return InstallGrant(row.project_id, row.id)
+    return InstallGrant(row.project_id, row.id, row.reverse_of)
 
 
 async def list_install_tokens(
@@ -111,6 +124,12 @@ async def revoke_install_token(uow: UnitOfWork, scope: Scope, token_id: str) -> 
     fresh = update(Row).where(Row.id == token_id, Row.revoked_at.is_(None))
     await uow.session.execute(fresh.values(revoked_at=uow.now))
     return await get_install_token(uow, scope, token_id)
+
+
+async def revoke_reverse_tokens(uow: UnitOfWork, server_id: str) -> None:
+    """Let nobody enrol as the way back of a server any more; repeating it changes nothing."""
+    fresh = (Row.reverse_of == server_id, Row.revoked_at.is_(None))
+    await uow.session.execute(update(Row).where(*fresh).values(revoked_at=uow.now))
 
 
 def _refusal(row: Row | None, now: datetime) -> CredentialInvalid | CredentialExpired:

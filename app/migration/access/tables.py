@@ -51,7 +51,7 @@ class ApiToken(Base):
 
 
 class InstallToken(Base):
-    """What enrols agents into a project, a counted number of times."""
+    """What enrols agents into a project, a counted number of times, or the way back of `reverse_of`."""
 
     __tablename__ = "install_token"
 
@@ -64,6 +64,7 @@ class InstallToken(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reverse_of: Mapped[str | None] = mapped_column(Id, index=True)
 
 
 class AgentCredential(Base):

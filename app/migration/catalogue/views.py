@@ -8,7 +8,6 @@ from sqlalchemy import case, func, literal, select
 
 from app.contract.resources.checkpoint import ByteRange, Checkpoint, CheckpointCounters, CheckpointDisk
 from app.contract.resources.server import (
-    CheckpointHead,
     Disk,
     Filesystem,
     Partition,
@@ -22,6 +21,8 @@ from app.contract.words import (
     ReplicationGoal,
 )
 from app.kit.database import JsonText, UnitOfWork
+from app.migration.catalogue.heads import head_view, heads_of
+from app.migration.catalogue.reverses import reverse_views
 from app.migration.projects.service import project_names
 from app.migration.replication.clocks import lag
 from app.migration.replication.heartbeat import backlog_of
@@ -29,7 +30,7 @@ from app.migration.replication.orders import allowed_for
 from app.migration.replication.possession import LIVE
 from app.migration.replication.standing import standing_of
 from app.migration.replication.tables import CheckpointRow, DiskRootRow, PackRow
-from app.migration.servers.states import allowed
+from app.migration.servers.lifecycle import allowed_operations
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.migration.verification.views import newest_verifications
 from app.wire import jsonform, messages
@@ -38,14 +39,15 @@ from app.wire import jsonform, messages
 async def server_views(
     uow: UnitOfWork, rows: Sequence[ServerRow], *, with_inventory: bool = False
 ) -> tuple[Server, ...]:
-    """Servers with their heads, totals and newest verifications, in six queries however many they are."""
+    """Servers with heads, totals, newest verifications and ways back: eight queries however many."""
     ids = [row.id for row in rows]
     names = await project_names(uow, frozenset(row.project_id for row in rows))
-    heads = await _heads(uow, rows)
+    heads = await heads_of(uow, rows)
     sizes = await _sizes(uow, ids)
     contents = await _contents(uow, heads)
     stored = await _stored(uow, ids)
     verifications = await newest_verifications(uow, ids)
+    reverses = await reverse_views(uow, ids)
     return tuple(
         _server(
             row,
@@ -56,15 +58,9 @@ async def server_views(
             stored.get(row.id, (0, 0)),
             uow,
             with_inventory,
-        ).model_copy(update={"verification": verifications.get(row.id)})
+        ).model_copy(update={"verification": verifications.get(row.id), "reverse": reverses.get(row.id)})
         for row in rows
     )
-
-
-async def _heads(uow: UnitOfWork, rows: Sequence[ServerRow]) -> dict[str, CheckpointRow]:
-    ids = [row.head_checkpoint_id for row in rows if row.head_checkpoint_id]
-    found = await uow.session.scalars(select(CheckpointRow).where(CheckpointRow.id.in_(ids)))
-    return {row.id: row for row in found}
 
 
 async def _sizes(uow: UnitOfWork, ids: list[str]) -> dict[str, int]:
@@ -140,7 +136,7 @@ def _server(
         wire_rate=row.wire_rate,
         replication_allowed=allowed_for(row, replication.state),
         degraded=content.is_degraded,
-        allowed_operations=allowed(state),
+        allowed_operations=allowed_operations(row),
         archived=row.archived,
         os=" ".join(part for part in (facts.os_name, facts.os_version) if part) or None,
         kernel=facts.kernel or None,
@@ -152,8 +148,9 @@ def _server(
         lag=lag(head.source_time, head.created_at, row.clock_skew_ms, uow.now) if head else None,
         backlog_bytes=backlog_of(row),
         last_seen_at=row.last_seen_at,
-        head_checkpoint=_head(head),
+        head_checkpoint=head_view(head),
         totals=_totals(size, content.used, packs),
+        reverse_of=row.reverse_of,
         inventory=row.inventory if with_inventory else None,
         created_at=row.created_at,
         version=row.version,
@@ -162,18 +159,6 @@ def _server(
 
 def _inventory(row: ServerRow) -> messages.Inventory:
     return jsonform.build(messages.Inventory, row.inventory)
-
-
-def _head(row: CheckpointRow | None) -> CheckpointHead | None:
-    if row is None:
-        return None
-    return CheckpointHead(
-        id=row.id,
-        number=row.number,
-        label=ConsistencyLabel(row.label),
-        source_time=row.source_time,
-        created_at=row.created_at,
-    )
 
 
 async def disk_views(uow: UnitOfWork, server: ServerRow) -> tuple[Disk, ...]:

@@ -6,6 +6,7 @@ Conflict
 ├── HeadDegraded              the replica lacks what the source could not read
 ├── NoCutover                 the server has no cutover that could be reverted or finalized
 ├── CutoverNotSucceeded       the machine has not passed its checks
+├── NotLaunched               the machine of the cutover does not run
 ├── CutUnusable               the last checkpoint is no basis for a machine
 └── SourceNotBack             the source has not said that it has its services back
 NotFound
@@ -51,6 +52,12 @@ class CutoverNotSucceeded(Conflict):
     """The machine of the cutover has not passed its checks."""
 
     code = "CUTOVER_NOT_SUCCEEDED"
+
+
+class NotLaunched(Conflict):
+    """The machine of the cutover is not launched, so nothing can be replicated back from it."""
+
+    code = "NOT_LAUNCHED"
 
 
 class CutUnusable(Conflict):

@@ -12,9 +12,11 @@ from app.kit.database import UnitOfWork
 from app.kit.errors import Go2CloudError
 from app.migration.cutover.doubts import Doubt, doubts_of
 from app.migration.cutover.orders import find_machine_target, not_succeeded
-from app.migration.cutover.queries import live_cutover
+from app.migration.cutover.queries import live_cutover, said_of_chain
+from app.migration.cutover.reversing import not_launched
 from app.migration.launch.queries import live_tests
 from app.migration.servers.lifecycle import require_allowed
+from app.migration.servers.reverses import has_ended, newest_reverse, stands
 from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
@@ -49,6 +51,10 @@ STEPS: Final[Mapping[ServerOperation, tuple[str, ...]]] = MappingProxyType(
             "end the server's test machine, if there is one",
         ),
         O.ARCHIVE: ("leave the server out of lists",),
+        O.REVERSE: (
+            "make a token that enrols the launched machine, once, within a day",
+            "keep its checkpoints as a chain of their own, from which the old disk can be made",
+        ),
     }
 )
 
@@ -68,6 +74,9 @@ async def plan(
     if operation is O.CUTOVER:
         findings += [_finding(doubt, wanted) for doubt in await _of_cutover(services, uow, server, wanted)]
         findings += await _notes(services, uow, server)
+    if operation is O.REVERT:
+        kept = await said_of_chain(uow, await newest_reverse(uow, server.id))
+        findings += [_note("REVERSE_CHAIN", kept)] if kept is not None else []
     return OperationPlan(
         operation=operation,
         server_id=server.id,
@@ -91,6 +100,16 @@ async def _general(
     if operation is O.FINALIZE and cutover is not None:
         refusal = not_succeeded(server, cutover)
         found += [Doubt(refusal)] if refusal is not None else []
+    if operation is O.REVERSE and not found:
+        found += [Doubt(error) for error in await _of_reverse(uow, server)]
+    return found
+
+
+async def _of_reverse(uow: UnitOfWork, server: ServerRow) -> list[Go2CloudError]:
+    found: list[Go2CloudError] = [each for each in (await not_launched(uow, server),) if each is not None]
+    standing = await newest_reverse(uow, server.id)
+    if standing is not None and not has_ended(standing):
+        found.append(stands(server, standing))
     return found
 
 
@@ -124,8 +143,12 @@ async def _notes(services: Services, uow: UnitOfWork, server: ServerRow) -> list
     since = uow.now - timedelta(hours=services.settings.cutover.verify_hours)
     if await newest_proof(uow, server.id, since) is None:
         text = "the source is compared with its replica first, which reads all of its disks"
-        found.append(PlanFinding(severity=FindingSeverity.NOTE, code="VERIFICATION_DUE", text=text))
+        found.append(_note("VERIFICATION_DUE", text))
     if await live_tests(uow, server.id):
         text = "the server's test machine is ended"
-        found.append(PlanFinding(severity=FindingSeverity.NOTE, code="TEST_MACHINE_ENDS", text=text))
+        found.append(_note("TEST_MACHINE_ENDS", text))
     return found
+
+
+def _note(code: str, text: str) -> PlanFinding:
+    return PlanFinding(severity=FindingSeverity.NOTE, code=code, text=text)

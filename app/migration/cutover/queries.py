@@ -8,6 +8,7 @@ from app.migration.cutover.errors import CutoverNotFound
 from app.migration.cutover.states import OVER
 from app.migration.cutover.tables import CutoverRow
 from app.migration.replication.tables import CheckpointRow
+from app.migration.servers.tables import ServerRow
 
 LATEST = "latest"
 NEWEST_LABELS = 5
@@ -52,3 +53,14 @@ async def can_be_frozen(uow: UnitOfWork, server_id: str) -> bool:
     query = select(CheckpointRow.label).where(CheckpointRow.server_id == server_id)
     labels = await uow.session.scalars(query.order_by(CheckpointRow.number.desc()).limit(NEWEST_LABELS))
     return ConsistencyLabel.FROZEN in set(labels)
+
+
+async def said_of_chain(uow: UnitOfWork, reverse: ServerRow | None) -> str | None:
+    """Where a launched machine's writes are kept once it is gone; None where it never replicated back."""
+    head = await uow.session.get(CheckpointRow, (reverse.head_checkpoint_id if reverse else None) or "")
+    if reverse is None or head is None:
+        return None
+    return (
+        f"what the machine wrote is only in the checkpoints of {reverse.name}, up to number {head.number} "
+        f"({head.label}) of {head.source_time:%Y-%m-%dT%H:%M:%SZ}"
+    )

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
-from app.contract.words import InstancePurpose
+from app.contract.words import InstancePurpose, JobEventLevel
+from app.kit.database import UnitOfWork
 from app.migration.cutover import cutovers, source
-from app.migration.cutover.queries import get_cutover
+from app.migration.cutover.queries import get_cutover, said_of_chain
 from app.migration.launch.building import Builder, builder_at
 from app.migration.launch.queries import content_of
 from app.migration.launch.stopping import whole
 from app.migration.replication.errors import CheckpointNotFound
+from app.migration.servers.reverses import end_reverse
 from app.migration.services import Services
 from app.work.context import Context
 from app.work.errors import StepFailed
@@ -28,8 +30,11 @@ class RevertSteps:
     services: Services
 
     async def begin(self, context: Context) -> None:
-        """From now on the machine may run no more; this cannot be cancelled."""
+        """From now on the machine may run no more; this cannot be cancelled. Its way back ends with it."""
         await context.write(lambda uow: cutovers.reverting(uow, _cutover(context)))
+        kept = await context.write(lambda uow: _chain_left(uow, source.server_of(context)))
+        if kept is not None:
+            context.log(kept, JobEventLevel.WARNING)
 
     async def terminate(self, context: Context) -> None:
         """End the machine, see that it is gone for good, and remove its volumes."""
@@ -66,6 +71,11 @@ class RevertSteps:
         """The server is READY_FOR_CUTOVER again; the id of the cutover."""
         await context.write(lambda uow: cutovers.reverted(uow, _cutover(context)))
         return _cutover(context)
+
+
+async def _chain_left(uow: UnitOfWork, server_id: str) -> str | None:
+    """End the way back; where what the machine wrote is kept, None where nothing is."""
+    return await said_of_chain(uow, await end_reverse(uow, server_id))
 
 
 def _cutover(context: Context) -> str:

@@ -345,13 +345,14 @@ async def _move_head(uow: UnitOfWork, scope: SessionScope, checkpoint: Checkpoin
     server = await uow.session.get_one(ServerRow, scope.server_id, populate_existing=True)
     base = scope.base_checkpoint_id
     before = LifecycleState(server.lifecycle_state)
+    after = before if server.reverse_of is not None else after_checkpoint(before)
     held = ServerRow.head_checkpoint_id.is_(None) if base is None else ServerRow.head_checkpoint_id == base
     moved = await uow.changed(
         update(ServerRow)
         .where(ServerRow.id == scope.server_id, ServerRow.generation == scope.generation, held)
         .values(
             head_checkpoint_id=checkpoint.id,
-            lifecycle_state=after_checkpoint(before),
+            lifecycle_state=after,
             version=ServerRow.version + 1,
         )
     )
@@ -360,7 +361,7 @@ async def _move_head(uow: UnitOfWork, scope: SessionScope, checkpoint: Checkpoin
             f"a newer session of server {server.name} exists, or its head has moved",
             remedy="open a new session; everything uncommitted counts as dirty again",
         )
-    announce(uow, server, before, after_checkpoint(before))
+    announce(uow, server, before, after)
     await uow.session.execute(
         update(SessionRow)
         .where(SessionRow.id == scope.id, or_(SessionRow.ended_at.is_(None), SessionRow.ended_at > uow.now))

@@ -17,6 +17,7 @@ from app.migration.access.agents import issue_agent_credential
 from app.migration.access.install_tokens import redeem_install_token
 from app.migration.projects.service import hold_project
 from app.migration.servers.errors import DuplicateAgent, ServerDisconnected, ServerNotFound
+from app.migration.servers.reverses import require_reversible
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.wire.chunks import CHUNK_SIZE
 from app.wire.messages import Disk, Enroll, Enrolled, Inventory
@@ -30,11 +31,15 @@ MOST_BYTES = 1 << 50
 async def enroll(uow: UnitOfWork, message: Enroll) -> Enrolled:
     """Redeem the install token: a new server of its project, and a credential that only this server has.
 
-    Raises the errors of `redeem_install_token`.
+    Raises the errors of `redeem_install_token`, and ReverseRefused for the token of a way back.
     """
     grant = await redeem_install_token(uow, message.token)
     hostname = message.inventory.hostname[:MOST_NAME] or "server"
-    name = await _free_name(uow, grant.project_id, hostname[: MOST_NAME - 4])
+    wanted = hostname
+    if grant.reverse_of is not None:
+        source = await require_reversible(uow, grant.reverse_of, message.inventory)
+        wanted = f"{source.name[: MOST_NAME - 12]}-reverse"
+    name = await _free_name(uow, grant.project_id, wanted[: MOST_NAME - 4])
     server = ServerRow(
         id=new_id("srv"),
         project_id=grant.project_id,
@@ -45,6 +50,7 @@ async def enroll(uow: UnitOfWork, message: Enroll) -> Enrolled:
         inventory=asdict(message.inventory),
         created_at=uow.now,
         last_seen_at=uow.now,
+        reverse_of=grant.reverse_of,
     )
     uow.session.add(server)
     await uow.session.flush()
@@ -53,7 +59,7 @@ async def enroll(uow: UnitOfWork, message: Enroll) -> Enrolled:
 
 
 async def _free_name(uow: UnitOfWork, project_id: str, hostname: str) -> str:
-    """The host name, with a number behind it where the project has such a server already."""
+    """The name, with a number behind it where the project has such a server already."""
     await hold_project(uow, project_id)
     taken = set(
         await uow.session.scalars(

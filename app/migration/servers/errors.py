@@ -33,6 +33,28 @@ class ServerDisconnected(Conflict):
     code = "SERVER_DISCONNECTED"
 
 
+class ReverseNotFound(NotFound):
+    """The server never had a way back."""
+
+    code = "REVERSE_NOT_FOUND"
+
+
+class ServerIsReverse(Conflict):
+    """The server is the way back of another one, and no source."""
+
+    code = "SERVER_IS_REVERSE"
+
+
+class ReverseRefused(Conflict):
+    """The host cannot become the way back of the server; the code says why.
+
+    NOT_CUT_OVER: it is not cut over (any more). REVERSE_STANDS: it has a way back. REVERSE_AT_SOURCE: the
+    host is the source itself.
+    """
+
+    code = "REVERSE_REFUSED"
+
+
 class LifecycleNotAllowed(Conflict):
     """The server's lifecycle state forbids the operation; `allowedOperations` lists those that it allows."""
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from app.contract.words import LifecycleState, ServerOperation
 from app.kit.bus import Event
 from app.kit.database import UnitOfWork
-from app.migration.servers.errors import LifecycleNotAllowed
+from app.migration.servers.errors import LifecycleNotAllowed, ServerIsReverse
 from app.migration.servers.states import TRANSITIONS, allowed, taken_back
 from app.migration.servers.tables import ServerRow
 
@@ -18,7 +18,8 @@ LIFECYCLE_EVENT: Final = "server.lifecycle"
 
 
 def require_allowed(server: ServerRow, operation: ServerOperation) -> LifecycleState:
-    """The state that the operation leads to. Raises LifecycleNotAllowed."""
+    """The state that the operation leads to. Raises LifecycleNotAllowed, ServerIsReverse."""
+    require_source(server, operation)
     state = LifecycleState(server.lifecycle_state)
     if operation not in allowed(state):
         names = [each.value for each in allowed(state)]
@@ -29,6 +30,21 @@ def require_allowed(server: ServerRow, operation: ServerOperation) -> LifecycleS
             allowedOperations=names,
         )
     return TRANSITIONS[state, operation]
+
+
+def require_source(server: ServerRow, doing: str) -> None:
+    """Raise ServerIsReverse where the server is the way back of another one."""
+    if server.reverse_of is not None:
+        raise ServerIsReverse(
+            f"server {server.name!r} is the way back of server {server.reverse_of}: {doing} is not possible",
+            remedy="name the server itself; to end the way back: go2cloud server reverse SERVER --stop",
+            reverseOf=server.reverse_of,
+        )
+
+
+def allowed_operations(server: ServerRow) -> tuple[ServerOperation, ...]:
+    """What may be done to a server now; nothing to one that is the way back of another."""
+    return () if server.reverse_of is not None else allowed(LifecycleState(server.lifecycle_state))
 
 
 def announce(uow: UnitOfWork, server: ServerRow, before: LifecycleState, after: LifecycleState) -> None:

@@ -30,6 +30,8 @@ async def page_of_servers(
             query = query.where(column == value)
     if wanted.replication_state is not None:
         query = query.where(_stands(wanted.replication_state, uow.now))
+    if wanted.reverse is not None:
+        query = query.where(ServerRow.reverse_of.is_not(None) == wanted.reverse)
     if wanted.q:
         matches = (
             column.icontains(wanted.q, autoescape=True) for column in (ServerRow.name, ServerRow.hostname)

@@ -28,6 +28,8 @@ TRANSITIONS: Final[Mapping[tuple[LifecycleState, ServerOperation], LifecycleStat
             for state in S
             if state not in (S.CUTTING_OVER, S.DISCONNECTED)
         },
+        (S.CUTTING_OVER, O.REVERSE): S.CUTTING_OVER,
+        (S.CUTOVER, O.REVERSE): S.CUTOVER,
         (S.CUTOVER, O.ARCHIVE): S.CUTOVER,
         (S.DISCONNECTED, O.ARCHIVE): S.DISCONNECTED,
     }

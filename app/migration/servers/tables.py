@@ -16,7 +16,8 @@ class ServerRow(Base):
     `wire_rate` (bytes a second, None: no limit of its own) are orders to the agent. `status` is a wire Status
     as JSON, received at `status_at`; `clock_skew_ms` is the source's clock minus the service's. Replication
     stands as it does since `replication_since`; the pass got on last at `moved_at`, and since
-    `diverging_since` more is written than can be sent.
+    `diverging_since` more is written than can be sent. `reverse_of` is the server whose launched machine this
+    one is, None of a source.
     """
 
     __tablename__ = "server"
@@ -51,6 +52,7 @@ class ServerRow(Base):
     moved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     diverging_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reverse_of: Mapped[str | None] = mapped_column(Id, index=True)
     version: Mapped[int] = mapped_column(Integer, default=1)
 
 

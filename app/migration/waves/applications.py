@@ -10,6 +10,7 @@ from app.contract.resources.wave import ApplicationCreate, ApplicationUpdate, Se
 from app.kit.database import UnitOfWork
 from app.kit.ids import new_id
 from app.migration.projects.service import get_project, hold_project
+from app.migration.servers.lifecycle import require_source
 from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
 from app.migration.waves.errors import (
@@ -160,6 +161,7 @@ async def _set_servers(
 
 async def _server(uow: UnitOfWork, scope: Scope, row: ApplicationRow, ref: str) -> ServerRow:
     server = await find_in_scope(uow, scope, ref)
+    require_source(server, "being part of an application")
     if server.project_id != row.project_id:
         raise ProjectsDiffer(
             f"server {server.name!r} belongs to another project than application {row.name!r}",

@@ -99,6 +99,11 @@ def split_token(token: str) -> tuple[str, str]:
     return secret, fingerprint
 
 
+def is_of_way_back(token: str) -> bool:
+    """Whether an install token enrols the launched machine of a server that was cut over."""
+    return token.startswith("g2r_")
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
