@@ -95,7 +95,7 @@ class StreamHash:
 
 
 class StreamChanges:
-    """Whether the places that a storage says to have changed are those that were to, and hold what they should."""
+    """Whether the places that a storage says to have changed are those that were to, and right."""
 
     def __init__(
         self, size: int, chunk_size: int, wanted: Sequence[tuple[int, bytes]], masked: Sequence[Range] = ()

@@ -1,4 +1,4 @@
-"""Pools of a real Ceph for targets, and what lies in them."""
+"""A pool of a real Ceph for targets, and what lies in it."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ from tests.services.processes import required_binary
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool, and the settings of a target that has it for itself."""
+    """A pool, and the settings of a target that has some names in it for itself."""
 
     ceph: Ceph
     settings: RbdSettings
@@ -33,7 +33,8 @@ class Pool:
         return json.loads(self.rbd(*arguments, "--format", "json"))
 
     def images(self) -> list[str]:
-        return sorted(self.listed("ls", self.settings.pool))
+        names = self.listed("ls", self.settings.pool)
+        return sorted(each for each in names if each.startswith(self.settings.prefix))
 
     def snapshots(self, image: str) -> list[str]:
         return [each["name"] for each in self.listed("snap", "ls", self.settings.spec(image))]
@@ -61,12 +62,9 @@ class Pool:
             subprocess.run([program, "-f", "raw", "-c", command, place], check=True, capture_output=True)
 
 
-def pool_of(ceph: Ceph) -> Pool:
-    """A new pool, small as the cluster is."""
-    name = f"rbd-{uuid.uuid4().hex[:8]}"
-    ceph.run("ceph", "osd", "pool", "create", name, "4")
-    ceph.run("rbd", "pool", "init", name)
-    return Pool(ceph, RbdSettings(name, "tgt-1", conf=ceph.conf))
+def pool_of(ceph: Ceph, name: str) -> Pool:
+    """Names in the pool that nobody else has."""
+    return Pool(ceph, RbdSettings(name, "tgt-1", prefix=f"{uuid.uuid4().hex[:8]}-", conf=ceph.conf))
 
 
 def with_settings(pool: Pool, **changes: Any) -> Pool:

@@ -97,7 +97,7 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
             yield device_driver(path, tmp_path / "work")
         return
     if request.param == "rbd":
-        yield rbd_driver(pool_of(request.getfixturevalue("ceph")))
+        yield rbd_driver(pool_of(request.getfixturevalue("ceph"), request.getfixturevalue("rbd_pool")))
         return
     if request.param == "image":
         settings = ImageSettings(tmp_path / "images", tmp_path / "work", tuple(ImageFormat))

@@ -1,1 +1,1 @@
-"""The target `rbd`: images in a Ceph pool, kept up to date with a snapshot for each checkpoint, or published."""
+"""The target `rbd`: images in a Ceph pool, a snapshot for each checkpoint, or published."""

@@ -1,10 +1,11 @@
 """The two ends of diffs: a volume that is written through `rbd import-diff`, and the reading of one.
 
-Ceph makes the snapshot when the whole diff was taken: one that is cut off anywhere leaves none. A diff is given
-as /dev/stdin, because of `-` rbd writes one record after the other, and of any other file several at a time.
+Ceph makes the snapshot when the whole diff was taken: one that is cut off anywhere leaves none. A diff is
+given as /dev/stdin: of `-` rbd writes one record after the other, of any other file several at a time.
 """
 
 import fcntl
+import io
 import os
 import select
 import subprocess
@@ -24,7 +25,7 @@ STALL_SECONDS: Final = 300
 _END_SECONDS: Final = 30
 _PIPE_BYTES: Final = 1 << 20
 _MOST_DATA: Final = "4M"
-"""Only so much of zeros in a row is left out: what is written is found whole in the diff that is read back."""
+"""Of zeros in a row before they are left out: what is written comes back whole in the diff that is read."""
 
 
 class ImportDiff:
@@ -39,7 +40,7 @@ class ImportDiff:
         self._since = since
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = tempfile.TemporaryFile()
+        self._said = io.FileIO(os.memfd_create("rbd"), "r+")
 
     def renew(self, size: int) -> None:
         """See `VolumeInPlace.renew`. The image was emptied before."""
@@ -73,13 +74,18 @@ class ImportDiff:
             self._send([zeros(at, length)])
 
     def _send(self, parts: Sequence[Buffer]) -> None:
-        process = self._process
-        assert process is not None and process.stdin is not None, "it was renewed or resized"
+        process, pipe = self._started()
         with self._lock:
             for part in parts:
                 view = memoryview(part).cast("B")
                 while view.nbytes:
-                    view = view[self._sent(process, process.stdin.fileno(), view) :]
+                    view = view[self._sent(process, pipe.fileno(), view) :]
+
+    def _started(self) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        process = self._process
+        assert process is not None, "it was renewed or resized"
+        assert process.stdin is not None
+        return process, process.stdin
 
     def _sent(self, process: subprocess.Popen[bytes], descriptor: int, view: memoryview) -> int:
         waiting = select.poll()
@@ -97,9 +103,8 @@ class ImportDiff:
     def flush(self) -> None:
         """End the diff; the snapshot is there when this returns. Raises what rbd ended with."""
         self._send([END])
-        process = self._process
-        assert process is not None and process.stdin is not None
-        process.stdin.close()
+        process, pipe = self._started()
+        pipe.close()
         try:
             code = process.wait(STALL_SECONDS)
         except subprocess.TimeoutExpired as error:
@@ -191,6 +196,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _words(said: IO[bytes]) -> str:
+def _words(said: IO[bytes] | io.FileIO) -> str:
     said.seek(0)
     return said.read().decode(errors="replace")

@@ -62,11 +62,12 @@ class Publishing:
         return Instance(instance, "rbd", InstanceState.PUBLISHED, files[0].parent, files=files)
 
     def _names(self, found: Found) -> list[str]:
-        assert found.note is not None and isinstance(found.note.order, dict), "it is published"
-        volumes = found.note.order["volumes"]
+        order = found.note.order if found.note is not None else None
+        assert isinstance(order, dict), "it is published"
+        volumes = order["volumes"]
         assert isinstance(volumes, list), "written as a list"
         return [
-            self._name(str(found.note.order["instance"]), str(each["disk"]))
+            self._name(str(order["instance"]), str(each["disk"]))
             for each in volumes
             if isinstance(each, dict)
         ]

@@ -81,15 +81,26 @@ class ImageWriting:
             raise unproved(self.image.spec, "was taken over by another writer")
         if disk.checkpoint not in found.snapshots:
             raise unproved(self.image.spec, f"has lost the snapshot {disk.checkpoint}")
-        proof = VolumeProof.CHANGES
-        if changed is None or note.held is None or not self._changed(disk, note.held.checkpoint, changed):
-            self._require_root(disk)
-            proof = VolumeProof.OWN_BYTES
+        proof = self._proof(note, disk, changed)
         names = (*(name for name in note.kept if name != disk.checkpoint), disk.checkpoint)
         holds = replace(note, state=DeviceState.HOLDS, held=note.wanted, wanted=None, proof=proof)
         fresh = replace(holds, masked=disk.masked, snapshot=found.snapshots[disk.checkpoint], kept=names)
         self.image.write(fresh)
         self.image.pruned(fresh)
+
+    def _proof(
+        self, note: ImageNote, disk: DiskContent, changed: tuple[tuple[int, bytes], ...] | None
+    ) -> VolumeProof:
+        """Read back. Raises VolumeDiffers; the image is worth nothing then, and is written from its start."""
+        since = note.held.checkpoint if note.held is not None else None
+        if changed is not None and since is not None and self._changed(disk, since, changed):
+            return VolumeProof.CHANGES
+        try:
+            self._require_root(disk)
+        except VolumeDiffers:
+            self.image.write(replace(note, state=DeviceState.FREE, held=None, snapshot=None))
+            raise
+        return VolumeProof.OWN_BYTES
 
     def _changed(self, disk: DiskContent, since: str, changed: tuple[tuple[int, bytes], ...]) -> bool:
         proof = StreamChanges(disk.size, disk.chunk_size, changed, disk.masked)
@@ -150,7 +161,7 @@ class ImageWriting:
     def drop(self, checkpoint: str) -> None:
         """The disk of this checkpoint is not wanted any more: its snapshot goes.
 
-        With the last snapshot the image does. Harmless without it, and for what is not ours. Raises VolumeBusy.
+        With the last one the image does. Harmless without it, and for what is not ours. Raises VolumeBusy.
         """
         found = self.image.found()
         note = found.note if found is not None else None
