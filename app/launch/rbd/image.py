@@ -50,8 +50,9 @@ class RbdImage:
         information = self.command.found("info", self.spec, "--format", "json")
         if information is None:
             return None
-        size = int(json.loads(information)["size"])
-        snapshots = self.command.listed("snap ls", self.spec)
+        known = json.loads(information)
+        size, has_snapshots = int(known["size"]), bool(known["snapshot_count"])
+        snapshots = self.command.listed("snap ls", self.spec) if has_snapshots else ()
         text = self.command.found("image-meta get", self.spec, KEY)
         note = ImageNote.decode(text) if text is not None else None
         if note is not None and note.owner != self.command.settings.owner:

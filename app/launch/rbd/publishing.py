@@ -12,12 +12,12 @@ from app.contract.words import InstanceState
 from app.kit.errors import Json
 from app.launch.boot.proof import document
 from app.launch.device.note import DeviceState
-from app.launch.errors import InstanceDiffers, LaunchError
+from app.launch.errors import InstanceDiffers, ToolFailed, VolumeUnproved
 from app.launch.machine import DiskContent, Instance, LaunchOrder, Volume, require_name
 from app.launch.rbd.command import RbdCommand
 from app.launch.rbd.image import Found, RbdImage
 from app.launch.rbd.writing import ImageWriting
-from app.store.errors import VolumeError
+from app.store.errors import VolumeDiffers
 
 PARTIAL: Final = ".partial"
 
@@ -82,7 +82,7 @@ class Publishing:
             return False
         try:
             ImageWriting(image).verify(note.content)
-        except (VolumeError, LaunchError):
+        except (VolumeDiffers, VolumeUnproved, ToolFailed):
             return False
         return True
 
