@@ -67,6 +67,6 @@ def pool_of(ceph: Ceph, name: str) -> Pool:
     return Pool(ceph, RbdSettings(name, "tgt-1", prefix=f"{uuid.uuid4().hex[:8]}-", conf=ceph.conf))
 
 
-def with_settings(pool: Pool, **changes: Any) -> Pool:
+def with_settings(pool: Pool, /, **changes: Any) -> Pool:
     """The same pool with other settings."""
     return replace(pool, settings=replace(pool.settings, **changes))
