@@ -20,7 +20,7 @@ CONNECT_SECONDS: Final = 20
 ANSWER_SECONDS: Final = 60
 WORK_SECONDS: Final = 6 * 3600
 """For removing and shrinking images, which goes through all of their objects."""
-_POOL_MISSING: Final = ("error opening pool", "error setting namespace", "namespace does not exist")
+_POOL_MISSING: Final = ("error opening pool", "error setting namespace", "' does not exist.")
 _BUSY: Final = (errno.EBUSY, errno.EROFS, errno.ESHUTDOWN)
 
 
@@ -121,8 +121,8 @@ class RbdCommand:
             )
         if _lacks_pool(stderr):
             return CephRefused(
-                f"Ceph has no pool {self.settings.spec('')}, or not for {client}",
-                remedy=f"ceph osd pool create {pool} && rbd pool init {pool}, or name another",
+                f"Ceph has no {self.settings.spec('').rstrip('/')}, or not for {client}",
+                remedy=f"ceph osd pool create {pool} && rbd pool init {pool}, rbd namespace create, or name others",
             )
         if code in _BUSY:
             return VolumeBusy(text, remedy="end what has the image open (rbd status), then try again")
