@@ -122,7 +122,7 @@ class RbdCommand:
         if _lacks_pool(stderr):
             return CephRefused(
                 f"Ceph has no {self.settings.spec('').rstrip('/')}, or not for {client}",
-                remedy=f"ceph osd pool create {pool} && rbd pool init {pool}, rbd namespace create, or name others",
+                remedy=f"ceph osd pool create {pool} && rbd pool init {pool}; rbd namespace create",
             )
         if code in _BUSY:
             return VolumeBusy(text, remedy="end what has the image open (rbd status), then try again")
