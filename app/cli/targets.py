@@ -71,7 +71,7 @@ def show(context: typer.Context, target: TargetRef, output: Out = Format.TABLE) 
 def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits, dot, underscore, hyphen.")],
-    kind: Annotated[str, typer.Option(help="qemu, image, device or libvirt: see docs/targets.md.")],
+    kind: Annotated[str, typer.Option(help="qemu, image, device, libvirt or rbd: see docs/targets.md.")],
     values: Values = None,
     devices: Devices = None,
     settings: From = None,

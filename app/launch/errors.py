@@ -17,7 +17,10 @@ Go2CloudError
     ├── NotConvertible        409  NOT_SUPPORTED          the target does not convert disks
     ├── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
     ├── HypervisorUnreachable 503  HYPERVISOR_UNREACHABLE libvirt does not answer
-    └── DomainForeign         409  DOMAIN_FOREIGN         a domain of the machine's name is not ours
+    ├── DomainForeign         409  DOMAIN_FOREIGN         a domain of the machine's name is not ours
+    ├── CephUnreachable       503  CEPH_UNREACHABLE       the Ceph cluster does not answer in time
+    ├── CephRefused           409  CEPH_REFUSED           Ceph has no such pool, or the client may not use it
+    └── ImageForeign          409  IMAGE_FOREIGN          an RBD image of the name is not ours
 """
 
 from app.kit.errors import Go2CloudError
@@ -138,6 +141,29 @@ class DomainForeign(LaunchError):
     status = 409
     code = "DOMAIN_FOREIGN"
     title = "Domain of somebody else"
+
+
+class CephUnreachable(LaunchError):
+    """The Ceph cluster cannot be connected to, or takes or gives no bytes for too long."""
+
+    status = 503
+    code = "CEPH_UNREACHABLE"
+    title = "Ceph unreachable"
+
+
+class CephRefused(LaunchError):
+    """Ceph has no such pool, namespace or client, or the client may not do this there."""
+
+    status = 409
+    code = "CEPH_REFUSED"
+    title = "Ceph refused"
+
+
+class ImageForeign(DeviceHoldsData):
+    """An RBD image has the name of one of ours and was not made by this target."""
+
+    code = "IMAGE_FOREIGN"
+    title = "RBD image of somebody else"
 
 
 class ConversionFailed(LaunchError):

@@ -10,6 +10,8 @@ from app.launch.errors import ToolMissing
 QEMU: Final = "qemu-system-x86_64"
 QEMU_IMG: Final = "qemu-img"
 VIRSH: Final = "virsh"
+RBD: Final = "rbd"
+CEPH: Final = "ceph"
 _OVMF: Final = (
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
@@ -17,7 +19,13 @@ _OVMF: Final = (
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 )
 """Debian and Ubuntu, older ones of them, Fedora and its family, Arch."""
-_PACKAGES: Final = {QEMU: "qemu-system-x86 (and seabios)", QEMU_IMG: "qemu-utils", VIRSH: "libvirt-clients"}
+_PACKAGES: Final = {
+    QEMU: "qemu-system-x86 (and seabios)",
+    QEMU_IMG: "qemu-utils",
+    VIRSH: "libvirt-clients",
+    RBD: "ceph-common",
+    CEPH: "ceph-common",
+}
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/libexec"
 
 

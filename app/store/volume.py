@@ -68,16 +68,21 @@ class VolumeWriter:
             except WireError as error:
                 raise ExportDamaged(f"the export stream is malformed: {error}") from error
 
+    def end(self) -> RootNode:
+        """Flush what came, without a look at it: for an output that is no file. Raises ExportTruncated."""
+        if not self._ended or self._node is None:
+            raise ExportTruncated("the export stream was cut off: it has no END frame")
+        self._output.flush()
+        return self._node
+
     def finish(self, masked: Iterable[Range] = ()) -> bytes:
         """Flush, recompute the root from the volume's own bytes, and give a new file its name.
 
         `masked` ranges are read as zeros in the comparison. Returns the root. Raises ExportTruncated when the
         stream did not end, VolumeDiffers when the volume is not the disk.
         """
-        if not self._ended or self._node is None:
-            raise ExportTruncated("the export stream was cut off: it has no END frame")
-        self._output.flush()
-        found = volume_root(self._output.path, self._size, self._node.chunk_size, tuple(masked))
+        node = self.end()
+        found = volume_root(self._output.path, self._size, node.chunk_size, tuple(masked))
         if found != self._wanted:
             raise VolumeDiffers(
                 f"{self._output.path} has the root {found.hex()}, the disk {self._wanted.hex()}",

@@ -73,16 +73,25 @@ class VolumeChange:
             except WireError as error:
                 raise ExportDamaged(f"the delta stream is malformed: {error}") from error
 
+    @property
+    def changed(self) -> tuple[tuple[int, bytes], ...]:
+        """The chunks (number, new id) that were to change so far, ascending."""
+        return tuple(self._changed)
+
+    def end(self) -> RootNode:
+        """Flush what came, without a look at it: for a volume that is no file. Raises ExportTruncated."""
+        if not self._ended:
+            raise ExportTruncated("the delta stream was cut off: it has no END frame")
+        self._output.flush()
+        return self._require_new()
+
     def finish(self, masked: Iterable[Range] = ()) -> None:
         """Flush, and read back every place that was to change.
 
         `masked` ranges are read as zeros in the comparison. Raises ExportTruncated when the stream did not
         end, VolumeDiffers when the storage does not return what was written.
         """
-        if not self._ended:
-            raise ExportTruncated("the delta stream was cut off: it has no END frame")
-        new = self._require_new()
-        self._output.flush()
+        new = self.end()
         bad = differing_chunk(self._output.path, new.size, new.chunk_size, self._changed, tuple(masked))
         if bad is not None:
             raise VolumeDiffers(

@@ -46,7 +46,7 @@ def volume_tree(path: Path, size: int, chunk_size: int, masked: Sequence[Range] 
         drop_caches(descriptor)
         status = os.fstat(descriptor)
         has_holes = stat.S_ISREG(status.st_mode) and status.st_size >= size
-        source = _Source(path, descriptor, size, chunk_size, has_holes, _Mask.of(masked))
+        source = _Source(path, descriptor, size, chunk_size, has_holes, Mask.of(masked))
         with ThreadPoolExecutor(min(THREADS, max(1, count)), "volume-hash") as pool:
             leaves = list(pool.map(source.leaf, range(count)))
     finally:
@@ -68,7 +68,7 @@ def differing_chunk(
     descriptor = _opened(path)
     try:
         drop_caches(descriptor)
-        source = _Source(path, descriptor, size, chunk_size, False, _Mask.of(masked))
+        source = _Source(path, descriptor, size, chunk_size, False, Mask.of(masked))
         groups = [wanted[at : at + _GROUP] for at in range(0, len(wanted), _GROUP)]
         with ThreadPoolExecutor(THREADS, "volume-hash") as pool:
             found = pool.map(source.differing, groups)
@@ -93,14 +93,14 @@ def drop_caches(descriptor: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Mask:
+class Mask:
     """Ranges to read as zeros: sorted, apart from each other."""
 
     starts: tuple[int, ...]
     ends: tuple[int, ...]
 
     @classmethod
-    def of(cls, ranges: Sequence[Range]) -> "_Mask":
+    def of(cls, ranges: Sequence[Range]) -> "Mask":
         merged: list[tuple[int, int]] = []
         for start, length in sorted(ranges):
             end = start + length
@@ -129,7 +129,7 @@ class _Source:
     size: int
     chunk_size: int
     has_holes: bool
-    mask: _Mask
+    mask: Mask
 
     def leaf(self, index: int) -> bytes:
         """The hash of leaf `index`."""

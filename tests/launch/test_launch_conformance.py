@@ -21,6 +21,7 @@ from app.store.errors import VolumeError
 from tests.launch.conftest import end_all
 from tests.launch.devices import loop_device
 from tests.launch.domains import libvirt_target
+from tests.launch.pools import Pool, pool_of
 from tests.launch.replica import Replica, nothing
 
 pytestmark = pytest.mark.slow
@@ -51,12 +52,42 @@ class Driver:
             if item.name != ".lock"
         ]
 
+    def bytes_of(self, volume: Volume) -> bytes:
+        """What is at the volume's place; a device may be larger."""
+        with volume.path.open("rb") as file:
+            return file.read(volume.size)
+
+    def spoil(self, volume: Volume) -> None:
+        """Write to the volume as a stranger does."""
+        volume.path.chmod(0o600)
+        with volume.path.open("r+b") as file:
+            file.write(b"changed")
+
+
+@dataclass(frozen=True)
+class RbdDriver(Driver):
+    """A driver whose volumes are snapshots of images."""
+
+    pool: Pool
+
+    def names(self) -> list[str]:
+        return self.pool.published()
+
+    def bytes_of(self, volume: Volume) -> bytes:
+        assert self.pool.read(str(volume.path).split("@")[0]) == self.pool.read(volume.path)
+        return self.pool.read(volume.path)
+
+    def spoil(self, volume: Volume) -> None:
+        self.pool.write(str(volume.path).split("@")[0], b"!")
+
 
 DEVICE = pytest.param("device", marks=pytest.mark.root)
 LIBVIRT = pytest.param("libvirt", marks=[pytest.mark.root, pytest.mark.service])
 
+RBD = pytest.param("rbd", marks=pytest.mark.service)
 
-@pytest.fixture(params=["qemu", "image", "file", DEVICE, LIBVIRT])
+
+@pytest.fixture(params=["qemu", "image", "file", DEVICE, LIBVIRT, RBD])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     if request.param == "file":
         yield device_driver(tmp_path / "disk.raw", tmp_path / "work")
@@ -64,6 +95,9 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     if request.param == "device":
         with loop_device(tmp_path / "device.img", 256 * MIB) as path:
             yield device_driver(path, tmp_path / "work")
+        return
+    if request.param == "rbd":
+        yield rbd_driver(pool_of(request.getfixturevalue("ceph"), request.getfixturevalue("rbd_pool")))
         return
     if request.param == "image":
         settings = ImageSettings(tmp_path / "images", tmp_path / "work", tuple(ImageFormat))
@@ -91,10 +125,9 @@ def device_driver(path: Path, work: Path) -> Driver:
     return Driver(DeviceTarget(settings), DeviceTarget(settings), plan, InstanceState.PUBLISHED, places)
 
 
-def bytes_of(volume: Volume) -> bytes:
-    """What is at the volume's place; a device may be larger."""
-    with volume.path.open("rb") as file:
-        return file.read(volume.size)
+def rbd_driver(pool: Pool) -> Driver:
+    plan = CheckPlan((ImagesCheck(),))
+    return RbdDriver(pool.target, pool.target, plan, InstanceState.PUBLISHED, (), pool)
 
 
 @pytest.fixture
@@ -122,7 +155,7 @@ async def test_a_volume_is_the_disk_and_is_made_once(
 ) -> None:
     disk = replica.put(content)
     volume = await driver.target.materialise(disk, replica.stream(disk))
-    assert bytes_of(volume) == content
+    assert driver.bytes_of(volume) == content
     assert (volume.size, volume.root) == (len(content), disk.root.hex())
     assert await driver.again.materialise(disk, nothing()) == volume
 
@@ -140,7 +173,7 @@ async def test_a_stream_that_is_cut_off_leaves_no_volume(
     with pytest.raises(VolumeError):
         await driver.target.materialise(disk, cut())
     volume = await driver.again.materialise(disk, replica.stream(disk))
-    assert bytes_of(volume) == content
+    assert driver.bytes_of(volume) == content
 
 
 async def test_a_volume_that_was_changed_is_neither_kept_nor_launched(
@@ -148,16 +181,14 @@ async def test_a_volume_that_was_changed_is_neither_kept_nor_launched(
 ) -> None:
     disk = replica.put(content)
     volume = await driver.target.materialise(disk, replica.stream(disk))
-    volume.path.chmod(0o600)
-    with volume.path.open("r+b") as file:
-        file.write(b"changed")
+    driver.spoil(volume)
     with pytest.raises(VolumeUnproved):
         await driver.target.launch(order_of(volume))
     with pytest.raises((VolumeUnproved, VolumeError)):
         await driver.target.materialise(disk, nothing())
     await driver.target.drop(volume)
     await driver.target.drop(volume)
-    assert bytes_of(await driver.target.materialise(disk, replica.stream(disk))) == content
+    assert driver.bytes_of(await driver.target.materialise(disk, replica.stream(disk))) == content
 
 
 def later(content: bytes) -> bytes:
@@ -172,7 +203,7 @@ async def test_a_volume_is_advanced_to_the_next_checkpoint_and_once(
     disk = replica.put(later(content), checkpoint="chk-2")
     advanced = await driver.target.advance(volume, disk, replica.delta(volume, disk))
     assert advanced == driver.target.volume(disk)
-    assert bytes_of(advanced) == later(content)
+    assert driver.bytes_of(advanced) == later(content)
     assert await driver.again.advance(volume, disk, nothing()) == advanced
     await driver.target.verify(advanced, disk)
     assert await driver.target.launch(order_of(advanced))
@@ -200,7 +231,7 @@ async def test_a_volume_in_change_is_neither_disk_and_the_change_goes_on(
     with pytest.raises(VolumeUnproved):
         await driver.target.advance(volume, other, replica.delta(volume, other))
     advanced = await driver.again.advance(volume, disk, replica.delta(volume, disk))
-    assert bytes_of(advanced) == later(content)
+    assert driver.bytes_of(advanced) == later(content)
 
 
 async def test_a_volume_that_was_never_verified_is_not_launched(driver: Driver, tmp_path: Path) -> None:
@@ -233,7 +264,7 @@ async def test_terminating_leaves_nothing_and_may_be_repeated(
     assert not await driver.target.terminate("ins-1")
     assert await driver.target.find("ins-1") is None
     assert driver.names() == []
-    assert bytes_of(volume) == content
+    assert driver.bytes_of(volume) == content
     assert await driver.target.launch(order_of(volume))
 
 
@@ -265,7 +296,7 @@ async def test_a_check_passes_and_its_proof_outlives_the_instance(
     driver: Driver, replica: Replica, tiny: bytes, tmp_path: Path
 ) -> None:
     volume = await replica.volume(driver.target, tiny)
-    before = bytes_of(volume)
+    before = driver.bytes_of(volume)
     await driver.target.launch(order_of(volume))
     proof = await driver.again.check("ins-1", driver.plan, tmp_path / "evidence")
     assert proof.passed, proof
@@ -273,7 +304,7 @@ async def test_a_check_passes_and_its_proof_outlives_the_instance(
     await driver.target.terminate("ins-1")
     kept = json.loads((tmp_path / "evidence/proof.json").read_text())
     assert (kept["passed"], kept["instance"]) == (True, "ins-1")
-    assert bytes_of(volume) == before
+    assert driver.bytes_of(volume) == before
 
 
 async def test_broken_images_fail_by_name(

@@ -77,6 +77,14 @@ def ceph() -> Iterator[Ceph]:
 
 
 @pytest.fixture(scope="session")
+def rbd_pool(ceph: Ceph) -> str:
+    """A pool for images that tests share, each with a prefix of its own."""
+    ceph.run("ceph", "osd", "pool", "create", "images", "4")
+    ceph.run("rbd", "pool", "init", "images")
+    return "images"
+
+
+@pytest.fixture(scope="session")
 def bucket(ceph: Ceph) -> S3Place:
     """A bucket that tests share, each below a prefix of its own."""
     return ceph.place()

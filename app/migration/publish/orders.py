@@ -2,14 +2,13 @@
 
 from app.contract.paging import Scope
 from app.contract.resources.target import PublishOrder
-from app.contract.words import TargetMakes
 from app.kit.database import UnitOfWork
 from app.migration.launch.queries import find_checkpoint
 from app.migration.publish.steps import SERVER_PUBLISH, Wanted
 from app.migration.servers.service import find_in_scope
 from app.migration.services import Services
 from app.migration.targets.opening import limit_key, node_of
-from app.migration.targets.service import find_making, require_own
+from app.migration.targets.service import find_publishing, require_own
 from app.work.jobs import Order
 from app.work.limits import Limit
 
@@ -25,7 +24,7 @@ async def order_publishing(
     Raises ServerNotFound, TargetNotFound, TargetUnfit, CheckpointNotFound, JobStands.
     """
     server = await find_in_scope(uow, scope, ref)
-    target = require_own(await find_making(uow, server.project_id, wanted.target, TargetMakes.IMAGES))
+    target = require_own(await find_publishing(uow, server.project_id, wanted.target, wanted.formats))
     checkpoint = await find_checkpoint(uow, server, wanted.checkpoint) if wanted.checkpoint else None
     formats = tuple(each.value for each in wanted.formats) if wanted.formats else None
     order = Order(

@@ -178,7 +178,9 @@ class PublishSteps:
         wanted = context.input(Wanted)
         changes = {"formats": list(wanted.formats)} if wanted.formats else None
         async with self.services.database.reading() as uow:
-            return target_for(self.services, await row_of(uow, wanted.target_id), changes=changes)
+            return target_for(
+                self.services, await row_of(uow, wanted.target_id), changes=changes, is_publishing=True
+            )
 
     async def _content(self, context: Context) -> Content:
         async with self.services.database.reading() as uow:

@@ -43,6 +43,8 @@ class Opening:
     purpose: InstancePurpose
     folder: Path
     """The target's own on the node."""
+    is_publishing: bool = False
+    """Whether it is to publish, apart from what it keeps up to date."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,5 @@ class TargetKind:
     settings: type[TargetSettings]
     open: Callable[[Any, Opening], "Target"]
     """Takes settings of the type `settings`."""
+    publishes: bool = False
+    """Whether it can be published to, whatever it makes."""

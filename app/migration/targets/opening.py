@@ -26,6 +26,8 @@ def target_for(
     row: TargetRow | None,
     purpose: InstancePurpose = InstancePurpose.TEST,
     changes: Mapping[str, Json] | None = None,
+    *,
+    is_publishing: bool = False,
 ) -> "Target":
     """The driver of a target, None for the built-in one; `changes` take the place of some settings.
 
@@ -36,7 +38,7 @@ def target_for(
     if row is None:
         return built_in(launch, services.clock, purpose)
     settings = checked(row.kind, {**row.settings, **(changes or {})})
-    opening = Opening(launch, services.clock, purpose, launch.folder / "targets" / row.id)
+    opening = Opening(launch, services.clock, purpose, launch.folder / "targets" / row.id, is_publishing)
     return KINDS[row.kind].open(settings, opening)
 
 

@@ -1,13 +1,13 @@
 """Targets by project; one outside of the caller's scope is not found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.contract.paging import Page, PageRequest, Scope
 from app.contract.resources.target import Target, TargetCreate, TargetUpdate, TargetValidation
-from app.contract.words import TargetMakes
+from app.contract.words import ImageFormat, TargetMakes
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
 from app.kit.ids import new_id
@@ -74,6 +74,25 @@ async def find_making(uow: UnitOfWork, project_id: str, ref: str, makes: TargetM
         raise TargetUnfit(
             f"target {found.name!r} is of kind {found.kind} and makes {found.makes}, not {makes}",
             remedy="name another target: go2cloud target list",
+        )
+    return row
+
+
+async def find_publishing(
+    uow: UnitOfWork, project_id: str, ref: str, formats: Sequence[ImageFormat] | None
+) -> TargetRow | None:
+    """A target for a server of the project that can be published to, in these formats where any are named.
+
+    Raises TargetNotFound, TargetUnfit.
+    """
+    row = await find_target(uow, Scope(frozenset({project_id})), ref)
+    found = view(row)
+    if not KINDS[found.kind].publishes:
+        return await find_making(uow, project_id, ref, TargetMakes.IMAGES)
+    if formats:
+        raise TargetUnfit(
+            f"target {found.name!r} is of kind {found.kind}, whose images have no file format",
+            remedy="publish without a format, or name another target: go2cloud target list",
         )
     return row
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from app.migration.targets.kind import TargetKind
-from app.migration.targets.kinds import device, image, libvirt, qemu
+from app.migration.targets.kinds import device, image, libvirt, qemu, rbd
 
 KINDS: Final[Mapping[str, TargetKind]] = {
     kind.name: kind
@@ -13,5 +13,6 @@ KINDS: Final[Mapping[str, TargetKind]] = {
         image.KIND,
         device.KIND,
         libvirt.KIND,
+        rbd.KIND,
     )
 }
