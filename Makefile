@@ -21,7 +21,7 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 
 # Tests with targets of their own, which `make test` leaves out.
-OTHERS := $(foreach room,fleet cluster kubernetes,--ignore=tests/$(room))
+OTHERS := $(foreach part,fleet cluster kubernetes launch/test_launch_rbd.py,--ignore=tests/$(part))
 
 # Debian packages with which images are built and run without a daemon.
 IMAGE_PACKAGES := buildah podman runc netavark aardvark-dns iptables uidmap mmdebstrap
@@ -87,8 +87,8 @@ test: setup apt ## All tests: fast ones first, then those that need root or real
 test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minutes on two cores
 	$(RUN) pytest tests/fleet
 
-test-cluster: setup apt ## Two replicas of each role on Galera, Sentinel and one store, killed one after the other: three minutes
-	$(RUN) pytest tests/cluster
+test-cluster: setup apt ## Two replicas of each role on Galera, Sentinel and one store, killed one after the other, and images in Ceph: six minutes
+	$(RUN) pytest tests/cluster tests/launch/test_launch_rbd.py
 
 test-guests: setup apt ## Whole systems (UEFI, XFS, btrfs, LVM, dracut) converted and booted, and cut over while they write: forty minutes
 	$(RUN) pytest -m guests
