@@ -9,7 +9,6 @@ from app.cli.exits import CommandFailed, Exit
 from app.cli.output import Column, Format, Out, View, show_list, show_one
 from app.cli.servers import VIEW as SERVERS
 from app.cli.servers import ServerRef
-from app.cli.tokens import show_install_token
 from app.client import cutovers
 from app.client.transport import Client
 from app.contract.resources.server import Reverse, ReverseDisk
@@ -46,6 +45,8 @@ def reverse(
         elif show:
             _show(client.send(cutovers.reverse_of(server)), output)
         else:
+            from app.cli.tokens import show_install_token  # replicas load this module, too
+
             made = client.send(cutovers.reverse(server))
             show_install_token(made, Format.NAME if output is Format.TABLE else output)
 

@@ -131,7 +131,7 @@ async def test_cutovers_are_shown_reverted_and_finalized(
     assert await admin.refused("POST", f"{WEB}:finalize") == (409, "CUTOVER_NOT_SUCCEEDED")
     assert await admin.refused("POST", f"{WEB}:disconnect") == (409, "LIFECYCLE_NOT_ALLOWED")
     server = await admin.call("GET", WEB, 200)
-    assert server["allowedOperations"] == ["finalize", "revert"]
+    assert server["allowedOperations"] == ["finalize", "revert", "reverse"]
     reverted = await admin.call("POST", f"{WEB}:revert", 202)
     assert (reverted["kind"], reverted["node"]) == ("server.revert-cutover", "rack-1")
     assert (await admin.call("GET", WEB, 200))["lifecycleState"] == "CUTTING_OVER"

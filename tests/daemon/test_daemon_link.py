@@ -1,6 +1,7 @@
 """The connection: whom it trusts, what it repeats, and what it never reads."""
 
 import hashlib
+import re
 import socket
 import ssl
 import threading
@@ -243,6 +244,20 @@ def test_a_service_that_speaks_another_version_says_so(
     assert caught.value.code == "UNSUPPORTED_PROTOCOL_VERSION"
 
 
+def _take_request(connection: socket.socket) -> None:
+    """Read a whole request: to hang up before would reset the connection, and the answer with it."""
+    head, end, body = b"", -1, 0
+    while end < 0 or len(head) < end + body:
+        piece = connection.recv(65536)
+        if not piece:
+            return
+        head += piece
+        if end < 0 and b"\r\n\r\n" in head:
+            end = head.index(b"\r\n\r\n") + 4
+            length = re.search(rb"(?i)content-length: (\d+)", head[:end])
+            body = int(length[1]) if length else 0
+
+
 @contextmanager
 def answering(raw: bytes, held: float = 0.0) -> Iterator[str]:
     """The URL of a server that answers every request with these bytes and hangs up `held` seconds later."""
@@ -253,7 +268,7 @@ def answering(raw: bytes, held: float = 0.0) -> Iterator[str]:
         while not over.is_set():
             connection, _ = listener.accept()
             with connection:
-                connection.recv(65536)
+                _take_request(connection)
                 connection.sendall(raw)
                 over.wait(held)
 
