@@ -30,8 +30,7 @@ async def list_runs(uow: UnitOfWork, subject: Subject, page: PageRequest) -> Pag
     if page.after is not None:
         query = query.where(WaveRunRow.job_id < page.after)
     ids = (await uow.session.scalars(query.limit(page.limit + 1))).all()
-    found = [await run_view(uow, job) for job in ids[: page.limit]]
-    items = tuple(run.model_copy(update={"servers": ()}) for run in found)
+    items = tuple([await run_view(uow, job, with_servers=False) for job in ids[: page.limit]])
     return Page(items, items[-1].job_id if len(ids) > page.limit else None)
 
 
@@ -56,8 +55,8 @@ def _of(subject: Subject) -> tuple[ColumnElement[bool], ...]:
     return (WaveRunRow.wave_id == subject.wave.id, WaveRunRow.of_wave.is_(True))
 
 
-async def run_view(uow: UnitOfWork, job_id: str) -> Run:
-    """A run by its job's id, which is one, with its servers as they stand now."""
+async def run_view(uow: UnitOfWork, job_id: str, *, with_servers: bool = True) -> Run:
+    """A run by its job's id, which is one; unless told otherwise with its servers as they stand now."""
     found = await sight(uow, job_id)
     run, job, counts = found.run, found.job, found.standing.counts
     return Run(
@@ -79,7 +78,7 @@ async def run_view(uow: UnitOfWork, job_id: str) -> Run:
         finished_at=job.finished_at,
         seconds=_seconds(job.started_at, job.finished_at, uow.now),
         counts=tuple(RunCount(state=state, servers=counts[state]) for state in S if counts[state]),
-        servers=await _servers(uow, found),
+        servers=await _servers(uow, found) if with_servers else (),
     )
 
 
