@@ -133,6 +133,7 @@ async def _open_services(
         await _first_start(services)
     _work(app, stack, services, roles)
     if Role.AGENT in roles:
+        from app.agent.gateway.commands import bring_forward
         from app.migration.follow.due import follow_checkpoints
         from app.migration.launch.living import look_after_tests
         from app.migration.replication import holdings
@@ -140,6 +141,9 @@ async def _open_services(
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
 
+        _run_beside(
+            stack, lambda: bring_forward(services.bus, lambda: getattr(app.state, "command_watch", None))
+        )
         _run_beside(stack, lambda: _collect_garbage(services))
         _run_beside(stack, lambda: scrub(services))
         _run_beside(stack, lambda: follow_checkpoints(services))

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 import pytest
 
 from app.agent.gateway import commands
-from app.agent.gateway.commands import CommandWatch
+from app.agent.gateway.commands import CommandWatch, bring_forward
 from app.client.call import Call, nothing
+from app.kit.bus import Event, InProcessBus
+from app.kit.clock import SystemClock
 from app.kit.errors import Unavailable
+from app.migration.servers.news import ORDERED
 from app.wire.jsonform import encode
 from app.wire.messages import Poll, Polled
 from tests.gateway.hand_agent import Answer, HandAgent
@@ -45,6 +48,22 @@ async def test_a_command_wakes_the_server_it_is_for_and_no_other() -> None:
     board.servers = {"srv-1", "srv-3"}
     assert await mine
     assert not await other
+
+
+async def test_news_on_the_bus_bring_the_next_look_forward() -> None:
+    board, bus, clock = Board(), InProcessBus(), SystemClock()
+    watch = CommandWatch(board.look, asyncio.Event(), every=3600)
+    hearing = asyncio.create_task(bring_forward(bus, lambda: watch))
+    waiting = asyncio.create_task(watch.wait("srv-1", 60))
+    await asyncio.sleep(EVERY)
+    board.servers = {"srv-1"}
+    await bus.publish(Event("server.updated", clock.now(), subject="srv-1"))
+    await bus.publish(Event(ORDERED, clock.now(), subject="srv-1"))
+    assert await waiting
+    assert board.looks == 1
+    hearing.cancel()
+    await asyncio.wait({hearing})
+    await bus.close()
 
 
 async def test_a_thousand_that_wait_look_as_often_as_one() -> None:

@@ -1,5 +1,6 @@
 """What the service believes of an agent's reports, on both databases."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from app.contract.words import HoldCause, HoldPhase, HoldServices
-from app.kit.bus import InProcessBus
+from app.kit.bus import Delivery, InProcessBus
 from app.kit.clock import ManualClock
 from app.kit.database import Database, UnitOfWork
 from app.kit.errors import Invalid
@@ -28,6 +29,7 @@ from app.migration.hold.errors import (
 from app.migration.hold.states import Hold
 from app.migration.replication.tables import CheckpointRow
 from app.migration.servers.enrolment import find_server
+from app.migration.servers.news import ORDERED
 from app.migration.services import Services
 from app.store.folder import FolderBackend
 from app.store.objects import ObjectStore
@@ -361,3 +363,21 @@ async def test_a_time_or_a_word_that_makes_no_sense_is_refused(cutover: Cutover)
     await cutover.quiesce()
     with pytest.raises(Invalid, match="SLEEPING"):
         await cutover.says("SLEEPING")
+
+
+async def test_each_order_is_told_once_it_is_committed(cutover: Cutover) -> None:
+    bus = InProcessBus()
+    cutover.services.database.tell_on(bus)
+    heard = bus.subscribe()
+    first = asyncio.ensure_future(anext(heard))
+    await asyncio.sleep(0)
+    await cutover.quiesce()
+    item = await first
+    assert isinstance(item, Delivery)
+    assert (item.event.type, item.event.subject) == (ORDERED, cutover.agent.server)
+    await cutover.quiesce()  # nothing new
+    await cutover.release()
+    again = await anext(heard)
+    assert isinstance(again, Delivery)
+    assert again.event.id != item.event.id
+    await bus.close()

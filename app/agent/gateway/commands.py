@@ -3,6 +3,7 @@
 News is whatever an agent would be told otherwise than it was told last: a command, a goal, an interval.
 
 A thousand agents that wait cost one query every LOOK_SECONDS, not a thousand; nobody waits, nothing looks.
+An event on the bus that says so brings the next look forward; one that is lost costs LOOK_SECONDS.
 When the service stops, all waits end at once: none of them may hold the others' drain up.
 """
 
@@ -11,6 +12,9 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+from app.kit.bus import Bus, Gap
+from app.migration.servers.news import ORDERED
 
 LOOK_SECONDS: Final = 2.0
 
@@ -36,6 +40,11 @@ class CommandWatch:
         self._every = every
         self._waiting: defaultdict[str, set[_Waiter]] = defaultdict(set)
         self._looking: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look as soon as possible."""
+        self._hurry.set()
 
     async def wait(self, server: str, seconds: float, told: object = None) -> bool:
         """Whether the agent would be told something else than `told` within `seconds`.
@@ -77,11 +86,14 @@ class CommandWatch:
 
     async def _stops(self) -> bool:
         """Pause until the next look; whether the service stops meanwhile."""
+        waits = [asyncio.create_task(each.wait()) for each in (self._stopping, self._hurry)]
         try:
-            async with asyncio.timeout(self._every):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False
+            await asyncio.wait(waits, timeout=self._every, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+        self._hurry.clear()
+        return self._stopping.is_set()
 
     def _tell(self, found: Mapping[str, object]) -> None:
         for server in found.keys() & self._waiting.keys():
@@ -96,3 +108,11 @@ class CommandWatch:
     def _pending(self) -> list[_Waiter]:
         every = (waiter for waiters in self._waiting.values() for waiter in waiters)
         return [waiter for waiter in every if not waiter.news.done()]
+
+
+async def bring_forward(bus: Bus, watch: Callable[[], CommandWatch | None]) -> None:
+    """Let the watch of this process, once there is one, look at once when an agent has new orders."""
+    async for item in bus.subscribe():
+        found = watch()
+        if found is not None and (isinstance(item, Gap) or item.event.type == ORDERED):
+            found.hurry()

@@ -26,6 +26,7 @@ from app.migration.hold.rows import (
 )
 from app.migration.hold.states import Hold, rank
 from app.migration.hold.tables import HoldRow
+from app.migration.servers.news import tell_ordered
 from app.wire.hold import LONGEST_SECONDS, HoldOrder
 
 __all__ = ["all_ordered", "finish", "keep", "ordered", "quiesce", "release", "renew", "report", "standing"]
@@ -52,6 +53,7 @@ async def quiesce(uow: UnitOfWork, server_id: str, cutover_id: str, seconds: int
     await _require_free(uow, server_id)
     uow.session.add(await new_row(uow, server_id, cutover_id, P.QUIESCED, seconds))
     await uow.session.flush()
+    tell_ordered(uow, server_id)
 
 
 async def _require_free(uow: UnitOfWork, server_id: str) -> None:
@@ -109,6 +111,7 @@ async def _order(uow: UnitOfWork, row: HoldRow, phase: HoldPhase) -> None:
     row.wanted, row.wanted_at = phase, uow.now
     row.revision = await next_revision(uow, row.server_id)
     await uow.session.flush()
+    tell_ordered(uow, row.server_id)
 
 
 async def renew(uow: UnitOfWork, server_id: str, cutover_id: str) -> None:

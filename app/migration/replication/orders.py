@@ -16,6 +16,7 @@ from app.kit.ids import new_id
 from app.migration.replication.errors import OperationNotAllowed
 from app.migration.replication.standing import standing_of
 from app.migration.replication.states import GOALS, allowed
+from app.migration.servers.news import tell_ordered
 from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
 from app.wire.heartbeat import Orders
@@ -63,6 +64,7 @@ async def order(uow: UnitOfWork, scope: Scope, ref: str, operation: ReplicationO
     else:
         values = {"sync_requested": True}
     await uow.session.execute(update(ServerRow).where(ServerRow.id == server.id).values(**values))
+    tell_ordered(uow, server.id)
     return Ordered(await find_in_scope(uow, scope, server.id), is_new=True)
 
 
