@@ -1,7 +1,7 @@
 """All fault injection at length: `python -m tests.torture --minutes N --seed S`, or `make torture MINUTES=N`.
 
 The time is shared out evenly: the protocol model, the store, the processes with their links and databases,
-hosts that are followed while they write.
+hosts that are followed while they write, the job engine.
 Each prints its closing report (cycles, faults, violations); the exit status is 1 when anything was violated.
 The fuzzing of parsers by coverage is apart: `make fuzz MINUTES=N`.
 """
@@ -32,6 +32,7 @@ PARTS = (
     Part("store", "--seed"),
     Part("process", "--seed"),
     Part("following", "--seed"),
+    Part("jobs", "--seed"),
 )
 
 
