@@ -103,7 +103,10 @@ class Deaths:
             await asyncio.sleep(3600)
 
     async def ended(self, rig: Rig, job: str, state: WorkState) -> None:
-        """Kill the workers at each place in turn, and let the last ones end the job."""
+        """Kill the workers at each place in turn; the last ones end the job, and go, too.
+
+        Who stayed would take up the next job, and stand still where nobody kills it.
+        """
         while True:
             started = workers(rig)
             over = asyncio.create_task(rig.engine.ended(job))
@@ -111,12 +114,12 @@ class Deaths:
             await asyncio.wait({over, standing}, return_when=asyncio.FIRST_COMPLETED)
             self.standing.clear()
             standing.cancel()
+            for each in started:
+                await each.kill()
             if over.done():
                 assert over.result().state == state, await rig.engine.texts(job)
                 return
             over.cancel()
-            for each in started:
-                await each.kill()
 
 
 def deadly(rig: Rig, deaths: Deaths) -> Rig:
