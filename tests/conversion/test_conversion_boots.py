@@ -11,7 +11,7 @@ from tests.conversion.machines import server
 from tests.guests.guest import bios_ext4
 from tests.launch.replica import digest
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.guests, pytest.mark.timeout(900)]
 
 
 async def test_an_initrd_without_virtio_boots_after_its_conversion_and_not_before(

@@ -9,6 +9,7 @@ report; exit 1 when anything was violated. Needs the Debian packages of the test
 import argparse
 import asyncio
 import itertools
+import logging
 import sys
 import time
 import traceback
@@ -53,6 +54,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long; default: 30")
     parser.add_argument("--seed", type=int, default=1, help="where all randomness comes from; default: 1")
     asked = parser.parse_args()
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of each task that was killed
     report, ends = Report(), time.monotonic() + asked.minutes * 60
     with mariadb_server("--innodb-flush-log-at-trx-commit=0") as server:
         for seed in itertools.count(asked.seed):
