@@ -178,7 +178,7 @@ def test_a_mount_that_another_one_covers_is_told_where_it_cannot_be_reached(tmp_
 @contextlib.contextmanager
 def partitions(device: Path) -> Iterator[list[Path]]:
     """The kernel's partition devices of a loop device."""
-    run("partx", "-a", device)
+    run("partx", "-u", device)
     try:
         yield [Path(f"{device}p{number}") for number in (1, 2)]
     finally:

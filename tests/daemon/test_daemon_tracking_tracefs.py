@@ -244,7 +244,7 @@ def test_two_disks_at_once_are_kept_apart(disk: Disk, start: Start, tmp_path: Pa
 def test_a_partition_has_its_own_blocks_and_no_others(start: Start, tmp_path: Path) -> None:
     with loop(tmp_path / "parts.img", 64 * MIB) as disk:
         write_gpt(disk.path, 512, [(MIB, 20 * MIB, "a"), (21 * MIB, 40 * MIB, "b")])
-        run("partx", "-a", disk.device)
+        run("partx", "-u", disk.device)
         try:
             first, second = (Path(f"{disk.device}p{number}") for number in (1, 2))
             tracker = start(

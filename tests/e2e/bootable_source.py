@@ -102,7 +102,7 @@ def attached(disk: Path) -> Iterator[Path]:
     device = _run(required_binary("losetup", "mount"), "--show", "-f", str(disk)).strip()
     try:
         if _is_partitioned(disk):
-            _run(required_binary("partx", "util-linux"), "-a", device)
+            _run(required_binary("partx", "util-linux"), "-u", device)
         yield Path(device)
     finally:
         subprocess.run(["partx", "-d", device], check=False, capture_output=True)

@@ -146,7 +146,7 @@ def partitioned(backing: Path) -> Iterator[tuple[LoopDisk, LoopDisk, Path, Path]
     with loop_disk(backing, 192 * MIB) as disk:
         table = f"label: gpt\nstart=2048, size=128MiB\nsize={SWAP[1] - SWAP[0] >> 20}MiB\nsize=16MiB\n"
         subprocess.run(["sfdisk", "-q", disk.device], input=table, text=True, check=True)
-        run("partx", "-a", disk.device)
+        run("partx", "-u", disk.device)
         try:
             parts = [Path(f"{disk.device}p{number}") for number in (1, 2, 3)]
             root = LoopDisk(parts[0], backing)
