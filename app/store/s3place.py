@@ -28,8 +28,9 @@ _REMEDIES: Final = {
     "403": _KEYS,
     "NoSuchBucket": "make the bucket, or correct STORE.S3_BUCKET and STORE.S3_ENDPOINT",
 }
-_REMEDY: Final = "look at the object storage: its endpoint, its health and its log"
 """By the error code of S3, or by the HTTP status of an answer without a body."""
+
+_REMEDY: Final = "look at the object storage: its endpoint, its health and its log"
 
 
 @dataclass(frozen=True)

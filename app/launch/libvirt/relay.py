@@ -7,7 +7,7 @@ which the order says or libvirt knows; so its checks are the same as a test's, a
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -75,7 +75,8 @@ class Relay:
 
 
 @contextlib.asynccontextmanager
-async def _closed(writer: asyncio.StreamWriter):  # type: ignore[no-untyped-def]
+async def _closed(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Close it at the end, and wait until it is."""
     try:
         yield
     finally:
