@@ -13,6 +13,7 @@ from app.agent.daemon.inventory.registry import collect
 from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.sender import PUT_BYTES
 from app.agent.daemon.service import Service
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Observer, Synchroniser, SyncResult
@@ -21,14 +22,15 @@ from app.contract.resources.access import InstallTokenCreate
 from app.store.objects import ObjectStore
 from app.store.pack import SealedPack
 from app.wire.chunks import MIB
+from app.wire.frames import MAX_PAYLOAD
 from app.wire.messages import Enroll
 from tests.services.running import Running, running
 
 __all__ = ["running"]
 
-SIZE = 160 * MIB
-MOST_UNDER_WAY = 110 * MIB
-"""Two packs of 24 MiB, 8 MiB of gathered chunks, a frame, the buffers of both sockets, and some room."""
+SIZE = 192 * MIB
+MOST_UNDER_WAY = 2 * (PUT_BYTES + MAX_PAYLOAD)
+"""Two requests without an answer, each with a last frame beyond its limit; buffers on the way hold less."""
 
 
 class Watcher(Observer):
