@@ -31,7 +31,8 @@ class Effort:
 NONE: Final = Effort(0, None)
 LIGHT: Final = Effort(1, -5)
 FULL: Final = Effort(2, 1)
-HARD: Final = Effort(3, 3)
+HARD_LEVEL: Final = 3
+HARD: Final = Effort(3, HARD_LEVEL)
 EFFORTS: Final = (NONE, LIGHT, FULL, HARD)
 
 _SHORT: Final = 0.9
