@@ -260,6 +260,9 @@ class LaunchingSettings(Section):
         72, ge=1, le=2160, description="hours from a test machine's launch until it is terminated"
     )
     scripts: File | None = Field(None, description="a folder of the programs that checks may run")
+    s3_credentials: File | None = Field(
+        None, description="a file of keys to buckets that image targets name, like AWS's credentials file"
+    )
     test_days: int = Field(
         7, ge=1, le=3650, description="days for which a tested checkpoint counts as a proof"
     )

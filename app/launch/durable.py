@@ -16,10 +16,15 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def json_text(document: Json) -> str:
+    """A document as files have it."""
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
 def write_json(path: Path, document: Json) -> None:
     """Give `path` this content, completely or not at all."""
     fresh = path.with_name(path.name + ".partial")
-    fresh.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    fresh.write_text(json_text(document), encoding="utf-8")
     sync(fresh)
     fresh.replace(path)
     sync(path.parent)

@@ -20,7 +20,11 @@ Go2CloudError
     ├── DomainForeign         409  DOMAIN_FOREIGN         a domain of the machine's name is not ours
     ├── CephUnreachable       503  CEPH_UNREACHABLE       the Ceph cluster does not answer in time
     ├── CephRefused           409  CEPH_REFUSED           Ceph has no such pool, or the client may not use it
-    └── ImageForeign          409  IMAGE_FOREIGN          an RBD image of the name is not ours
+    ├── ImageForeign          409  IMAGE_FOREIGN          an RBD image of the name is not ours
+    ├── BucketUnreachable     503  BUCKET_UNREACHABLE     the object storage does not answer
+    ├── BucketRefused         409  BUCKET_REFUSED         there is no such bucket, or the keys may not use it
+    ├── BucketFull            507  BUCKET_FULL            the quota of the bucket is used up
+    └── UploadDiffers         502  UPLOAD_DIFFERS         the bucket has other bytes than were sent
 """
 
 from app.kit.errors import Go2CloudError
@@ -164,6 +168,38 @@ class ImageForeign(DeviceHoldsData):
 
     code = "IMAGE_FOREIGN"
     title = "RBD image of somebody else"
+
+
+class BucketUnreachable(LaunchError):
+    """The object storage cannot be connected to, does not answer in time, or says that it cannot now."""
+
+    status = 503
+    code = "BUCKET_UNREACHABLE"
+    title = "Object storage unreachable"
+
+
+class BucketRefused(LaunchError):
+    """The object storage has no such bucket, or the keys may not do this there."""
+
+    status = 409
+    code = "BUCKET_REFUSED"
+    title = "Object storage refused"
+
+
+class BucketFull(LaunchError):
+    """The quota of the bucket, or of the user of the keys, is used up."""
+
+    status = 507
+    code = "BUCKET_FULL"
+    title = "Bucket is full"
+
+
+class UploadDiffers(LaunchError):
+    """What the bucket has is not what was sent."""
+
+    status = 502
+    code = "UPLOAD_DIFFERS"
+    title = "Upload differs"
 
 
 class ConversionFailed(LaunchError):

@@ -159,3 +159,10 @@ class Instance:
     """The end of what the hypervisor said, of a machine that ended."""
     files: tuple[Path, ...] = field(default=())
     """The images that were published."""
+    address: str = ""
+    """Where they are, when that is no folder of the node."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.address or str(self.folder)

@@ -9,6 +9,7 @@ import pytest
 from app.cli.demo.tiny_disk import Tiny, make_disk
 from app.contract.words import ImageFormat
 from app.launch.image.driver import ImageSettings, ImageTarget
+from app.launch.image.folder import FolderPlace
 from app.launch.qemu.driver import QemuSettings, QemuTarget
 from tests.launch.replica import Replica
 
@@ -34,7 +35,7 @@ def qemu(tmp_path: Path) -> Iterator[QemuTarget]:
 @pytest.fixture
 def images(tmp_path: Path) -> ImageTarget:
     formats = tuple(ImageFormat)
-    return ImageTarget(ImageSettings(tmp_path / "images", tmp_path / "work", formats))
+    return ImageTarget(ImageSettings(FolderPlace(tmp_path / "images"), tmp_path / "work", formats))
 
 
 def end_all(target: QemuTarget) -> None:

@@ -13,11 +13,13 @@ from app.launch.boot.checks import CheckPlan, HttpCheck, ImagesCheck, LoginCheck
 from app.launch.device.driver import DevicePlace, DeviceSettings, DeviceTarget
 from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, SettingsWrong, VolumeUnproved
 from app.launch.image.driver import ImageSettings, ImageTarget
+from app.launch.image.folder import FolderPlace
 from app.launch.libvirt.driver import LibvirtTarget
 from app.launch.machine import DiskContent, LaunchOrder, MachineSpec, Volume
 from app.launch.qemu.driver import QemuSettings, QemuTarget
 from app.launch.target import Target
 from app.store.errors import VolumeError
+from tests.launch.buckets import Bucket, bucket_of
 from tests.launch.conftest import end_all
 from tests.launch.devices import loop_device
 from tests.launch.domains import libvirt_target
@@ -81,13 +83,25 @@ class RbdDriver(Driver):
         self.pool.write(str(volume.path).split("@")[0], b"!")
 
 
+@dataclass(frozen=True)
+class BucketDriver(Driver):
+    """A driver whose instances are objects."""
+
+    bucket: Bucket
+
+    def names(self) -> list[str]:
+        begun = [key.removeprefix(f"{self.bucket.settings.prefix}/") for key in self.bucket.uploads()]
+        return super().names() + sorted({name.partition("/")[0] for name in self.bucket.names() + begun})
+
+
 DEVICE = pytest.param("device", marks=pytest.mark.root)
 LIBVIRT = pytest.param("libvirt", marks=[pytest.mark.root, pytest.mark.service])
 
 RBD = pytest.param("rbd", marks=pytest.mark.service)
+BUCKET = pytest.param("bucket", marks=pytest.mark.service)
 
 
-@pytest.fixture(params=["qemu", "image", "file", DEVICE, LIBVIRT, RBD])
+@pytest.fixture(params=["qemu", "image", "file", BUCKET, DEVICE, LIBVIRT, RBD])
 def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
     if request.param == "file":
         yield device_driver(tmp_path / "disk.raw", tmp_path / "work")
@@ -100,17 +114,21 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
         yield rbd_driver(pool_of(request.getfixturevalue("ceph"), request.getfixturevalue("rbd_pool")))
         return
     if request.param == "image":
-        settings = ImageSettings(tmp_path / "images", tmp_path / "work", tuple(ImageFormat))
+        place = FolderPlace(tmp_path / "images")
+        settings = ImageSettings(place, tmp_path / "work", tuple(ImageFormat))
         plan = CheckPlan((ImagesCheck(),))
         yield Driver(
-            ImageTarget(settings), ImageTarget(settings), plan, InstanceState.PUBLISHED, (settings.folder,)
+            ImageTarget(settings), ImageTarget(settings), plan, InstanceState.PUBLISHED, (place.path,)
         )
+        return
+    if request.param == "bucket":
+        yield bucket_driver(bucket_of(request.getfixturevalue("bucket"), tmp_path))
         return
     plan = CheckPlan((LoginCheck(), HttpCheck(8080, body="4711")), seconds=180, settle_seconds=1)
     if request.param == "libvirt":
         with libvirt_target(request.getfixturevalue("libvirtd")) as domains:
-            again, place = LibvirtTarget(domains.settings), domains.settings.machines
-            yield Driver(domains, again, plan, InstanceState.RUNNING, (place,))
+            again, runs = LibvirtTarget(domains.settings), domains.settings.machines
+            yield Driver(domains, again, plan, InstanceState.RUNNING, (runs,))
         return
     machines = QemuSettings(tmp_path / "node")
     target = QemuTarget(machines)
@@ -128,6 +146,12 @@ def device_driver(path: Path, work: Path) -> Driver:
 def rbd_driver(pool: Pool) -> Driver:
     plan = CheckPlan((ImagesCheck(),))
     return RbdDriver(pool.target, pool.target, plan, InstanceState.PUBLISHED, (), pool)
+
+
+def bucket_driver(bucket: Bucket) -> Driver:
+    formats, plan = tuple(ImageFormat), CheckPlan((ImagesCheck(),))
+    target, again = bucket.target(*formats), bucket.target(*formats)
+    return BucketDriver(target, again, plan, InstanceState.PUBLISHED, (bucket.work / "images",), bucket)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from app.contract.words import ImageFormat
 from app.launch.errors import SettingsWrong
 from app.launch.image.driver import ImageSettings, ImageTarget
+from app.launch.image.folder import FolderPlace
 from app.launch.machine import LaunchOrder, MachineSpec
 from tests.launch.hostile import SECRET, hostile_disk
 from tests.launch.replica import Replica
@@ -47,21 +48,24 @@ def sums_hold(folder: Path) -> bool:
     return done.returncode == 0
 
 
-async def test_a_publishing_that_was_cut_off_is_begun_anew(images: ImageTarget, replica: Replica) -> None:
+async def test_a_publishing_that_was_cut_off_is_begun_anew(
+    images: ImageTarget, replica: Replica, tmp_path: Path
+) -> None:
     volume = await replica.volume(images, bytes(1024 * 1024))
-    stale = half_made(images)
+    folder = tmp_path / "images"
+    stale = half_made(folder)
     assert await images.find("ins-1") is None
     found = await images.launch(LaunchOrder("ins-1", MachineSpec(), (volume,)))
     assert sums_hold(found.folder)
     assert not stale.exists()
-    half_made(images)
+    half_made(folder)
     assert await images.terminate("ins-1")
-    assert list(images.settings.folder.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def half_made(images: ImageTarget) -> Path:
+def half_made(folder: Path) -> Path:
     """What a process that was killed while it published left."""
-    stale = images.settings.folder / ".ins-1.partial"
+    stale = folder / ".ins-1.partial"
     stale.mkdir(parents=True)
     (stale / "dsk-1.raw").write_bytes(b"half")
     return stale
@@ -69,6 +73,6 @@ def half_made(images: ImageTarget) -> Path:
 
 def test_formats_are_named_once(tmp_path: Path) -> None:
     with pytest.raises(SettingsWrong):
-        ImageSettings(tmp_path, tmp_path, ())
+        ImageSettings(FolderPlace(tmp_path), tmp_path, ())
     with pytest.raises(SettingsWrong):
-        ImageSettings(tmp_path, tmp_path, (ImageFormat.RAW, ImageFormat.RAW))
+        ImageSettings(FolderPlace(tmp_path), tmp_path, (ImageFormat.RAW, ImageFormat.RAW))

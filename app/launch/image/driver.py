@@ -1,9 +1,7 @@
 """The driver `image`: launching is publishing, terminating takes the images away."""
 
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +13,11 @@ from app.launch.boot.proof import BootProof
 from app.launch.boot.reread import prove_reread
 from app.launch.conversion.facts import SourceFacts, Wishes
 from app.launch.conversion.report import ConversionReport
-from app.launch.durable import sync
 from app.launch.errors import InstanceDiffers, InstanceUnknown, LaunchError, NotConvertible, SettingsWrong
 from app.launch.image.converting import make_image
-from app.launch.image.manifest import VERSION, Image, Manifest, Published, order_text, sha256_of
+from app.launch.image.folder import require_usable
+from app.launch.image.manifest import VERSION, Image, Manifest, Published, order_text
+from app.launch.image.place import ImagePlace, Publication
 from app.launch.locking import locked, shared
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
 from app.launch.programs import QEMU_IMG, require_program
@@ -32,8 +31,7 @@ from app.launch.volumes import VolumeFolder
 class ImageSettings:
     """Where images go and as what."""
 
-    folder: Path
-    """One folder an instance; it may be shared with others."""
+    place: ImagePlace
     work: Path
     """Of the volumes that the images are made from; on a local filesystem."""
     formats: tuple[ImageFormat, ...] = (ImageFormat.QCOW2,)
@@ -59,17 +57,16 @@ class ImageTarget:
     def _validate(self) -> tuple[TargetFinding, ...]:
         try:
             require_program(QEMU_IMG)
-            for folder in (self.settings.folder, self.settings.work):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-                with tempfile.TemporaryFile(dir=folder):
-                    pass
+            require_usable(self.settings.work)
+            self.settings.place.validate()
         except LaunchError as error:
             return (TargetFinding(FindingSeverity.BLOCKER, error.code, error.detail, error.remedy),)
         except OSError as error:
-            text = f"{error.filename or self.settings.folder} cannot be used: {error.strerror or error}"
+            text = f"{error.filename or self.settings.place.room()} cannot be used: {error.strerror or error}"
             return (TargetFinding(FindingSeverity.BLOCKER, "FOLDER_UNUSABLE", text),)
-        names = ", ".join(self.settings.formats)
-        return (TargetFinding(FindingSeverity.OK, "IMAGES_POSSIBLE", f"images are written as {names}"),)
+        names, where = ", ".join(self.settings.formats), self.settings.place.address("")
+        text = f"images are written as {names}" + (f" to {where}" if where else "")
+        return (TargetFinding(FindingSeverity.OK, "IMAGES_POSSIBLE", text),)
 
     async def plan(self, machine: MachineSpec, disks: tuple[DiskContent, ...]) -> LaunchPlan:
         """See `Target.plan`. An image is counted with its disk's whole size."""
@@ -77,11 +74,11 @@ class ImageTarget:
         if machine.ports:
             text = "no machine is started: nothing is forwarded"
             findings.append(TargetFinding(FindingSeverity.NOTE, "PORTS_UNUSED", text))
-        size = sum(disk.size for disk in disks)
-        free = await in_thread(VolumeFolder(self.settings.folder).free_bytes)
-        needed = size * (1 + len(self.settings.formats))
+        sizes, place = [disk.size for disk in disks], self.settings.place
+        free = await in_thread(VolumeFolder(place.room()).free_bytes)
+        needed = sum(sizes) + place.bytes_needed(sizes, len(self.settings.formats))
         if needed > free:
-            text = f"volumes and images may need {needed} bytes and {self.settings.folder} has {free}"
+            text = f"volumes and images may need {needed} bytes and {place.room()} has {free}"
             findings.append(
                 TargetFinding(FindingSeverity.WARNING, "FOLDER_SMALL", text, "free space, or move it")
             )
@@ -128,43 +125,38 @@ class ImageTarget:
         return await in_thread(self._publish, order)
 
     def _publish(self, order: LaunchOrder) -> Instance:
-        folder, fresh = self._folder(order.instance), self._partial(order.instance)
         with locked(self._lock(order.instance)):
-            found = self._found(order.instance)
-            if found is not None:
-                _require_same(folder, order)
-                return found
-            shutil.rmtree(fresh, ignore_errors=True)
-            try:
-                fresh.mkdir(parents=True, mode=0o750)
-                self._fill(fresh, order)
-                fresh.rename(folder)
-            finally:
-                shutil.rmtree(fresh, ignore_errors=True)
-            sync(folder.parent)
+            published = self.settings.place.published(order.instance)
+            if published is not None:
+                _require_same(published, order)
+                return self._instance(order.instance, published)
+            for volume in order.volumes:
+                require_proved(volume)
+            with self.settings.place.publishing(order.instance) as publication:
+                images = [image for each in order.volumes for image in self._images(each, publication)]
+                publication.finish(Manifest(VERSION, order.instance, order, tuple(images)))
         return self._require(order.instance)
 
-    def _fill(self, folder: Path, order: LaunchOrder) -> None:
-        images = [image for volume in order.volumes for image in self._images(volume, folder)]
-        Manifest(VERSION, order.instance, order, tuple(images)).write(folder)
-        sync(folder)
-
-    def _images(self, volume: Volume, folder: Path) -> list[Image]:
+    def _images(self, volume: Volume, publication: Publication) -> Iterator[Image]:
         require_proved(volume)
         with shared(volume.path):
-            return [make_image(volume, each, folder) for each in self.settings.formats]
+            for each in self.settings.formats:
+                image = make_image(volume, each, publication.folder)
+                publication.add(image)
+                yield image
 
     async def find(self, instance: str) -> Instance | None:
         """See `Target.find`."""
         return await in_thread(self._found, instance)
 
     def _found(self, instance: str) -> Instance | None:
-        folder = self._folder(instance)
-        published = Published.read(folder)
-        if published is None:
-            return None
+        published = self.settings.place.published(require_name(instance, "an instance"))
+        return None if published is None else self._instance(instance, published)
+
+    def _instance(self, instance: str, published: Published) -> Instance:
+        folder, address = self.settings.place.folder(instance), self.settings.place.address(instance)
         files = tuple(folder / name for name, _ in published.sums)
-        return Instance(instance, self.kind, InstanceState.PUBLISHED, folder, files=files)
+        return Instance(instance, self.kind, InstanceState.PUBLISHED, folder, files=files, address=address)
 
     def _require(self, instance: str) -> Instance:
         found = self._found(instance)
@@ -181,9 +173,10 @@ class ImageTarget:
     def _checked(self, instance: Instance, plan: CheckPlan, evidence: Evidence) -> BootProof:
         began = time.monotonic()
         evidence.begin()
-        published = Published.read(instance.folder)
+        place = self.settings.place
+        published = place.published(instance.id)
         assert published is not None, "it was found"
-        bad = [name for name, digest in published.sums if not _sums_to(instance.folder / name, digest)]
+        bad = [name for name, digest in published.sums if not place.is_right(instance.id, name, digest)]
         return prove_reread(instance, plan, evidence, self.clock, time.monotonic() - began, bad)
 
     async def terminate(self, instance: str) -> bool:
@@ -195,37 +188,17 @@ class ImageTarget:
         return await self.terminate(instance)
 
     def _remove(self, instance: str) -> bool:
-        folder, fresh = self._folder(instance), self._partial(instance)
         with locked(self._lock(instance)):
-            there = folder.exists() or fresh.exists()
-            if folder.exists():
-                shutil.rmtree(fresh, ignore_errors=True)
-                folder.rename(fresh)
-            if fresh.exists():
-                shutil.rmtree(fresh)
-                sync(fresh.parent)
-        return there
-
-    def _folder(self, instance: str) -> Path:
-        return self.settings.folder / require_name(instance, "an instance")
+            return self.settings.place.remove(instance)
 
     def _lock(self, instance: str) -> Path:
         """Of one instance, since publishing takes as long as its disks are large."""
         return self.settings.work / "locks" / require_name(instance, "an instance")
 
-    def _partial(self, instance: str) -> Path:
-        """Where images are made, and taken away from; never a name of an instance, which begins otherwise."""
-        return self.settings.folder / f".{require_name(instance, 'an instance')}.partial"
 
-
-def _require_same(folder: Path, order: LaunchOrder) -> None:
-    published = Published.read(folder)
-    if published is not None and published.order != order_text(order):
+def _require_same(published: Published, order: LaunchOrder) -> None:
+    if published.order != order_text(order):
         raise InstanceDiffers(
             f"images of {order.instance} are published from other disks",
             remedy="terminate it first, or take another id",
         )
-
-
-def _sums_to(path: Path, digest: str) -> bool:
-    return path.is_file() and sha256_of(path) == digest

@@ -1,4 +1,4 @@
-"""What lies beside published images.
+"""What lies beside published images, in a folder (of a bucket see `bucket`).
 
     <folder>/<instance>/
         <disk>.<format> …     the images
@@ -16,10 +16,12 @@ from typing import Final
 
 from app.contract.words import ImageFormat
 from app.launch.boot.proof import document
-from app.launch.durable import sync, write_json
+from app.launch.durable import json_text, sync, write_json
 from app.launch.machine import LaunchOrder, Volume
 
 VERSION: Final = 1
+SUMS: Final = "SHA256SUMS"
+MANIFEST: Final = "manifest.json"
 _PIECE: Final = 4 * 1024 * 1024
 
 
@@ -52,12 +54,20 @@ class Manifest:
     order: LaunchOrder
     images: tuple[Image, ...]
 
+    def sums(self) -> str:
+        """What `sha256sum --check` reads."""
+        return "".join(f"{image.sha256}  {image.file}\n" for image in self.images)
+
+    def text(self) -> str:
+        """The manifest as its file has it."""
+        return json_text(document(self))
+
     def write(self, folder: Path) -> None:
         """Write sums and manifest. Durable when it returns."""
-        sums = folder / "SHA256SUMS"
-        sums.write_text("".join(f"{image.sha256}  {image.file}\n" for image in self.images), encoding="utf-8")
+        sums = folder / SUMS
+        sums.write_text(self.sums(), encoding="utf-8")
         sync(sums)
-        write_json(folder / "manifest.json", document(self))
+        write_json(folder / MANIFEST, document(self))
 
 
 @dataclass(frozen=True)
@@ -70,12 +80,9 @@ class Published:
     """Each file and its SHA-256."""
 
     @classmethod
-    def read(cls, folder: Path) -> "Published | None":
-        """The manifest in `folder`; None where there is none."""
-        try:
-            found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
+    def parse(cls, text: bytes) -> "Published":
+        """Of a manifest's file."""
+        found = json.loads(text)
         sums = tuple((str(image["file"]), str(image["sha256"])) for image in found["images"])
         return cls(json.dumps(found["order"], sort_keys=True), sums)
 

@@ -72,7 +72,7 @@ class Volumes:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: a folder, and the files in it besides SHA256SUMS and manifest.json."""
+    """What was published: a folder or its like, and the files in it besides SHA256SUMS and manifest.json."""
 
     checkpoint_number: int
     folder: str
@@ -146,9 +146,9 @@ class PublishSteps:
         chosen, target = context.result(CHOOSE, Chosen), await self._target(context)
         order = LaunchOrder(chosen.name, _MACHINE, context.result(MATERIALISE, Volumes).volumes)
         found = await _for_good(whole(target.launch(order)))
-        context.log(f"{len(found.files)} images are published in {found.folder}")
+        context.log(f"{len(found.files)} images are published in {found.place}")
         files = tuple(file.name for file in found.files)
-        return Published(chosen.checkpoint_number, str(found.folder), files)
+        return Published(chosen.checkpoint_number, found.place, files)
 
     async def unpublish(self, context: Context) -> None:
         """Take the images away."""
