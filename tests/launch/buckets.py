@@ -1,5 +1,6 @@
 """A bucket of a real Ceph for images, and what lies in it."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +12,7 @@ from app.launch.bucket.client import BucketClient
 from app.launch.bucket.settings import BucketSettings
 from app.launch.image.bucket import BucketPlace
 from app.launch.image.driver import ImageSettings, ImageTarget
+from app.launch.machine import LaunchOrder
 from app.store.s3place import S3Place
 
 PART = 5 << 20
@@ -61,6 +63,11 @@ def bucket_of(shared: S3Place, folder: Path) -> Bucket:
     return Bucket(settings, store, folder / "work")
 
 
-def with_settings(bucket: Bucket, **changes: object) -> Bucket:
+def with_settings(bucket: Bucket, /, **changes: object) -> Bucket:
     """The same bucket with other settings."""
     return replace(bucket, settings=replace(bucket.settings, **changes))  # type: ignore[arg-type]
+
+
+def publish(target: ImageTarget, order: LaunchOrder) -> None:
+    """What a process that is to be killed does."""
+    asyncio.run(target.launch(order))

@@ -34,6 +34,7 @@ _REMEDY: Final = "look at the object storage and its log, and at the target's se
 UNREACHABLE: Final = (
     "correct the target's setting endpoint, or look at the object storage, its certificate and the way there"
 )
+SPEAKS_S3: Final = "correct the target's setting endpoint: it does not lead to a service that speaks S3"
 NOT_THERE: Final = frozenset({"NoSuchKey", "NoSuchUpload"})
 """Codes of a 404 that are no fault of the settings."""
 
@@ -87,7 +88,7 @@ class Document:
         except ET.ParseError as error:
             raise BucketRefused(
                 f"{doing}: the answer is no XML: {answer.text[:100]!r}",
-                remedy="correct the target's setting endpoint: it does not lead to an S3 service",
+                remedy=SPEAKS_S3,
             ) from error
 
     def text(self, name: str) -> str:

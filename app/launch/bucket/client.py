@@ -17,12 +17,14 @@ import httpx2
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from app.kit.clock import SystemClock
-from app.launch.bucket.answers import NOT_THERE, UNREACHABLE, Document, code_of, error_of, is_error
+from app.launch.bucket.answers import NOT_THERE, SPEAKS_S3, UNREACHABLE, Document, code_of, error_of, is_error
 from app.launch.bucket.settings import AccessKeys, BucketSettings
 from app.launch.bucket.signing import Unsigned, signed
 from app.launch.errors import BucketRefused, BucketUnreachable
 
 ATTEMPTS: Final = 5
+PAGE: Final = 1000
+"""Entries of a list in one answer, the most that S3 gives."""
 PIECE: Final = 1 << 20
 """Bytes that are in memory at once of what is sent or read."""
 _TIMES: Final = httpx2.Timeout(60, connect=5)
@@ -140,15 +142,11 @@ class BucketClient:
         """Remove an object; harmless when it is gone."""
         self._sent("DELETE", key, f"delete {key} of {self.settings}")
 
-    def keys(self, prefix: str) -> tuple[str, ...]:
-        """The keys of all objects that begin so."""
-        return tuple(
-            each.text("Key")
-            for page in self._pages(
-                {"list-type": "2", "prefix": prefix}, ("continuation-token",), ("NextContinuationToken",)
-            )
-            for each in page.each("Contents")
-        )
+    def keys(self, prefix: str, page: int = PAGE) -> tuple[str, ...]:
+        """The keys of all objects that begin so; `page` are asked for at once."""
+        query = {"list-type": "2", "prefix": prefix, "max-keys": str(page)}
+        found = self._pages(query, ("continuation-token",), ("NextContinuationToken",))
+        return tuple(each.text("Key") for one in found for each in one.each("Contents"))
 
     def begin(self, key: str, headers: Mapping[str, str]) -> Upload:
         """Begin a multipart upload."""
@@ -156,9 +154,7 @@ class BucketClient:
         answer = self._sent("POST", key, doing, query={"uploads": ""}, headers=headers)
         found = Document.of(answer, doing).text("UploadId")
         if not found:
-            raise BucketRefused(
-                f"{doing}: the answer names no upload", remedy="see whether the endpoint speaks S3"
-            )
+            raise BucketRefused(f"{doing}: the answer names no upload", remedy=SPEAKS_S3)
         return Upload(key, found)
 
     def send_part(self, upload: Upload, number: int, part: Body, headers: Mapping[str, str]) -> str:
@@ -188,13 +184,14 @@ class BucketClient:
         if code_of(answer) != "NoSuchUpload":
             _accepted(answer, doing)
 
-    def uploads(self, prefix: str) -> tuple[Upload, ...]:
-        """The uploads of all keys that begin so."""
+    def uploads(self, prefix: str, page: int = PAGE) -> tuple[Upload, ...]:
+        """The uploads of all keys that begin so; `page` are asked for at once."""
+        query = {"uploads": "", "prefix": prefix, "max-uploads": str(page)}
         asked, told = ("key-marker", "upload-id-marker"), ("NextKeyMarker", "NextUploadIdMarker")
         return tuple(
             Upload(each.text("Key"), each.text("UploadId"))
-            for page in self._pages({"uploads": "", "prefix": prefix}, asked, told)
-            for each in page.each("Upload")
+            for found in self._pages(query, asked, told)
+            for each in found.each("Upload")
         )
 
     def _pages(
@@ -206,7 +203,10 @@ class BucketClient:
             yield page
             if page.text("IsTruncated") != "true":
                 return
-            more = {**query, **{name: page.text(place) for name, place in zip(asked, told, strict=True)}}
+            marks = {name: page.text(place) for name, place in zip(asked, told, strict=True)}
+            if not any(marks.values()):
+                raise BucketRefused(f"{doing}: a list goes on and does not say where", remedy=SPEAKS_S3)
+            more = {**query, **marks}
 
     def pieces(self, key: str) -> Iterator[bytes]:
         """The bytes of a large object. A connection that breaks is taken up where it broke."""
