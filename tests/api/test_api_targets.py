@@ -69,6 +69,16 @@ async def test_qemu_is_there_by_itself_and_stays(admin: Api) -> None:
         ("image", {"folder": "/srv/../etc"}, "folder"),
         ("image", {"folder": "srv"}, "folder"),
         ("image", {"folder": "/srv", "formats": ["ova"]}, "formats"),
+        ("image", {"folder": "/srv", "bucket": "images"}, "a folder or a bucket"),
+        ("image", {"folder": "/srv", "region": "eu-1"}, "region belong to a bucket"),
+        ("image", {"bucket": "no"}, "bucket"),
+        ("image", {"bucket": "No_Bucket"}, "bucket"),
+        ("image", {"bucket": "images", "endpoint": "s3.example.com"}, "endpoint: .*https?"),
+        ("image", {"bucket": "images", "endpoint": "https://me:word@s3.example.com"}, "without keys"),
+        ("image", {"bucket": "images", "endpoint": "https://s3.example.com/images"}, "without a path"),
+        ("image", {"bucket": "images", "prefix": "/a"}, "prefix"),
+        ("image", {"bucket": "images", "prefix": "a/../b"}, "prefix"),
+        ("image", {"bucket": "images", "credentials": ""}, "credentials"),
         ("qemu", {"colour": "red"}, "colour"),
         ("device", {"devices": []}, "node"),
         ("libvirt", {"folder": "/srv"}, "node"),
@@ -87,6 +97,20 @@ def test_settings_that_are_none_are_refused_by_name(
 ) -> None:
     with pytest.raises(TargetInvalid, match=named):
         checked(kind, settings)
+
+
+async def test_a_bucket_is_named_with_the_name_of_its_keys_and_keys_are_taken_by_no_setting(
+    admin: Api,
+) -> None:
+    bucket = {"bucket": "images", "endpoint": "https://s3.example.com:8443/", "credentials": "archive"}
+    made = await admin.call("POST", "/targets", 201, {"name": "s3", "kind": "image", "settings": bucket})
+    assert made["settings"] == {**bucket, "endpoint": "https://s3.example.com:8443"}
+    assert made["makes"] == "images"
+    keyed = {"name": "x", "kind": "image", "settings": {**bucket, "secretKey": "hush-hush"}}
+    problem = await admin.call("POST", "/targets", 422, keyed)
+    assert problem["code"] == "TARGET_INVALID"
+    assert "secretKey" in problem["detail"]
+    assert "hush-hush" not in str(problem)
 
 
 async def test_a_target_with_wrong_settings_is_not_made(admin: Api) -> None:

@@ -41,6 +41,16 @@ def test_a_target_that_cannot_work_is_told_of_by_its_exit_code(go2cloud: Command
     assert "FOLDER_UNUSABLE" in go2cloud("target", "validate", "images", code=1)
 
 
+def test_a_bucket_without_keys_on_the_node_is_told_of_with_the_remedy(go2cloud: CommandLine) -> None:
+    settings = ("--set", "bucket=images", "--set", "endpoint=http://127.0.0.1:9", "--set", "prefix=web")
+    go2cloud("target", "create", "s3", "--kind", "image", *settings)
+    told = go2cloud("target", "validate", "s3", code=1)
+    assert "TARGET_SETTINGS_WRONG: LAUNCH.S3_CREDENTIALS names no file" in told
+    assert "a section [default]" in told
+    go2cloud("target", "create", "both", "--kind", "image", *settings, "--set", "folder=/srv/x", code=1)
+    assert "name a folder or a bucket" in go2cloud.notes
+
+
 @pytest.mark.slow
 def test_a_server_is_published_and_followed(go2cloud: CommandLine, source: Source, tmp_path: Path) -> None:
     server, device = source.server, tmp_path / "device.raw"

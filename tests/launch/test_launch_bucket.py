@@ -17,9 +17,9 @@ import pytest
 
 from app.contract.words import BootFailure, FindingSeverity, ImageFormat
 from app.launch.boot.checks import CheckPlan, ImagesCheck
-from app.launch.bucket.client import PIECE, BucketClient, Upload
+from app.launch.bucket.client import PIECE, BucketClient, FilePart, Upload
 from app.launch.bucket.uploading import Uploading, digest_of
-from app.launch.errors import BucketFull, UploadDiffers
+from app.launch.errors import BucketFull, BucketRefused, UploadDiffers
 from app.launch.image.driver import ImageTarget
 from app.launch.machine import LaunchOrder, MachineSpec, Volume
 from app.launch.target import TargetFinding
@@ -170,6 +170,16 @@ async def test_bytes_that_the_bucket_has_otherwise_are_seen_before_a_manifest_is
     assert place.names() == ["web-1-17/dsk-1.raw"]
     assert await target.terminate("web-1-17")
     assert place.names() == []
+
+
+def test_a_part_that_changes_on_its_way_is_refused_by_the_bucket(place: Bucket, tmp_path: Path) -> None:
+    file = tmp_path / "image.raw"
+    file.write_bytes(b"other")
+    with BucketClient(place.settings) as client:
+        upload = client.begin(place.settings.key("x"), {})
+        part = FilePart(file, 0, 5, hashlib.sha256(b"bytes").digest())
+        with pytest.raises(BucketRefused, match="XAmzContentSHA256Mismatch"):
+            client.send_part(upload, 1, part, {})
 
 
 def test_a_file_that_changes_while_it_is_sent_is_no_image(place: Bucket, tmp_path: Path) -> None:

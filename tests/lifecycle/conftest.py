@@ -37,7 +37,9 @@ SMALL = LaunchSettingsUpdate(cpus=1, memory_bytes=64 << 20, nics=(), firmware="b
 @pytest.fixture
 async def services(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Services]:
     """The services of a process of roles api and agent."""
-    loaded = load_settings({"G2C_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
+    keys = str(tmp_path / "credentials")
+    environ = {"G2C_DATA_DIR": str(tmp_path), "HOME": str(tmp_path), "G2C_LAUNCH__S3_CREDENTIALS": keys}
+    loaded = load_settings(environ)
     backend = FolderBackend(tmp_path / "store")
     bus = InProcessBus()
     services = Services(loaded, clock, database, bus, ObjectStore(backend, clock=clock))

@@ -44,6 +44,11 @@ def composite(digests: Sequence[bytes]) -> str:
     return f"{_base64(hashlib.sha256(b''.join(digests)).digest())}-{len(digests)}"
 
 
+def fits(said: str, digests: Sequence[bytes], sha256: str) -> bool:
+    """Whether a server's checksum is that of these parts, or of the whole as some servers have it."""
+    return said in (composite(digests), _base64(bytes.fromhex(sha256)))
+
+
 def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
 
@@ -93,7 +98,7 @@ class Uploading:
         said = found.get(_CHECKSUM)
         if said is None:
             self._read_back()
-        elif said not in (composite(digests), _base64(bytes.fromhex(self.sha256))):
+        elif not fits(said, digests, self.sha256):
             raise self._differs(
                 f"{self.client.settings} has {self.key} with the checksum {said}, which is another"
             )
