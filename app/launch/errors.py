@@ -24,7 +24,8 @@ Go2CloudError
     ├── BucketUnreachable     503  BUCKET_UNREACHABLE     the object storage does not answer
     ├── BucketRefused         409  BUCKET_REFUSED         there is no such bucket, or the keys may not use it
     ├── BucketFull            507  BUCKET_FULL            the quota of the bucket is used up
-    └── UploadDiffers         502  UPLOAD_DIFFERS         the bucket has other bytes than were sent
+    ├── UploadDiffers         502  UPLOAD_DIFFERS         the bucket has other bytes than were sent
+    └── LaunchStopped         503  LAUNCH_STOPPED         the caller does not wait for it any more
 """
 
 from app.kit.errors import Go2CloudError
@@ -200,6 +201,14 @@ class UploadDiffers(LaunchError):
     status = 502
     code = "UPLOAD_DIFFERS"
     title = "Upload differs"
+
+
+class LaunchStopped(LaunchError):
+    """The work ends early, in its thread, because its caller was cancelled."""
+
+    status = 503
+    code = "LAUNCH_STOPPED"
+    title = "Stopped"
 
 
 class ConversionFailed(LaunchError):

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 
 from app.contract.words import BootFailure, FindingSeverity, ImageFormat
 from app.launch.boot.checks import CheckPlan, ImagesCheck
-from app.launch.bucket.client import PIECE, BucketClient, FilePart, Upload
+from app.launch.bucket.client import PIECE, Body, BucketClient, FilePart, Upload
 from app.launch.bucket.uploading import Uploading, digest_of
 from app.launch.errors import BucketFull, BucketRefused, UploadDiffers
 from app.launch.image.driver import ImageTarget
@@ -114,6 +114,37 @@ async def test_a_process_killed_while_it_sends_leaves_nothing_that_looks_whole_a
     assert (place.names(), place.uploads()) == ([], [])
     assert not await target.terminate("web-1-17")
     assert len((await target.launch(order)).files) == len(ImageFormat)
+
+
+async def test_a_launch_that_is_cancelled_sends_no_further_part(
+    place: Bucket, replica: Replica, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, goes_on = threading.Event(), threading.Event()
+    send_part = BucketClient.send_part
+
+    def sending(
+        client: BucketClient, upload: Upload, number: int, part: Body, headers: Mapping[str, str]
+    ) -> str:
+        assert number == 1
+        tag = send_part(client, upload, number, part, headers)
+        sent.set()
+        assert goes_on.wait(60)
+        client.head(upload.key)
+        return tag
+
+    monkeypatch.setattr(BucketClient, "send_part", sending)
+    target = place.target()
+    order = order_of(await replica.volume(target, content))
+    launch = asyncio.create_task(target.launch(order))
+    await asyncio.to_thread(sent.wait, 60)
+    launch.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await launch
+    assert (place.names(), len(place.uploads())) == ([], 1)
+    assert await target.terminate("web-1-17")
+    assert place.uploads() == []
 
 
 EFFECTS = ("put", "delete", "begin", "send_part", "complete", "abort")
@@ -299,6 +330,13 @@ async def test_an_endpoint_where_nobody_listens_is_told(place: Bucket) -> None:
     assert found.code == "BUCKET_UNREACHABLE"
     assert place.settings.bucket in found.text
     assert "setting endpoint" in (found.remedy or "")
+
+
+async def test_an_endpoint_that_speaks_no_tls_is_told(place: Bucket) -> None:
+    endpoint = place.settings.url.replace("http://", "https://")
+    found = await blocker(with_settings(place, endpoint=endpoint))
+    assert found.code == "BUCKET_UNREACHABLE"
+    assert "SSL" in found.text
 
 
 async def test_an_endpoint_that_speaks_no_s3_is_told(place: Bucket, web_page: str) -> None:

@@ -21,6 +21,7 @@ from app.launch.bucket.answers import NOT_THERE, SPEAKS_S3, UNREACHABLE, Documen
 from app.launch.bucket.settings import AccessKeys, BucketSettings
 from app.launch.bucket.signing import Unsigned, signed
 from app.launch.errors import BucketRefused, BucketUnreachable
+from app.launch.threads import Stop
 
 ATTEMPTS: Final = 5
 PAGE: Final = 1000
@@ -105,9 +106,10 @@ class BucketClient:
     Methods raise BucketUnreachable, BucketRefused and BucketFull, which name bucket and key.
     """
 
-    def __init__(self, settings: BucketSettings) -> None:
-        """Read the keys; sends nothing yet. Raises SettingsWrong."""
+    def __init__(self, settings: BucketSettings, stop: Stop | None = None) -> None:
+        """Read the keys; sends nothing yet. All work ends when `stop` is told. Raises SettingsWrong."""
         self.settings = settings
+        self._stop = stop or Stop()
         self._keys: AccessKeys = settings.access_keys()
         self._http = httpx2.Client(timeout=_TIMES)
 
@@ -215,7 +217,7 @@ class BucketClient:
         while at < size:
             before = at
             try:
-                for piece in self._from(key, at, doing):
+                for piece in self._watched(self._from(key, at, doing)):
                     yield piece
                     at += len(piece)
             except BucketUnreachable:
@@ -286,6 +288,7 @@ class BucketClient:
         self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: Body
     ) -> httpx2.Request:
         """Signed at each attempt anew: a signature holds for minutes. Requests go to no other host."""
+        self._stop.check()
         base = httpx2.URL(self.settings.url)
         path = f"/{self.settings.bucket}/{key}" if key else f"/{self.settings.bucket}"
         unsigned = Unsigned(method, base.netloc.decode(), path, query, body.sha256.hex(), headers)
@@ -294,8 +297,13 @@ class BucketClient:
         if body.length or method in ("PUT", "POST"):
             ready["content-length"] = str(body.length)
         return self._http.build_request(
-            method, url, headers=ready, content=body.pieces() if body.length else None
+            method, url, headers=ready, content=self._watched(body.pieces()) if body.length else None
         )
+
+    def _watched(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._stop.check()
+            yield piece
 
 
 def _accepted(answer: httpx2.Response, doing: str) -> httpx2.Response:

@@ -22,6 +22,7 @@ from app.launch.bucket.uploading import Uploading, digest_of
 from app.launch.errors import BucketRefused
 from app.launch.image.folder import require_usable
 from app.launch.image.manifest import MANIFEST, SUMS, Image, Manifest, Published
+from app.launch.threads import Stop
 
 _PROBE: Final = b"go2cloud looked whether it can write here"
 
@@ -96,10 +97,10 @@ class BucketPlace:
         return None if found is None else Published.parse(found)
 
     @contextmanager
-    def publishing(self, instance: str) -> Iterator[BucketPublication]:
+    def publishing(self, instance: str, stop: Stop) -> Iterator[BucketPublication]:
         """See `ImagePlace.publishing`."""
         folder = self._scratch(instance)
-        with BucketClient(self.settings) as client:
+        with BucketClient(self.settings, stop) as client:
             self._clear(client, instance)
             try:
                 folder.mkdir(parents=True, mode=0o700)
@@ -107,10 +108,10 @@ class BucketPlace:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def is_right(self, instance: str, name: str, sha256: str) -> bool:
+    def is_right(self, instance: str, name: str, sha256: str, stop: Stop) -> bool:
         """See `ImagePlace.is_right`."""
         key = self._start(instance) + name
-        with BucketClient(self.settings) as client:
+        with BucketClient(self.settings, stop) as client:
             return key in client.keys(key) and digest_of(client, key) == sha256
 
     def remove(self, instance: str) -> bool:

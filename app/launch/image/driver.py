@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from app.contract.words import CheckKind, FindingSeverity, ImageFormat, InstanceState
@@ -22,7 +23,7 @@ from app.launch.locking import locked, shared
 from app.launch.machine import DiskContent, Instance, LaunchOrder, MachineSpec, Volume, require_name
 from app.launch.programs import QEMU_IMG, require_program
 from app.launch.target import LaunchPlan, TargetFinding
-from app.launch.threads import in_thread
+from app.launch.threads import Stop, in_thread, stoppable
 from app.launch.volumenote import require_proved
 from app.launch.volumes import VolumeFolder
 
@@ -122,9 +123,9 @@ class ImageTarget:
 
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`: publish an image of each volume in each format."""
-        return await in_thread(self._publish, order)
+        return await stoppable(partial(self._publish, order))
 
-    def _publish(self, order: LaunchOrder) -> Instance:
+    def _publish(self, order: LaunchOrder, stop: Stop) -> Instance:
         with locked(self._lock(order.instance)):
             published = self.settings.place.published(order.instance)
             if published is not None:
@@ -132,15 +133,17 @@ class ImageTarget:
                 return self._instance(order.instance, published)
             for volume in order.volumes:
                 require_proved(volume)
-            with self.settings.place.publishing(order.instance) as publication:
-                images = [image for each in order.volumes for image in self._images(each, publication)]
+            with self.settings.place.publishing(order.instance, stop) as publication:
+                images = [image for each in order.volumes for image in self._images(each, publication, stop)]
+                stop.check()
                 publication.finish(Manifest(VERSION, order.instance, order, tuple(images)))
         return self._require(order.instance)
 
-    def _images(self, volume: Volume, publication: Publication) -> Iterator[Image]:
+    def _images(self, volume: Volume, publication: Publication, stop: Stop) -> Iterator[Image]:
         require_proved(volume)
         with shared(volume.path):
             for each in self.settings.formats:
+                stop.check()
                 image = make_image(volume, each, publication.folder)
                 publication.add(image)
                 yield image
@@ -168,16 +171,16 @@ class ImageTarget:
         """See `Target.check`: read the images again. Raises SettingsWrong where a machine is asked for."""
         if any(check.kind is not CheckKind.IMAGES for check in plan.checks):
             raise SettingsWrong("images have no console and no ports", remedy="check nothing but the images")
-        return await in_thread(self._checked, self._require(instance), plan, Evidence(evidence))
+        return await stoppable(partial(self._checked, instance, plan, Evidence(evidence)))
 
-    def _checked(self, instance: Instance, plan: CheckPlan, evidence: Evidence) -> BootProof:
-        began = time.monotonic()
+    def _checked(self, instance: str, plan: CheckPlan, evidence: Evidence, stop: Stop) -> BootProof:
+        began, place = time.monotonic(), self.settings.place
+        found = self._require(instance)
         evidence.begin()
-        place = self.settings.place
-        published = place.published(instance.id)
+        published = place.published(instance)
         assert published is not None, "it was found"
-        bad = [name for name, digest in published.sums if not place.is_right(instance.id, name, digest)]
-        return prove_reread(instance, plan, evidence, self.clock, time.monotonic() - began, bad)
+        bad = [name for name, digest in published.sums if not place.is_right(instance, name, digest, stop)]
+        return prove_reread(found, plan, evidence, self.clock, time.monotonic() - began, bad)
 
     async def terminate(self, instance: str) -> bool:
         """See `Target.terminate`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.launch.durable import sync
 from app.launch.image.manifest import MANIFEST, Image, Manifest, Published, sha256_of
+from app.launch.threads import Stop
 
 
 def require_usable(folder: Path) -> None:
@@ -71,7 +72,7 @@ class FolderPlace:
             return None
 
     @contextmanager
-    def publishing(self, instance: str) -> Iterator[FolderPublication]:
+    def publishing(self, instance: str, stop: Stop) -> Iterator[FolderPublication]:  # noqa: ARG002  (the interface)
         """See `ImagePlace.publishing`."""
         fresh = self._partial(instance)
         shutil.rmtree(fresh, ignore_errors=True)
@@ -81,10 +82,10 @@ class FolderPlace:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
-    def is_right(self, instance: str, name: str, sha256: str) -> bool:
+    def is_right(self, instance: str, name: str, sha256: str, stop: Stop) -> bool:
         """See `ImagePlace.is_right`."""
         path = self.folder(instance) / name
-        return path.is_file() and sha256_of(path) == sha256
+        return path.is_file() and sha256_of(path, stop) == sha256
 
     def remove(self, instance: str) -> bool:
         """See `ImagePlace.remove`."""

@@ -18,6 +18,7 @@ from app.contract.words import ImageFormat
 from app.launch.boot.proof import document
 from app.launch.durable import json_text, sync, write_json
 from app.launch.machine import LaunchOrder, Volume
+from app.launch.threads import Stop
 
 VERSION: Final = 1
 SUMS: Final = "SHA256SUMS"
@@ -92,10 +93,12 @@ def order_text(order: LaunchOrder) -> str:
     return json.dumps(document(order), sort_keys=True)
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal."""
+def sha256_of(path: Path, stop: Stop | None = None) -> str:
+    """The SHA-256 of a file, hexadecimal. Raises LaunchStopped."""
+    stop = stop or Stop()
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
+            stop.check()
             digest.update(piece)
     return digest.hexdigest()

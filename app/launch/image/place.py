@@ -1,6 +1,7 @@
 """Where images go: the seam between the driver and a folder, or a bucket.
 
-A place shows an instance whole or not at all: what has a manifest is whole.
+A place shows an instance whole or not at all: what has a manifest is whole. Work that takes long ends with
+LaunchStopped when its `stop` is told.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.launch.image.manifest import Image, Manifest, Published
+from app.launch.threads import Stop
 
 
 class Publication(Protocol):
@@ -46,10 +48,10 @@ class ImagePlace(Protocol):
     def published(self, instance: str) -> Published | None:
         """The manifest of an instance, or None where it is not shown."""
 
-    def publishing(self, instance: str) -> AbstractContextManager[Publication]:
+    def publishing(self, instance: str, stop: Stop) -> AbstractContextManager[Publication]:
         """Begin an instance anew; what was begun before is removed. The caller holds the instance's lock."""
 
-    def is_right(self, instance: str, name: str, sha256: str) -> bool:
+    def is_right(self, instance: str, name: str, sha256: str, stop: Stop) -> bool:
         """Whether an image of an instance, read again, has this sum."""
 
     def remove(self, instance: str) -> bool:

@@ -25,7 +25,7 @@ from app.launch.rbd.settings import RbdSettings
 from app.launch.rbd.validation import Validation
 from app.launch.rbd.writing import ChangedDisk, ImageWriting, WholeDisk
 from app.launch.target import Held, LaunchPlan, Standing, TargetFinding
-from app.launch.threads import in_thread
+from app.launch.threads import in_thread, stoppable
 from app.wire.frames import FrameReader
 
 ROOM = 1 << 20
@@ -140,7 +140,7 @@ class RbdTarget:
 
     async def launch(self, order: LaunchOrder) -> Instance:
         """See `Target.launch`: publish a copy of each disk, an image of its own."""
-        return await in_thread(self._launch, order)
+        return await stoppable(lambda _stop: self._launch(order))
 
     def _launch(self, order: LaunchOrder) -> Instance:
         self._published.publish(order)

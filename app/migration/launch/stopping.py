@@ -36,7 +36,7 @@ async def _ended(task: "asyncio.Task[T]") -> None:
 
 
 async def listening(context: Context, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled within a second when the step is to stop."""
+    """The result of `work`, which is cancelled within a second when the step is to stop, and then ends."""
     task = asyncio.create_task(work)
     try:
         while not task.done():
@@ -45,4 +45,4 @@ async def listening(context: Context, work: Coroutine[Any, Any, T]) -> T:
         return task.result()
     finally:
         task.cancel()
-        await asyncio.wait({task})
+        await _ended(task)

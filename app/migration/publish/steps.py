@@ -145,7 +145,7 @@ class PublishSteps:
         """Make the images, or find them made."""
         chosen, target = context.result(CHOOSE, Chosen), await self._target(context)
         order = LaunchOrder(chosen.name, _MACHINE, context.result(MATERIALISE, Volumes).volumes)
-        found = await _for_good(whole(target.launch(order)))
+        found = await _for_good(listening(context, target.launch(order)))
         context.log(f"{len(found.files)} images are published in {found.place}")
         files = tuple(file.name for file in found.files)
         return Published(chosen.checkpoint_number, found.place, files)
