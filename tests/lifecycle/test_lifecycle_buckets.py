@@ -1,14 +1,21 @@
 """A bucket at work as a target: a checkpoint is published there, or nothing is left of it."""
 
+import asyncio
 import json
+import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.contract.paging import EVERYTHING
+from app.contract.resources.target import PublishOrder
 from app.contract.words import BootFailure, WorkState
+from app.launch.bucket.client import Body, BucketClient, Upload
 from app.launch.image.bucket import BucketPublication
 from app.launch.image.manifest import Manifest
+from app.migration.publish.orders import order_publishing
 from app.store.s3place import S3Place
 from tests.launch.buckets import Bucket, bucket_of
 from tests.lifecycle.conftest import Rig
@@ -67,6 +74,32 @@ async def test_images_that_fail_their_second_look_go_from_the_bucket(
     rig.work()
     job = await published(rig, agent.server, WorkState.FAILED)
     assert job.code == BootFailure.IMAGE_DIFFERS
+    assert (place.names(), place.uploads()) == ([], [])
+    assert not list(rig.machines.rglob("*.raw"))
+
+
+async def test_a_job_that_is_cancelled_while_it_sends_leaves_nothing(
+    rig: Rig, place: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, send_part = threading.Event(), BucketClient.send_part
+
+    def endless(
+        client: BucketClient, upload: Upload, number: int, part: Body, said: Mapping[str, str]
+    ) -> str:
+        while True:
+            send_part(client, upload, number, part, said)
+            sent.set()
+
+    monkeypatch.setattr(BucketClient, "send_part", endless)
+    await target(rig, place)
+    agent = await rig.server(FIRST)
+    rig.work()
+    async with rig.services.database.begin() as uow:
+        order = PublishOrder(target="images")
+        job = await order_publishing(rig.services, uow, EVERYTHING, agent.server, order, "ann")
+    assert await asyncio.to_thread(sent.wait, 120)
+    await rig.engine.cancel(job)
+    await rig.engine.ended(job, WorkState.CANCELLED)
     assert (place.names(), place.uploads()) == ([], [])
     assert not list(rig.machines.rglob("*.raw"))
 
