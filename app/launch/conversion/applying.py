@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 from app.launch.conversion import initrds
 from app.launch.conversion.appliance import Appliance, GuestError
-from app.launch.conversion.changes import Change, CopyChange, FileChange, InitrdChange, Plan
+from app.launch.conversion.changes import Change, CopyChange, FileChange, InitrdChange, Plan, Privacy
 from app.launch.conversion.inspecting import fetched
 from app.launch.errors import ConversionFailed
 from app.launch.programs import require_program
@@ -58,7 +58,7 @@ def _write(guest: Appliance, change: FileChange) -> None:
         _make_folder(guest, change.path)
     guest.call("write", change.path, content)
     if change.before is None:
-        guest.call("chmod", 0o644, change.path)
+        guest.call("chmod", 0o644 if change.privacy is Privacy.PUBLIC else 0o600, change.path)
         _label(guest, change.path)
 
 
