@@ -62,7 +62,7 @@ def test_addresses_and_cloud_init_are_set_and_user_data_is_not_shown(
     assert found["machine"]["cloudInit"]["mode"] == "nocloud"
     assert "CLOUD-INIT: disable" in go2cloud(*settings, "--cloud-init", "disable")
     assert "needs the user-data" in _usage(go2cloud, *settings, "--cloud-init", "nocloud")
-    assert "cannot be read as text" in _usage(go2cloud, *settings, "--user-data", str(tmp_path / "none"))
+    assert "cannot be read as text" in _usage(go2cloud, *settings, "--user-data", "/none")
     assert "says no addresses" in _usage(go2cloud, *settings, "--address", "eth0")
     assert "addresses.0: Value error" in _usage(go2cloud, *settings, "--address", "eth0=10.0.0.5")
     go2cloud(*settings, "--address", "eth99=10.0.0.5/24 via 10.0.0.1 dns 10.0.0.2,10.0.0.3", code=1)
