@@ -33,6 +33,7 @@ GUEST = {
     NETPLAN: "network:\n  version: 2\n  ethernets:\n    ens192:\n      addresses: [192.168.7.20/24]\n",
     "/etc/cloud/cloud.cfg": "datasource_list: [Azure]\n",
     "/var/lib/cloud/seed/nocloud/network-config": "version: 2\n",
+    cloudinit.USER_DATA: "#cloud-config\n",
 }
 WISHES = Wishes(Firmware.BIOS, macs=(MAC,), addressing=(STATIC,), cloud_init=CloudInitWish("tst-1", SECRET))
 PROGRAM = {"/usr/bin/cloud-init": "#!/usr/bin/python3\n"}

@@ -1,6 +1,7 @@
 """Other addresses for the network cards of a source: whether they can be, and the machine that has them."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ from app.launch.machine import LEAST_ADDRESSES
 from app.migration.launch.errors import AddressingWrong, CloudInitWrong
 from app.wire import messages
 
-_NO_CARDS: Final = ("lo", "docker", "veth", "virbr", "cni", "flannel", "cali", "tun", "tap", "wg", "kube")
+_NO_CARD: Final = re.compile(r"lo$|docker|veth|virbr|cni|flannel|cali|tun|tap|wg|kube")
 
 
 class _Named(Protocol):
@@ -28,7 +29,7 @@ N = TypeVar("N", bound=_Named)
 
 def find_nic(ref: str, nics: Sequence[N]) -> N:
     """The source's network card of this name or MAC address. Raises AddressingWrong where it is not one."""
-    named = [nic for nic in nics if nic.name == ref and nic.mac and not nic.name.startswith(_NO_CARDS)]
+    named = [nic for nic in nics if nic.name == ref and nic.mac and not _NO_CARD.match(nic.name)]
     found = named or [nic for nic in nics if nic.mac.lower() == ref.lower()]
     if len(found) == 1:
         return found[0]
