@@ -5,16 +5,19 @@ The command is put under `server` by `app.cli.command`.
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
+from app.cli.addressing import addressing_text, chosen_cloud_init, nic_addressing
 from app.cli.connection import connected
 from app.cli.durations import duration
 from app.cli.output import Column, Format, Out, View, show_one, size
 from app.cli.servers import ServerRef
 from app.client import tests
+from app.contract.guestwords import CloudInitMode
 from app.contract.resources.launch import (
     HttpCheck,
     LaunchCheck,
@@ -64,6 +67,10 @@ VIEW: View[LaunchSettings] = View(
         Column("LIFETIME", lambda found: found.machine.lifetime),
         Column("TARGET", lambda found: found.settings.target or "qemu"),
         Column("CONVERSION", lambda found: found.machine.conversion.value),
+        Column(
+            "ADDRESSES", lambda found: "; ".join(map(addressing_text, found.machine.addressing)) or "kept"
+        ),
+        Column("CLOUD-INIT", lambda found: found.machine.cloud_init.mode.value),
         Column("SET HERE", lambda found: ", ".join(_set(found)) or None),
     ),
     name=lambda found: found.server_id,
@@ -101,6 +108,19 @@ def launch_settings(
     conversion: Annotated[
         ConversionMode | None, typer.Option(help="Whether disks are changed so that they boot there.")
     ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a card of the source, by name or MAC: NIC=dhcp, NIC=keep, or "
+            "'NIC=ADDRESS/PREFIX,… via GATEWAY,… dns SERVER,…'."
+        ),
+    ] = None,
+    cloud_init: Annotated[
+        CloudInitMode | None, typer.Option(help="What becomes of the guest's cloud-init.")
+    ] = None,
+    user_data: Annotated[
+        Path | None, typer.Option(help="A file that cloud-init runs once, on the launched machine.")
+    ] = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Begin with the source's, and the defaults.")
     ] = False,
@@ -119,10 +139,13 @@ def launch_settings(
         "lifetime": None if lifetime is None else duration(lifetime),
         "target": target,
         "conversion": conversion,
+        "addressing": None if address is None else tuple(map(nic_addressing, address)),
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     with connected(context) as client:
         found = client.send(tests.settings(server))
+        if cloud_init is not None or user_data is not None:
+            changes["cloud_init"] = chosen_cloud_init(cloud_init, user_data, found.settings.cloud_init)
         if changes or reset:
             base = {} if reset else found.settings.model_dump(exclude_defaults=True)
             wanted = LaunchSettingsUpdate.model_validate(base | changes)

@@ -14,6 +14,7 @@ Go2CloudError
     ├── InstanceUnknown       404  INSTANCE_UNKNOWN       there is no such instance at the target
     ├── MachineRefused        500  MACHINE_REFUSED        the machine could not be started
     ├── ConversionFailed      500  CONVERSION_FAILED      the disks could not be made fit for the new machine
+    ├── WishImpossible        409  WISH_IMPOSSIBLE        addresses or cloud-init that the guest cannot have
     ├── NotConvertible        409  NOT_SUPPORTED          the target does not convert disks
     ├── MachineSilent         503  MACHINE_SILENT         the machine's monitor does not answer
     ├── HypervisorUnreachable 503  HYPERVISOR_UNREACHABLE libvirt does not answer
@@ -216,6 +217,14 @@ class ConversionFailed(LaunchError):
 
     code = "CONVERSION_FAILED"
     title = "Conversion failed"
+
+
+class WishImpossible(LaunchError):
+    """Other addresses, or a cloud-init, were asked for that the guest cannot be given; nothing is changed."""
+
+    status = 409
+    code = "WISH_IMPOSSIBLE"
+    title = "Guest cannot have this"
 
 
 class NotConvertible(LaunchError):

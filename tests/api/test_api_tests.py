@@ -134,6 +134,25 @@ async def test_launch_settings_are_set_whole_from_the_version_that_was_read(
     assert actions.count("server.launchSettings") == 2
 
 
+async def test_user_data_is_taken_and_shown_to_nobody(agent: AgentDouble, admin: Api) -> None:
+    path = f"{WEB}/launch-settings"
+    body = {"cloudInit": {"mode": "nocloud", "userData": "#cloud-config\npassword: s3cret\n"}}
+    told = await admin.call("PUT", path, 200, body, If_Match='"0"')
+    assert told["settings"]["cloudInit"]["userData"] is None
+    digest = told["settings"]["cloudInit"]["userDataSha256"]
+    audit = await admin.call("GET", "/audit", 200)
+    assert "s3cret" not in f"{told}{audit}{await admin.call('GET', path, 200)}"
+    assert digest in str(audit)
+    same = {"cloudInit": {"mode": "nocloud", "userDataSha256": digest}, "cpus": 2}
+    await admin.call("PUT", path, 200, same, If_Match='"1"')
+    gone = {"cloudInit": {"mode": "nocloud", "userDataSha256": "0" * 64}}
+    assert await admin.refused("PUT", path, gone, If_Match='"2"') == (409, "USER_DATA_GONE")
+    nobody = {"addressing": [{"nic": "eth7", "mode": "dhcp"}]}
+    assert await admin.refused("PUT", path, nobody, If_Match='"2"') == (422, "ADDRESSING_WRONG")
+    smuggled = {"addressing": [{"nic": "eth0", "mode": "static", "addresses": ["fe80::1%x\ny/64"]}]}
+    assert (await admin.refused("PUT", path, smuggled, If_Match='"2"'))[0] == 422
+
+
 async def test_operators_order_no_more_than_the_caps_and_administrators_do(
     agent: AgentDouble, admin: Api, callers: Callers
 ) -> None:

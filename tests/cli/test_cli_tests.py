@@ -50,6 +50,26 @@ def test_launch_settings_are_shown_and_changed(go2cloud: CommandLine, source: So
     assert "is no size" in _usage(go2cloud, *settings, "--memory", "much")
 
 
+def test_addresses_and_cloud_init_are_set_and_user_data_is_not_shown(
+    go2cloud: CommandLine, source: Source, tmp_path: Path
+) -> None:
+    settings = ("server", "launch-settings", source.server)
+    assert "ADDRESSES:  kept" in go2cloud(*settings)
+    data = tmp_path / "user-data"
+    data.write_text("#cloud-config\npassword: s3cret\n")
+    assert "s3cret" not in go2cloud(*settings, "--user-data", str(data), "-o", "json")
+    found = json.loads(go2cloud(*settings, "--cpus", "1", "--cloud-init", "nocloud", "-o", "json"))
+    assert found["machine"]["cloudInit"]["mode"] == "nocloud"
+    assert "CLOUD-INIT: disable" in go2cloud(*settings, "--cloud-init", "disable")
+    assert "needs the user-data" in _usage(go2cloud, *settings, "--cloud-init", "nocloud")
+    assert "cannot be read as text" in _usage(go2cloud, *settings, "--user-data", "/none")
+    assert "says no addresses" in _usage(go2cloud, *settings, "--address", "eth0")
+    assert "addresses.0: Value error" in _usage(go2cloud, *settings, "--address", "eth0=10.0.0.5")
+    go2cloud(*settings, "--address", "eth99=10.0.0.5/24 via 10.0.0.1 dns 10.0.0.2,10.0.0.3", code=1)
+    assert "the source has no network card 'eth99'" in go2cloud.notes
+    assert "try: name one of those that its agent reported" in go2cloud.notes
+
+
 def _usage(go2cloud: CommandLine, *arguments: str) -> str:
     go2cloud(*arguments, code=2)
     return " ".join(go2cloud.notes.split())

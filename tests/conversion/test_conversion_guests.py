@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from app.contract.words import BootFailure, Firmware
 from app.launch.boot.checks import CheckPlan
 from app.launch.conversion.appliance import ApplianceSettings, started
 from app.launch.conversion.converting import convert
+from app.launch.conversion.facts import CardAddressing
 from app.launch.conversion.report import ConversionReport
+from app.launch.machine import Nic
 from app.launch.qemu.driver import QemuTarget
-from tests.conversion.machines import Server, server
-from tests.guests.guest import Recipe, bios_btrfs, bios_ext4, two_disks_lvm, uefi_xfs
+from tests.conversion.machines import PLAN, Server, server
+from tests.guests.guest import MAC, Recipe, bios_btrfs, bios_ext4, two_disks_lvm, uefi_xfs
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.guests, pytest.mark.timeout(1200)]
 
@@ -85,3 +88,16 @@ async def test_a_second_conversion_changes_nothing_and_what_is_new_has_a_label(
         (label,) = guest.call("lgetxattrs", "/etc/systemd/network/05-go2cloud-ens192.link")
         assert base64.b64decode(label["attrval"]["bytes"]).decode() == ETC
         assert not guest.call("exists", "/.autorelabel")
+
+
+async def test_it_is_reached_at_the_address_that_was_asked_for(qemu: QemuTarget, tmp_path: Path) -> None:
+    found = server(qemu, bios_ext4(tmp_path / "moved.raw"))
+    card = CardAddressing("ens192", MAC, ("10.9.0.5/24",), ("10.9.0.1",))
+    nic = Nic(MAC, "10.9.0.5/24", "10.9.0.1")
+    machine = replace(found.order("ins-after").machine, nics=(nic,))
+    order = replace(found.order("ins-after"), machine=machine)
+    report = await qemu.convert(order, found.facts, replace(found.wishes, addressing=(card,)))
+    assert "/etc/network/interfaces" in {change.path for change in report.changes}
+    await qemu.launch(order)
+    proof = await qemu.check("ins-after", PLAN, tmp_path / "after")
+    assert proof.passed, proof

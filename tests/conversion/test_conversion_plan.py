@@ -7,14 +7,7 @@ import pytest
 
 from app.contract.words import DiskBus, Firmware
 from app.launch.conversion.changes import CopyChange, FileChange, InitrdChange, Plan
-from app.launch.conversion.facts import (
-    AddressChange,
-    SourceDevice,
-    SourceFacts,
-    SourceMount,
-    SourceNic,
-    Wishes,
-)
+from app.launch.conversion.facts import SourceDevice, SourceFacts, SourceMount, SourceNic, Wishes
 from app.launch.conversion.inspection import Filesystem, Initrd, InitrdMaker, Inspection, Kernel
 from app.launch.conversion.planning import LVM_LOCAL, plan
 
@@ -274,17 +267,6 @@ def test_the_cards_of_a_bond_are_named_and_not_told_apart_by_their_common_addres
 def test_a_card_that_the_new_machine_lacks_is_named() -> None:
     planned = plan(inspection(), FACTS, Wishes(macs=("52:54:00:00:00:01",)))
     assert any("the new machine has none like it" in text for text in planned.warnings)
-
-
-def test_addresses_change_only_when_that_is_asked_for() -> None:
-    changes = (AddressChange("10.1.2.3/24", "192.168.9.3/24"), AddressChange("10.1.2.1", "10.1.2.3"))
-    after = edited(
-        "/etc/network/interfaces", FILES["/etc/network/interfaces"], wishes=Wishes(addresses=changes)
-    )
-    assert after is not None
-    assert "address 192.168.9.3/24\n  gateway 10.1.2.3\n" in after
-    other = "address 110.1.2.10\n"
-    assert edited("/etc/network/interfaces", other, wishes=Wishes(addresses=changes)) == other
 
 
 def test_uefi_finds_a_loader_without_variables() -> None:

@@ -62,13 +62,15 @@ async def put_launch_settings(
 ) -> LaunchSettings:
     """Set all of a server's launch settings; what is absent is as the source has it, or the default.
 
+    `addressing` gives network cards of the source other addresses; `cloudInit` runs the guest's cloud-init
+    once more, or disables it. User-data is answered, and written into the audit trail, as its SHA-256 only.
     More processors and memory than LAUNCH.CPUS and LAUNCH.MEMORY can be set by administrators only.
     """
     found = await find_in_scope(uow, who.scope, server)
     if not who.may(Role.ADMINISTRATOR):
         await require_within(uow, found, body, serving.settings.launch)
     changed = await settings.put_settings(uow, found, version, body, serving.settings.launch)
-    details = body.model_dump(mode="json", exclude_unset=True, by_alias=True)
+    details = changed.settings.model_dump(mode="json", exclude_unset=True, by_alias=True)
     await record("server.launchSettings", found.id, found.project_id, **details)
     tag(response, changed)
     return changed

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from app.contract.resources.addressing import CloudInit, NicAddressing
 from app.contract.resources.base import Input, Resource, UtcTime
 from app.contract.words import (
     BootFailure,
@@ -122,13 +123,14 @@ LaunchCheck: TypeAlias = Annotated[
 Checks = Annotated[tuple[LaunchCheck, ...], Field(min_length=1, max_length=20)]
 Nics = Annotated[tuple[LaunchNic, ...], Field(max_length=8)]
 Ports = Annotated[tuple[Port, ...], Field(max_length=32)]
+Addressing = Annotated[tuple[NicAddressing, ...], Field(max_length=16)]
 
 
 class LaunchSettingsUpdate(Input):
     """All that is set of a server's launch settings; null or absent: as the source has it, or the default.
 
     `ports` are forwarded beside those that checks go to. `target` is the id or name of a target that makes
-    machines; by itself the node's own, `qemu`.
+    machines; by itself the node's own, `qemu`. Cards that `addressing` does not name keep their addresses.
     """
 
     target: Annotated[str, Field(min_length=1, max_length=64)] | None = None
@@ -142,6 +144,8 @@ class LaunchSettingsUpdate(Input):
     timeout: Timeout | None = None
     lifetime: Lifetime | None = None
     conversion: ConversionMode | None = None
+    addressing: Addressing = ()
+    cloud_init: CloudInit | None = None
 
 
 class LaunchMachine(Resource):
@@ -158,6 +162,8 @@ class LaunchMachine(Resource):
     lifetime: timedelta = DEFAULT_LIFETIME
     conversion: ConversionMode = ConversionMode.OFF
     """Without the word the machine is one of before there were conversions."""
+    addressing: tuple[NicAddressing, ...] = ()
+    cloud_init: CloudInit = CloudInit()
 
 
 class LaunchSettings(Resource):

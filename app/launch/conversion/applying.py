@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 from app.launch.conversion import initrds
 from app.launch.conversion.appliance import Appliance, GuestError
-from app.launch.conversion.changes import Change, CopyChange, FileChange, InitrdChange, Plan
+from app.launch.conversion.changes import Change, CopyChange, FileChange, InitrdChange, Plan, Privacy
 from app.launch.conversion.inspecting import fetched
 from app.launch.errors import ConversionFailed
 from app.launch.programs import require_program
@@ -49,7 +49,10 @@ def _apply(guest: Appliance, change: Change, user: str | None) -> None:
 
 
 def _write(guest: Appliance, change: FileChange) -> None:
-    """In place, so that owner, mode and label stay; a new file gets its folder's label."""
+    """In place, so that owner, mode and label stay; a new file gets its folder's label.
+
+    Only root reads what is hidden, whoever could read what was there before.
+    """
     if change.after is None:
         guest.call("rm", change.path)
         return
@@ -57,8 +60,9 @@ def _write(guest: Appliance, change: FileChange) -> None:
     if change.before is None:
         _make_folder(guest, change.path)
     guest.call("write", change.path, content)
+    if change.before is None or change.privacy is Privacy.HIDDEN:
+        guest.call("chmod", 0o644 if change.privacy is Privacy.PUBLIC else 0o600, change.path)
     if change.before is None:
-        guest.call("chmod", 0o644, change.path)
         _label(guest, change.path)
 
 

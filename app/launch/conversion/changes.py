@@ -3,10 +3,19 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TypeAlias
 
 MOST_LINES = 200
 """Of a change that a report shows."""
+
+
+class Privacy(Enum):
+    """Who may read a file that is made: all, root only, or root only and no report either."""
+
+    PUBLIC = auto()
+    ROOT = auto()
+    HIDDEN = auto()
 
 
 @dataclass(frozen=True)
@@ -14,13 +23,17 @@ class FileChange:
     """A file gets another content, is made (`before` is None), or goes away (`after` is None)."""
 
     path: str
-    before: str | None
-    after: str | None
+    before: str | None = field(repr=False)
+    after: str | None = field(repr=False)
     reason: str
+    privacy: Privacy = Privacy.PUBLIC
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines that go ('-') and that come ('+')."""
+        """The lines that go ('-') and that come ('+'); of a hidden file, how much that is."""
+        if self.privacy is Privacy.HIDDEN:
+            sides = (("-", self.before), ("+", self.after))
+            return tuple(f"{sign}{len(text.encode())} bytes, not shown" for sign, text in sides if text)
         found = difflib.unified_diff(
             (self.before or "").splitlines(), (self.after or "").splitlines(), lineterm="", n=0
         )
@@ -68,6 +81,8 @@ class Plan:
 
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    """Why something that was asked for cannot be done: then nothing is."""
 
 
 @dataclass
@@ -79,30 +94,38 @@ class Draft:
     reasons: dict[str, list[str]] = field(default_factory=dict)
     others: list[Change] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    privacy: dict[str, Privacy] = field(default_factory=dict)
 
     @classmethod
     def of(cls, files: Mapping[str, str]) -> "Draft":
         """Nothing is changed yet."""
         return cls(dict(files), files)
 
-    def edit(self, path: str, text: str, reason: str) -> None:
+    def edit(self, path: str, text: str, reason: str, privacy: Privacy = Privacy.PUBLIC) -> None:
         """From now on the file has this text; the reason is kept where that changes anything."""
         if self.files.get(path) == text:
             return
+        self.privacy[path] = privacy
         self.files[path] = text
         if reason not in self.reasons.setdefault(path, []):
             self.reasons[path].append(reason)
 
-    def remove(self, path: str, reason: str) -> None:
+    def remove(self, path: str, reason: str, privacy: Privacy = Privacy.PUBLIC) -> None:
         """The file goes away."""
         if self.files.pop(path, None) is not None:
+            self.privacy[path] = privacy
             self.reasons.setdefault(path, []).append(reason)
 
     def plan(self) -> Plan:
         """The changes, those of files by their paths and before all others."""
         changes = [
-            FileChange(path, self.before.get(path), self.files.get(path), "; ".join(reasons))
+            FileChange(
+                path, self.before.get(path), self.files.get(path), "; ".join(reasons), self.privacy[path]
+            )
             for path, reasons in sorted(self.reasons.items())
             if self.before.get(path) != self.files.get(path)
         ]
-        return Plan((*changes, *self.others), tuple(dict.fromkeys(self.warnings)))
+        return Plan(
+            (*changes, *self.others), *(tuple(dict.fromkeys(each)) for each in (self.warnings, self.refusals))
+        )

@@ -9,7 +9,7 @@ from app.launch.conversion.facts import SourceFacts, Wishes
 from app.launch.conversion.inspecting import inspect
 from app.launch.conversion.planning import plan
 from app.launch.conversion.report import ConversionReport
-from app.launch.errors import ConversionFailed
+from app.launch.errors import ConversionFailed, WishImpossible
 from app.launch.threads import in_thread
 
 
@@ -20,7 +20,8 @@ async def convert(
 
     Only what is needed is changed, and a second run changes nothing. Disks without a system that is found are
     left alone, with a warning. After an error, or a cancel, the overlays are of no use: make them anew.
-    Raises ToolMissing, ConversionFailed.
+    Raises ToolMissing, ConversionFailed, and WishImpossible for addresses, or a cloud-init, that the guest
+    cannot have.
     """
     running: list[Appliance] = []
     try:
@@ -44,5 +45,10 @@ def _convert(
         except GuestError as error:
             raise ConversionFailed(f"the disks cannot be read: {error}") from error
         planned = plan(inspection, facts, wishes)
+        if planned.refusals:
+            raise WishImpossible(
+                f"the disks are not changed: {'; '.join(planned.refusals)}",
+                remedy="change the source, or what is asked for: go2cloud server launch-settings",
+            )
         apply(guest, planned, settings.user)
     return ConversionReport.of(inspection, planned, time.monotonic() - began)

@@ -1,8 +1,17 @@
 """What is known of the source, and what the new machine wants of it."""
 
-from dataclasses import dataclass
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from typing import Final
 
 from app.contract.words import DiskBus, Firmware
+from app.launch.errors import SettingsWrong
+from app.launch.machine import require_name
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+"""Linux' names have at most 15 bytes."""
+_MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,76 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
-class AddressChange:
-    """An address of the source and the one that takes its place; both with or both without prefix length."""
+class CardAddressing:
+    """Which addresses a network card of the source gets in place of all that it has.
 
-    old: str
-    new: str
+    Without `addresses` it asks DHCP. All of them are checked, since they are written into files of the guest.
+    """
+
+    name: str
+    mac: str
+    addresses: tuple[str, ...] = ()
+    """With prefix length, of IPv4 and IPv6."""
+    gateways: tuple[str, ...] = ()
+    """One for each family at most."""
+    dns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises SettingsWrong for what is no name of a card, no MAC address, or no address."""
+        if not _NAME.fullmatch(self.name) or not _MAC.fullmatch(self.mac):
+            raise SettingsWrong(
+                f"a network card {self.name!r} with the MAC address {self.mac!r} cannot be given addresses",
+                remedy="take them out of the launch settings: go2cloud server launch-settings --reset",
+            )
+        try:
+            written = (
+                *(str(ipaddress.ip_interface(each)) for each in self.addresses),
+                *(str(ipaddress.ip_address(each)) for each in (*self.gateways, *self.dns)),
+            )
+        except ValueError as error:
+            raise SettingsWrong(f"network card {self.name}: {error}") from error
+        if written != (*self.addresses, *self.gateways, *self.dns) or "%" in "".join(written):
+            raise SettingsWrong(f"network card {self.name}: an address is not written in its plain form")
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it has given addresses."""
+        return bool(self.addresses)
+
+    def of_family(self, version: int) -> "Family":
+        """What it gets of IPv4 (4) or of IPv6 (6)."""
+        gateways = [each for each in self.gateways if ipaddress.ip_address(each).version == version]
+        return Family(
+            tuple(each for each in self.addresses if ipaddress.ip_interface(each).version == version),
+            gateways[0] if gateways else "",
+            tuple(each for each in self.dns if ipaddress.ip_address(each).version == version),
+        )
+
+
+@dataclass(frozen=True)
+class Family:
+    """Addresses of one version of IP; `gateway` is empty where there is none."""
+
+    addresses: tuple[str, ...]
+    gateway: str
+    dns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CloudInitWish:
+    """What becomes of the guest's cloud-init.
+
+    Without user-data it is switched off. With it, it runs once as the instance of that id: the same id does
+    not make it run again.
+    """
+
+    instance: str = ""
+    user_data: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises SettingsWrong for an id that is no name."""
+        if self.user_data is not None:
+            require_name(self.instance, "an instance")
 
 
 @dataclass(frozen=True)
@@ -79,5 +153,7 @@ class Wishes:
     """Of its network cards; None: those of the source."""
     serial_console: bool = True
     """Whether the kernel and a login prompt are to be seen on the serial line."""
-    addresses: tuple[AddressChange, ...] = ()
-    """Empty: the guest keeps its addresses."""
+    addressing: tuple[CardAddressing, ...] = ()
+    """Cards that are not named keep their addresses."""
+    cloud_init: CloudInitWish | None = None
+    """None: it stays as the source has it."""

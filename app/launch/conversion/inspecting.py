@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from app.launch.conversion import drivers, initrds, loaders, network
+from app.launch.conversion import cloudinit, drivers, initrds, loaders, network
 from app.launch.conversion.appliance import Appliance, GuestError
 from app.launch.conversion.devices import UNSTABLE, Devices
 from app.launch.conversion.facts import SourceFacts
 from app.launch.conversion.inspection import Filesystem, Initrd, Inspection, Kernel
+from app.launch.conversion.readdressing.choosing import RESOLVER
 
 MOST_TEXT: Final = 1 << 20
 """Bytes of a file of configuration; a longer one is none."""
@@ -33,8 +34,11 @@ CONFIGURATION: Final = (
     *("/etc/lvm/devices/system.devices", network.RULES, "/etc/systemd/network/*.link"),
     *(f"/etc/systemd/system/{unit}.d/go2cloud.conf" for unit in loaders.AGENTS),
     *network.CONFIGURATION,
+    RESOLVER,
+    *cloudinit.CONFIGURATION,
 )
 _UNITS: Final = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+_NETWORK_MANAGER: Final = "/usr/sbin/NetworkManager"
 _UDEVS: Final = ("/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd")
 
 
@@ -62,6 +66,8 @@ def inspect(guest: Appliance, facts: SourceFacts) -> Inspection:
         else (),
         units=_units(guest),
         has_link_files=any(guest.call("is_file", path) for path in _UDEVS),
+        has_network_manager=guest.call("is_file", _NETWORK_MANAGER),
+        has_cloud_init=any(guest.call("is_file", path) for path in cloudinit.PROGRAMS),
         findings=tuple(findings),
     )
 

@@ -70,5 +70,9 @@ class Inspection:
     """Texts of the units of hypervisors' agents, by name."""
     has_link_files: bool = True
     """Whether its udev reads systemd's .link files."""
+    has_network_manager: bool = False
+    """Whether NetworkManager is installed."""
+    has_cloud_init: bool = False
+    """Whether cloud-init is installed."""
     findings: tuple[str, ...] = ()
     """What could not be read, and why."""

@@ -1,10 +1,10 @@
-"""Network cards keep their names, by their MAC addresses; addresses change only where that is asked for."""
+"""Network cards keep their names, by their MAC addresses; and where the guest configures them."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from app.launch.conversion.facts import AddressChange, SourceNic
+from app.launch.conversion.facts import SourceNic
 
 RULES: Final = "/etc/udev/rules.d/70-persistent-net.rules"
 LINKS: Final = "/etc/systemd/network"
@@ -34,9 +34,14 @@ def is_configuration(path: str) -> bool:
     )
 
 
+def real_cards(nics: Iterable[SourceNic]) -> list[SourceNic]:
+    """The cards without those of containers, bridges, tunnels and the like."""
+    return [nic for nic in nics if nic.mac and not _VIRTUAL.match(nic.name)]
+
+
 def to_pin(nics: Iterable[SourceNic], files: Mapping[str, str], command_line: str) -> list[SourceNic]:
     """The cards whose names the configuration relies on, and nothing keeps yet."""
-    found = [nic for nic in nics if nic.mac and not _VIRTUAL.match(nic.name)]
+    found = real_cards(nics)
     shared = set(shared_addresses(found))
     real = [nic for nic in found if nic.mac not in shared]
     if len(real) == 1 and real[0].name == "eth0" and _UNNAMED.search(command_line):
@@ -46,7 +51,7 @@ def to_pin(nics: Iterable[SourceNic], files: Mapping[str, str], command_line: st
 
 def shared_addresses(nics: Iterable[SourceNic]) -> list[str]:
     """MAC addresses of several real cards, as those of a bond have them: they tell no card from another."""
-    macs = [nic.mac for nic in nics if nic.mac and not _VIRTUAL.match(nic.name)]
+    macs = [nic.mac for nic in real_cards(nics)]
     return [mac for mac in dict.fromkeys(macs) if macs.count(mac) > 1]
 
 
@@ -79,18 +84,3 @@ def rule(nic: SourceNic) -> str:
         f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{nic.mac}", '
         f'ATTR{{type}}=="1", NAME="{nic.name}"\n'
     )
-
-
-def readdressed(text: str, changes: Iterable[AddressChange]) -> str:
-    """The same with other addresses; all at once, so that two may be exchanged."""
-    table = {change.old: change.new for change in changes}
-    if not table:
-        return text
-    longest = sorted(table, key=lambda old: (-len(old), old))
-    pattern = "|".join(
-        rf"(?<![\w.:]){re.escape(old)}(?![\w.:]|/\d)"
-        if "/" not in old
-        else rf"(?<![\w.:]){re.escape(old)}(?!\d)"
-        for old in longest
-    )
-    return re.sub(pattern, lambda found: table[found[0]], text)

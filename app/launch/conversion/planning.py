@@ -4,11 +4,12 @@ What boots already is left alone, and planning again after a conversion gives no
 """
 
 from app.contract.words import Firmware
-from app.launch.conversion import commandline, drivers, loaders, network, tables
+from app.launch.conversion import cloudinit, commandline, drivers, loaders, network, tables
 from app.launch.conversion.changes import Draft, InitrdChange, Plan
 from app.launch.conversion.devices import Devices
 from app.launch.conversion.facts import SourceFacts, Wishes
 from app.launch.conversion.inspection import Initrd, InitrdMaker, Inspection, Kernel
+from app.launch.conversion.readdressing.choosing import readdress
 
 NAMES = "devices are named by UUID: their names follow the hardware"
 DRIVERS = "drivers of the new machine's disks"
@@ -23,10 +24,17 @@ MODULES_LOAD = "etc/modules-load.d/go2cloud.conf"
 
 
 def plan(inspection: Inspection, facts: SourceFacts, wishes: Wishes) -> Plan:
-    """The changes, and what an operator should know. No root filesystem: no changes."""
+    """The changes, and what an operator should know. No root filesystem: no changes.
+
+    Whatever is refused because it was asked for and cannot be, nothing is to be changed.
+    """
     draft = Draft.of(inspection.files)
     draft.warnings.extend(inspection.findings)
     if inspection.root is None:
+        if wishes.addressing or wishes.cloud_init:
+            draft.refusals.append(
+                f"other addresses or cloud-init were asked for, and {inspection.findings[0]}"
+            )
         return draft.plan()
     devices = Devices(facts, inspection.filesystems)
     _tables(draft, devices)
@@ -36,7 +44,9 @@ def plan(inspection: Inspection, facts: SourceFacts, wishes: Wishes) -> Plan:
     draft.remove("/" + LVM_DEVICES, LVM)
     for kernel in inspection.kernels:
         _kernel(draft, kernel, devices, wishes)
+    readdress(draft, inspection, facts, wishes)
     _cards(draft, inspection, facts, wishes)
+    cloudinit.settle(draft, inspection, wishes, _command_line(draft))
     loaders.add_agents(draft, inspection)
     if wishes.firmware is Firmware.UEFI:
         loaders.add_fallback(draft, inspection, facts)
@@ -57,6 +67,11 @@ def _is_environment(path: str) -> bool:
 
 def _is_command_line(path: str) -> bool:
     return path.startswith(("/boot/", "/etc/default/grub")) or path == "/etc/kernel/cmdline"
+
+
+def _command_line(draft: Draft) -> str:
+    """All words of all command lines."""
+    return " ".join(text for path, text in draft.files.items() if _is_command_line(path))
 
 
 def _command_lines(draft: Draft, devices: Devices, inspection: Inspection) -> None:
@@ -178,13 +193,12 @@ def _next_update(draft: Draft, initrd: Initrd) -> None:
 
 
 def _cards(draft: Draft, inspection: Inspection, facts: SourceFacts, wishes: Wishes) -> None:
-    command_line = " ".join(text for path, text in draft.files.items() if _is_command_line(path))
     reason = "the network card keeps its name"
     for mac in network.shared_addresses(facts.nics):
         draft.warnings.append(
             f"several network cards have the address {mac}, as in a bond: check their names"
         )
-    for nic in network.to_pin(facts.nics, draft.files, command_line):
+    for nic in network.to_pin(facts.nics, draft.files, _command_line(draft)):
         if wishes.macs is not None and nic.mac not in wishes.macs:
             draft.warnings.append(
                 f"the network card {nic.name} ({nic.mac}) is configured, and the new machine has none like it"
@@ -194,6 +208,3 @@ def _cards(draft: Draft, inspection: Inspection, facts: SourceFacts, wishes: Wis
         else:
             rules = draft.files.get(network.RULES, "")
             draft.edit(network.RULES, rules + network.rule(nic), reason)
-    for path, text in list(draft.files.items()):
-        if network.is_configuration(path):
-            draft.edit(path, network.readdressed(text, wishes.addresses), "other addresses were asked for")

@@ -24,7 +24,7 @@ from app.migration.hold import service as holds
 from app.migration.hold.states import Hold
 from app.migration.launch import machines
 from app.migration.launch.building import Builder, builder_at, end_test, for_good
-from app.migration.launch.conversion import converted, facts_of
+from app.migration.launch.conversion import converted, source_of
 from app.migration.launch.evidence import collect
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
@@ -208,10 +208,10 @@ class CutoverSteps:
         known, order = await self._known(context), await self._order(context)
         final = context.result(CUT, Cut).checkpoint_id
         async with self.services.database.reading() as uow:
-            facts = await for_good(facts_of(uow, final))
+            wanted = await for_good(source_of(uow, final, known.machine))
         async with self._timed(context, CutoverPhase.CONVERT):
             target = (await self._builder(known)).target
-            report = await for_good(converted(context, target, order, facts, known.machine))
+            report = await for_good(converted(context, target, order, wanted, known.machine))
         await context.write(lambda uow: evidence.keep_conversion(uow, known.id, report))
 
     async def unconvert(self, context: Context) -> None:

@@ -9,7 +9,7 @@ from app.contract.resources.launch import LaunchMachine
 from app.contract.words import FindingSeverity, InstancePurpose, JobEventLevel
 from app.kit.errors import Conflict, Invalid, NotFound
 from app.launch.boot.checks import CheckPlan
-from app.launch.errors import InstanceDiffers, SettingsWrong
+from app.launch.errors import InstanceDiffers, NotConvertible, SettingsWrong, WishImpossible
 from app.launch.machine import DiskContent, Volume
 from app.migration.launch import machines, tests
 from app.migration.launch.queries import Content, content_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers)
+_FOR_GOOD = (NotFound, Conflict, Invalid, SettingsWrong, InstanceDiffers, NotConvertible, WishImpossible)
 """Errors that a repetition would meet again."""
 
 

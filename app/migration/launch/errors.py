@@ -1,6 +1,6 @@
 """What can be refused about launching a server."""
 
-from app.kit.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from app.kit.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 
 
 class TestNotFound(NotFound):
@@ -40,6 +40,24 @@ class MachineTooLarge(Forbidden):
     """Launch settings ask for more processors or memory than operators may order."""
 
     code = "MACHINE_TOO_LARGE"
+
+
+class AddressingWrong(Invalid):
+    """A network card of the source cannot be given these addresses."""
+
+    code = "ADDRESSING_WRONG"
+
+
+class CloudInitWrong(Invalid):
+    """The guest's cloud-init cannot be told this."""
+
+    code = "CLOUD_INIT_WRONG"
+
+
+class UserDataGone(Conflict):
+    """User-data is named by its digest, and is not that of the server's launch settings."""
+
+    code = "USER_DATA_GONE"
 
 
 class LaunchSettingsChanged(PreconditionFailed):

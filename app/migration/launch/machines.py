@@ -12,13 +12,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from app.contract.guestwords import AddressingMode
 from app.contract.resources import launch as contract
+from app.contract.resources.addressing import CloudInit
 from app.contract.resources.launch import LaunchMachine, LaunchNic, LaunchSettingsUpdate
 from app.contract.words import CheckKind, ConversionMode, DiskBus, Firmware
 from app.kit.errors import Invalid
 from app.kit.settings import LaunchingSettings
 from app.launch.boot import checks as boot
 from app.launch.machine import MachineSpec, Nic
+from app.migration.launch.addressing import readdressed
 from app.wire import messages
 
 MIB: Final = 1024 * 1024
@@ -39,17 +42,20 @@ def effective(
     checks = settings.checks or (contract.LoginCheck(kind=CheckKind.LOGIN),)
     probed = {check.port for check in checks if isinstance(check, contract.TcpCheck | contract.HttpCheck)}
     memory = min(max(inventory.memory_bytes, LEAST_MEMORY), int(caps.memory))
+    nics = _nics(inventory) if settings.nics is None else settings.nics
     return LaunchMachine(
         cpus=settings.cpus or min(max(inventory.cpu_count, 1), caps.cpus),
         memory_bytes=settings.memory_bytes or memory // MIB * MIB,
         firmware=settings.firmware or _firmware(inventory),
         bus=settings.bus or DiskBus.VIRTIO_BLK,
-        nics=_nics(inventory) if settings.nics is None else settings.nics,
+        nics=readdressed(nics, settings.addressing, inventory),
         ports=tuple(sorted({*settings.ports, *probed})),
         checks=checks,
         timeout=settings.timeout or TIMEOUT,
         lifetime=settings.lifetime or timedelta(hours=caps.test_hours),
         conversion=settings.conversion or ConversionMode.AUTO,
+        addressing=tuple(each for each in settings.addressing if each.mode is not AddressingMode.KEEP),
+        cloud_init=settings.cloud_init or CloudInit(),
     )
 
 

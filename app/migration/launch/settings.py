@@ -7,6 +7,8 @@ from app.contract.resources.launch import LaunchMachine, LaunchSettings, LaunchS
 from app.contract.words import TargetMakes
 from app.kit.database import UnitOfWork
 from app.kit.settings import LaunchingSettings
+from app.migration.launch import userdata
+from app.migration.launch.addressing import require_addressing
 from app.migration.launch.errors import LaunchSettingsChanged
 from app.migration.launch.machines import effective, require_possible
 from app.migration.launch.tables import LaunchSettingsRow
@@ -41,9 +43,12 @@ async def put_settings(
 ) -> LaunchSettings:
     """Set the settings that are at `version`.
 
-    Raises LaunchSettingsChanged, SettingsWrong, TargetNotFound, TargetUnfit.
+    Raises LaunchSettingsChanged, SettingsWrong, AddressingWrong, CloudInitWrong, UserDataGone,
+    TargetNotFound, TargetUnfit.
     """
     await machine_target(uow, server, wanted)
+    require_addressing(wanted, jsonform.build(messages.Inventory, server.inventory))
+    wanted = await userdata.taken(uow, server, wanted)
     require_possible(machine_of(server, wanted, caps))
     values = {"settings": wanted.model_dump(mode="json", exclude_unset=True), "updated_at": uow.now}
     if version == NEVER_SET:
@@ -54,6 +59,7 @@ async def put_settings(
         .values(version=version + 1, **values)
     ):
         raise _changed(server)
+    await userdata.drop_unused(uow, server, wanted)
     return await get_settings(uow, server, caps)
 
 

@@ -13,7 +13,7 @@ from app.contract.words import JobEventLevel
 from app.launch.machine import LaunchOrder, Volume
 from app.migration.launch import machines, tests
 from app.migration.launch.building import Builder, builder_at, end_test, for_good
-from app.migration.launch.conversion import converted, facts_of
+from app.migration.launch.conversion import converted, source_of
 from app.migration.launch.evidence import collect, keep_conversion
 from app.migration.launch.queries import Content, content_of, live_tests
 from app.migration.launch.stopping import listening, whole
@@ -107,7 +107,7 @@ class TestSteps:
     async def convert(self, context: Context) -> None:
         """Make the disks boot in the machine, on its overlays, and keep the report."""
         known = await self._known(context)
-        source = await context.write(lambda uow: facts_of(uow, known.checkpoint_id))
+        source = await context.write(lambda uow: source_of(uow, known.checkpoint_id, known.machine))
         order = self._order(context, known)
         target = (await self._builder(known)).target
         report = await for_good(converted(context, target, order, source, known.machine))

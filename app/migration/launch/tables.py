@@ -1,4 +1,4 @@
-"""Rows of launch settings, and of tests with their evidence.
+"""Rows of launch settings, user-data, and of tests with their evidence.
 
 Evidence lies in the database, since it is small (a screenshot of a text console has 10 KB, the compressed
 end of a serial log some 20 KB), must be readable by role api although role agent made it, and stands or
@@ -24,6 +24,20 @@ class LaunchSettingsRow(Base):
     settings: Mapped[dict[str, Json]] = mapped_column(JsonText)
     version: Mapped[int] = mapped_column(Integer)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class UserDataRow(Base):
+    """User-data for the cloud-init of a server's machines, by its SHA-256 (hexadecimal).
+
+    By itself, so that nobody who may read settings, tests or cutovers reads the secrets in it. What settings
+    name no more goes away when they are set while no job of the server stands: one could have settled on it.
+    """
+
+    __tablename__ = "launch_user_data"
+
+    server_id: Mapped[str] = mapped_column(Id, ForeignKey("server.id"), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[bytes] = mapped_column(Blob)
 
 
 class TestRow(Base):
