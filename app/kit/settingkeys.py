@@ -138,6 +138,12 @@ class StoreSettings(Section):
     gc_grace_seconds: Seconds = Field(
         86400, description="seconds for which a pack that nothing refers to is kept nevertheless"
     )
+    compress_bytes: ByteSize = Field(
+        ByteSize(4 * GIB),
+        ge=0,
+        description="how much of what came uncompressed one garbage collection compresses, in bytes or like "
+        "4GiB; 0: nothing",
+    )
     scrub_bytes_per_second: ByteSize = Field(
         ByteSize(16 << 20),
         ge=0,

@@ -1,7 +1,8 @@
-"""Compaction: the live records of mostly dead, or of many small, packs move into a new pack.
+"""Compaction: the live records of mostly dead, of many small, or of uncompressed packs move into a new pack.
 
-Records are copied as they are stored, from packs of which every live record was verified first: damage where
-nothing lives does no harm and goes with the old pack. The index then repoints
+Records are copied from packs of which every live record was verified first: damage where nothing lives does
+no harm and goes with the old pack. Those that are not compressed are compressed now, all others are copied as
+they are stored. The new pack is read back and verified by its hashes. The index then repoints
 their rows and condemns the old packs in one transaction, by the same rule as all condemning; when that is
 refused (a commit came to refer to one of them), the new pack has no row and goes as an orphan. Readers that
 hold an old location still find the old pack: it is deleted a grace period later.
@@ -13,24 +14,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from app.store.errors import ObjectDamaged, StoreFull
 from app.store.index import Candidate, CompactedPack, GarbageIndex, Location, PackInfo
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_RECORDS, TARGET_BYTES, PackBuilder, SealedPack
 from app.store.packcheck import PackExamination
 from app.wire.chunks import MIB
+from app.wire.codec import Codec, encode
 
 SPARSE_SHARE: Final = 0.5
 SMALL_BYTES: Final = 4 * MIB
+LEVEL: Final = 3
+"""Of zstd: a background has the time."""
 _OVERHEAD: Final = 256
 """Bytes that a record takes beside its stored ones, at most: header, base, footer entry."""
 
 
 @dataclass(frozen=True)
 class Sparse:
-    """A pack to empty, and where its live chunks lie in it."""
+    """A pack to empty, and where its live chunks lie in it. `shrinks`: only to compress it, for which the
+    store's reserve is not touched."""
 
     pack: PackInfo
     live: dict[bytes, Location]
+    shrinks: bool = False
 
     @property
     def live_bytes(self) -> int:
@@ -58,11 +65,11 @@ class Compacted:
 
 async def compact(objects: ObjectStore, index: GarbageIndex, found: Iterable[Sparse]) -> Compacted:
     """Empty these packs into new ones, server by server. Raises StoreError."""
-    owners: dict[tuple[str, str], list[Sparse]] = defaultdict(list)
+    owners: dict[tuple[str, str, bool], list[Sparse]] = defaultdict(list)
     for sparse in found:
-        owners[sparse.pack.project, sparse.pack.server].append(sparse)
+        owners[sparse.pack.project, sparse.pack.server, sparse.shrinks].append(sparse)
     done, damaged = 0, []
-    for (project, server), packs in owners.items():
+    for (project, server, _), packs in owners.items():
         for group in _groups(packs):
             sealed, bad = await asyncio.to_thread(_copied, objects, project, server, group)
             damaged += bad
@@ -87,7 +94,7 @@ def _groups(packs: Sequence[Sparse]) -> Iterator[list[Sparse]]:
 
 
 def _worthwhile(group: list[Sparse]) -> Iterator[list[Sparse]]:
-    if len(group) > 1 or any(sparse.is_sparse for sparse in group):
+    if len(group) > 1 or any(sparse.is_sparse or sparse.shrinks for sparse in group):
         yield group
 
 
@@ -105,7 +112,8 @@ def _copied(
         view = memoryview(data)
         for name, at in sorted(sparse.live.items(), key=lambda item: item[1].offset):
             stored = bytes(view[at.offset : at.offset + at.stored_length])
-            builder.add(name, at.codec, at.raw_length, stored, at.base, at.depth)
+            codec, packed = encode(stored, LEVEL) if at.codec is Codec.NONE else (at.codec, stored)
+            builder.add(name, codec, at.raw_length, packed, at.base, at.depth)
     return (None if builder.is_empty else builder.seal()), bad
 
 
@@ -120,10 +128,26 @@ async def _moved(
     objects: ObjectStore, index: GarbageIndex, sealed: SealedPack, group: Sequence[Sparse]
 ) -> bool:
     registration = objects.registration()
-    await asyncio.to_thread(objects.write_pack, sealed, reserved=True)
+    try:
+        await asyncio.to_thread(_write, objects, sealed, reserved=not any(each.shrinks for each in group))
+    except StoreFull:
+        if any(not each.shrinks for each in group):
+            raise
+        return False  # what only saves room waits until there is some
     chunks = {entry.id: Location.of(sealed.name, entry) for entry in sealed.entries}
     old = tuple(Candidate(sparse.pack.name, sparse.pack.reference) for sparse in group)
     owner = sealed.owner
     sizes = (sealed.size, sealed.raw_bytes)
     new = CompactedPack(sealed.name, owner.project, owner.server, *sizes, chunks, old, registration)
     return await index.relocate(new, objects.clock.now())
+
+
+def _write(objects: ObjectStore, sealed: SealedPack, *, reserved: bool) -> None:
+    """Write a pack and see that it reads back whole. Raises StoreError."""
+    objects.write_pack(sealed, reserved=reserved)
+    examination, _ = objects.examine_pack(sealed.name)
+    if examination.fault is not None:
+        raise ObjectDamaged(
+            f"the pack {sealed.name.hex()} was written and does not read back: {examination.fault}",
+            remedy="look at the store's disk; the old packs stay",
+        )

@@ -6,7 +6,8 @@ One run, in this order:
 2. confirmed checkpoints whose commit marker is missing (a crash after the transaction) get it;
 3. note `reference` of every pack and node, read the checkpoints, then mark what is reachable (see `mark`);
 4. condemn dead packs and nodes that are older than the grace, where `reference` is unchanged;
-5. move the live records of mostly dead packs into new ones (see `compaction`);
+5. move the live records of mostly dead packs into new ones, and of packs that came uncompressed and get
+   smaller, as many as one run may (see `compaction`, `shrinking`);
 6. delete what was condemned longer than the grace ago, then forget its rows;
 7. delete objects that have no row and are older than the grace (a crash between writing and registering).
 
@@ -35,6 +36,7 @@ from app.store.index import (
 from app.store.layout import NodeKind, StoredNode, StoredPack
 from app.store.mark import Marked, mark
 from app.store.objects import ObjectStore, StoredCheckpoint
+from app.store.shrinking import is_uncompressed, worth_shrinking
 
 _BATCH: Final = 500
 
@@ -70,8 +72,8 @@ class _Rows:
     nodes: tuple[NodeInfo, ...]
 
 
-async def collect(objects: ObjectStore, index: GarbageIndex) -> Collected:
-    """Run garbage collection once.
+async def collect(objects: ObjectStore, index: GarbageIndex, compress_bytes: int = 0) -> Collected:
+    """Run garbage collection once; about `compress_bytes` of packs are read to compress them.
 
     Raises StoreAhead, or StoreError (COLLECTION_STOPPED) when a retained checkpoint's tree cannot be read.
     """
@@ -81,10 +83,11 @@ async def collect(objects: ObjectStore, index: GarbageIndex) -> Collected:
     await asyncio.to_thread(_require_known, objects, listing, rows)
     await _confirm(objects, index, listing, rows)
     marked = await mark(objects, index, rows.checkpoints, list(rows.packs))
-    dead, sparse = await _sorted_out(index, rows, marked, cutoff)
+    dead, sparse, plain = await _sorted_out(index, rows, marked, cutoff)
     nodes = [Candidate(node.name, node.reference) for node in _dead_nodes(rows, marked, cutoff)]
     condemned = await _condemn(objects, index, dead, nodes)
-    compacted = await compact(objects, index, sparse)
+    shrinking = await asyncio.to_thread(lambda: [*worth_shrinking(objects, plain, compress_bytes)])
+    compacted = await compact(objects, index, [*sparse, *shrinking])
     deleted = await _delete_condemned(objects, index, cutoff)
     orphans = await asyncio.to_thread(_delete_orphans, objects, listing, rows, cutoff)
     return Collected(
@@ -160,10 +163,11 @@ def _write_markers(objects: ObjectStore, names: Sequence[CheckpointName]) -> Non
 
 async def _sorted_out(
     index: GarbageIndex, rows: _Rows, marked: Marked, cutoff: datetime
-) -> tuple[list[Candidate], list[Sparse]]:
-    """Packs without a live chunk, and packs that are worth emptying."""
+) -> tuple[list[Candidate], list[Sparse], list[Sparse]]:
+    """Packs without a live chunk, packs that are worth emptying, and others that are not compressed."""
     dead: list[Candidate] = []
     sparse: list[Sparse] = []
+    plain: list[Sparse] = []
     for pack in rows.packs:
         if pack.state is not ObjectState.LIVE or pack.held or pack.created_at >= cutoff:
             continue
@@ -175,7 +179,9 @@ async def _sorted_out(
         item = Sparse(pack, live)
         if item.is_sparse or item.is_small:
             sparse.append(item)
-    return dead, sparse
+        elif is_uncompressed(item):
+            plain.append(item)
+    return dead, sparse, plain
 
 
 def _dead_nodes(rows: _Rows, marked: Marked, cutoff: datetime) -> list[NodeInfo]:

@@ -117,12 +117,13 @@ class DiskRoot:
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """A checkpoint's row. `pinned`: a head, the base of an open session, tested or cut over."""
+    """A checkpoint's row. `pinned`: a head, the base of an open session, tested or cut over. `made_at` is
+    by the service's clock, and tells retention its age: a source's own clock may be wrong by years."""
 
     project: str
     name: CheckpointName
     confirmed: bool
-    source_time: datetime
+    made_at: datetime
     is_frozen: bool
     pinned: bool
     disks: tuple[DiskRoot, ...]

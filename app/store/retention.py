@@ -22,18 +22,19 @@ class RetentionPolicy:
 
 @dataclass(frozen=True)
 class Point:
-    """A checkpoint of one server; `pinned`: head, base of an open session, tested or cut over."""
+    """A checkpoint of one server; `pinned`: head, base of an open session, tested or cut over. `made_at` is
+    by the service's clock."""
 
     id: str
-    source_time: datetime
+    made_at: datetime
     is_frozen: bool = False
     pinned: bool = False
 
 
 def retained(points: Iterable[Point], policy: RetentionPolicy, now: datetime) -> frozenset[str]:
     """The ids of those of one server's checkpoints that stay."""
-    ordered = sorted(points, key=lambda point: (point.source_time, point.id), reverse=True)
-    kept = {point.id for point in ordered if point.pinned or now - point.source_time <= policy.every}
+    ordered = sorted(points, key=lambda point: (point.made_at, point.id), reverse=True)
+    kept = {point.id for point in ordered if point.pinned or now - point.made_at <= policy.every}
     kept.update(point.id for point in ordered[:1])
     kept.update(point.id for point in [point for point in ordered if point.is_frozen][:1])
     kept.update(_newest_of_each(ordered, timedelta(hours=1), now - policy.hourly))
@@ -45,6 +46,6 @@ def _newest_of_each(ordered: Sequence[Point], span: timedelta, since: datetime) 
     """The first (newest) point of each span of time that is not older than `since`."""
     newest: dict[int, str] = {}
     for point in ordered:
-        if point.source_time >= since:
-            newest.setdefault(int(point.source_time.timestamp() // span.total_seconds()), point.id)
+        if point.made_at >= since:
+            newest.setdefault(int(point.made_at.timestamp() // span.total_seconds()), point.id)
     return newest.values()

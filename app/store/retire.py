@@ -42,4 +42,4 @@ async def _drop(objects: ObjectStore, index: GarbageIndex, item: CheckpointInfo)
 
 
 def _point(item: CheckpointInfo) -> Point:
-    return Point(item.name.id, item.source_time, item.is_frozen, item.pinned)
+    return Point(item.name.id, item.made_at, item.is_frozen, item.pinned)

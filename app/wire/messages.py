@@ -151,6 +151,8 @@ class Inventory:
     firmware: str = ""
     machine_id: Annotated[str, AtMost(64)] = ""
     boot_id: str = ""
+    system_uuid: Annotated[str, AtMost(64)] = ""
+    """That of the firmware (SMBIOS), which a hypervisor gives each machine anew: clones differ in it."""
     disks: tuple[Disk, ...] = ()
     mounts: tuple[Mount, ...] = ()
     nics: tuple[Nic, ...] = ()
@@ -162,21 +164,29 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Enroll:
-    """Redeem an install token."""
+    """Redeem an install token.
+
+    `claim` says which server the host wants to be: `known`, the one that it is known to be, else a new one;
+    `new`; `server`, the one that `server` names, if its agent is silent; `replace`, that one in any case.
+    """
 
     token: Annotated[str, AtMost(255)]
     instance: Instance
     agent_version: Annotated[str, AtMost(64)]
     inventory: Inventory
+    claim: Annotated[str, AtMost(16)] = "known"
+    server: Annotated[str, AtMost(253)] = ""
 
 
 @dataclass(frozen=True)
 class Enrolled:
-    """The server that this agent now is, and the credential that is bound to it."""
+    """The server that this agent now is, and the credential that is bound to it. `is_taken_up`: the server
+    is not new, and its older credential is worthless."""
 
     server_id: str
     name: str
     credential: str
+    is_taken_up: bool = False
 
 
 @dataclass(frozen=True)

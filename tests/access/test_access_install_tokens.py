@@ -34,7 +34,7 @@ async def refusal(database: Database, secret: str | None) -> tuple[int, str]:
 async def test_a_use_enrols_into_the_tokens_project(database: Database) -> None:
     token = await make(database)
     grant = await redeem(database, token.secret)
-    assert grant == install_tokens.InstallGrant("prj-a", token.id)
+    assert grant == install_tokens.InstallGrant("prj-a", token.id, token.name)
 
 
 async def test_the_last_use_is_the_last(database: Database) -> None:

@@ -1,17 +1,18 @@
 """Garbage collection on the real database: what is reachable stays, the rest goes a grace period later."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from app.kit.clock import ManualClock
 from app.kit.database import Base
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.replication.errors import MissingChunks
 from app.migration.replication.maintenance import check_store, collect_garbage, rebuild_database
-from app.migration.replication.tables import ChunkRow, PackRow
+from app.migration.replication.tables import CheckpointRow, ChunkRow, PackRow
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
 from app.store.findings import no_progress
@@ -40,6 +41,36 @@ async def test_retained_checkpoints_survive_any_number_of_collections(
         clock.advance(2 * GRACE)
         await collect_garbage(services)
     assert await is_clean(services)
+
+
+@pytest.mark.parametrize(
+    "jumps", [(-9999, -9999, -9999), (0, 9999, 9999), (9999, 9999, 9999), (-9999, 0, 9999)], ids=str
+)
+async def test_a_sources_clock_that_jumps_makes_retention_drop_nothing_else(
+    services: Services, clock: ManualClock, jumps: tuple[int, ...]
+) -> None:
+    """Days by which it is wrong. A clock that was set back states one time until it is past that."""
+    agent = await AgentDouble.enrolled(services)
+    made = list[str]()
+    for minutes, days in zip((0, 120, 5), jumps, strict=True):
+        clock.advance(timedelta(minutes=minutes))
+        data = NEW if len(made) == 1 else OLD
+        await agent.open({"disk-a": len(data)})
+        await agent.put_disk(data)
+        message = agent.message({"disk-a": data})
+        time = (clock.now() + timedelta(days=days)).isoformat()
+        made.append((await agent.send(replace(message, source_time=time))).checkpoint_id)
+    await collect_garbage(services)
+    assert await kept(services) == set(made), "one of an hour long past, and all of the last hour"
+    clock.advance(timedelta(days=1, minutes=-30))
+    await collect_garbage(services)
+    assert await kept(services) == set(made[2:]), "the newest of the hour, and of the day"
+
+
+async def kept(services: Services) -> set[str]:
+    """The checkpoints that there are."""
+    async with services.database.reading() as uow:
+        return set(await uow.session.scalars(select(CheckpointRow.id)))
 
 
 async def test_what_an_abandoned_session_put_goes_after_the_grace(

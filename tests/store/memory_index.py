@@ -203,5 +203,5 @@ def checkpoint_info(file: CheckpointFile, *, confirmed: bool, pinned: bool = Fal
     disks = tuple(
         DiskRoot(disk.disk_id, bytes.fromhex(disk.root), disk.size, disk.chunk_size) for disk in file.disks
     )
-    time = datetime.fromisoformat(file.source_time)
+    time = datetime.fromisoformat(file.created_at)
     return CheckpointInfo(file.project, file.name, confirmed, time, file.label == "frozen", pinned, disks)

@@ -396,7 +396,7 @@ async def test_retired_checkpoints_lose_marker_rows_and_file_and_pinned_ones_sta
     rows = world.index.checkpoint_rows
     for age, item in enumerate(reversed(made)):
         time = world.clock.now() - timedelta(days=30 * age)
-        rows[item.info.name.id] = replace(item.info, source_time=time, pinned=age == 3)
+        rows[item.info.name.id] = replace(item.info, made_at=time, pinned=age == 3)
     dropped = await retire(world.objects, world.index, {}, RetentionPolicy())
     assert {item.name.number for item in dropped} == {1, 2, 4, 5}
     assert [item.name.number for item in world.objects.checkpoints()] == [3, 6]
@@ -408,7 +408,7 @@ async def test_a_checkpoint_that_got_pinned_meanwhile_gets_its_marker_back(world
     made = [world.checkpoint(noise()) for _ in range(2)]
     old = made[0].info
     rows = world.index.checkpoint_rows
-    rows[old.name.id] = replace(old, is_frozen=False, source_time=old.source_time - timedelta(days=30))
+    rows[old.name.id] = replace(old, is_frozen=False, made_at=old.made_at - timedelta(days=30))
 
     class Pinned(MemoryIndex):
         async def drop_checkpoint(self, name: object) -> bool:

@@ -28,23 +28,23 @@ def kept_of(points: list[Point], now: datetime = NOW) -> list[Point]:
 @given(points=histories)
 def test_pinned_head_newest_frozen_and_the_last_hour_always_stay(points: list[Point]) -> None:
     kept = set(kept_of(points))
-    assert kept >= {point for point in points if point.pinned or NOW - point.source_time <= POLICY.every}
+    assert kept >= {point for point in points if point.pinned or NOW - point.made_at <= POLICY.every}
     for group in (points, [point for point in points if point.is_frozen]):
         if group:
-            assert max(point.source_time for point in group) in {point.source_time for point in kept}
+            assert max(point.made_at for point in group) in {point.made_at for point in kept}
 
 
 @given(points=histories)
 def test_every_hour_of_a_day_and_every_day_of_a_week_keeps_its_newest(points: list[Point]) -> None:
     kept = set(kept_of(points))
     for point in points:
-        age = NOW - point.source_time
+        age = NOW - point.made_at
         same_hour = [p for p in points if _slot(p, 3600) == _slot(point, 3600)]
         same_day = [p for p in points if _slot(p, 86400) == _slot(point, 86400)]
         if age <= POLICY.hourly:
-            assert max(p.source_time for p in same_hour) in {p.source_time for p in kept}
+            assert max(p.made_at for p in same_hour) in {p.made_at for p in kept}
         if age <= POLICY.daily:
-            assert max(p.source_time for p in same_day) in {p.source_time for p in kept}
+            assert max(p.made_at for p in same_day) in {p.made_at for p in kept}
 
 
 @given(points=histories, later=st.lists(ages, min_size=1, max_size=6))
@@ -62,8 +62,8 @@ def test_a_week_of_a_checkpoint_a_minute_comes_down_to_what_the_policy_says() ->
     points = [Point(f"chk-{n}", NOW - timedelta(minutes=n)) for n in range(10 * 24 * 60)]
     kept = kept_of(points)
     assert 61 + 22 + 6 <= len(kept) <= 61 + 25 + 8
-    assert all(a.source_time > b.source_time for a, b in pairwise(kept))
-    assert NOW - kept[-1].source_time <= POLICY.daily
+    assert all(a.made_at > b.made_at for a, b in pairwise(kept))
+    assert NOW - kept[-1].made_at <= POLICY.daily
 
 
 def test_nothing_kept_of_nothing() -> None:
@@ -71,4 +71,4 @@ def test_nothing_kept_of_nothing() -> None:
 
 
 def _slot(point: Point, seconds: int) -> int:
-    return int(point.source_time.timestamp() // seconds)
+    return int(point.made_at.timestamp() // seconds)

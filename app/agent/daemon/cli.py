@@ -15,7 +15,7 @@ from typing import IO
 from app.agent.daemon import priority, signals
 from app.agent.daemon.composition import Manner, compose
 from app.agent.daemon.console import Console
-from app.agent.daemon.errors import AgentError, FreezeError
+from app.agent.daemon.errors import AgentError, FreezeError, UsageError
 from app.agent.daemon.freezer.rescue import thaw_left_frozen
 from app.agent.daemon.hold.ownservices import DIRECTORY as CUTOVER_HOOKS
 from app.agent.daemon.hooks import DIRECTORY as HOOKS
@@ -30,7 +30,7 @@ from app.agent.daemon.state import DEFAULT_DIR, RUN_DIR, Enrolment, StateDir
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.version import VERSION
 from app.agent.daemon.yielding import Caps
-from app.wire.messages import Enroll
+from app.wire.messages import Enroll, Enrolled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,9 +102,38 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
         "--allow-plain-http", action="store_true", help="send disks unencrypted to a URL beyond loopback"
     )
     parser.add_argument("--no-preflight", action="store_true", help="do not examine host and network now")
+    _add_claims(parser)
     _add_caps(parser, "no cap")
     _add_state_dir(parser)
     parser.set_defaults(command=_enroll)
+
+
+def _add_claims(parser: argparse.ArgumentParser) -> None:
+    """Which server to be; without any of these the one that the host is known to be, else a new one."""
+    claims = parser.add_mutually_exclusive_group()
+    claims.add_argument(
+        "--server", metavar="SERVER", help="take up this server again (name or id), if its agent is silent"
+    )
+    claims.add_argument(
+        "--replace",
+        metavar="SERVER",
+        help="take it up whatever host it was, and shut out an agent that lives",
+    )
+    claims.add_argument("--new", action="store_true", help="become a new server, as a clone of another must")
+
+
+def _claim(options: argparse.Namespace, token: str) -> tuple[str, str]:
+    """Claim and server of the message Enroll. Raises UsageError."""
+    claims = {"server": options.server, "replace": options.replace}
+    named = [(claim, server) for claim, server in claims.items() if server is not None]
+    claim, server = named[0] if named else ("new" if options.new else "known", "")
+    if named and not server:
+        raise UsageError(f"--{claim} names no server")
+    if claim != "known" and is_of_way_back(token):
+        raise UsageError(
+            f"--{claim} does not go with the token of a way back, which says what this host becomes"
+        )
+    return claim, server
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +189,7 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
         allow_plain_http=options.allow_plain_http,
         proxy=options.proxy,
     )
+    claim, server = _claim(options, token)
     disks = tuple(str(Path(path).absolute()) for path in options.disk)
     with StateDir(options.state_dir) as state:
         copied = state.enrolment() if is_of_way_back(token) else None
@@ -167,7 +197,7 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
             state.require_not_enrolled()
         else:
             state.place_aside(copied)
-        message = Enroll(token, state.instance_id(), VERSION, inventory_of(disks))
+        message = Enroll(token, state.instance_id(), VERSION, inventory_of(disks), claim, server)
         link = Link(endpoint, Stop())
         try:
             enrolled = Service(link).enroll(message)
@@ -190,10 +220,20 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
         state.save_enrolment(enrolment)
     for warning in message.inventory.warnings:
         streams.err.write(f"go2cloud-agent: warning: {warning}\n")
-    streams.out.write(f"enrolled as {enrolled.name} ({enrolled.server_id})\n")
+    streams.out.write(_enrolled_as(enrolled))
     if not options.no_preflight:
         preflight.after_enrolment(enrolment, VERSION, streams.out, streams.err)
     return 0
+
+
+def _enrolled_as(enrolled: Enrolled) -> str:
+    who = f"{enrolled.name} ({enrolled.server_id})"
+    if not enrolled.is_taken_up:
+        return f"enrolled as {who}\n"
+    return (
+        f"enrolled again as {who}: its settings and checkpoints are kept, older agents of it are shut out; "
+        "the next pass reads the disks and sends what differs\n"
+    )
 
 
 def _set_aside(state: StateDir, copied: Enrolment, streams: Streams) -> None:

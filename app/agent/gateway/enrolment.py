@@ -11,6 +11,7 @@ from app.agent.gateway.answers import HEADERS, answer
 from app.agent.gateway.commands import CommandWatch
 from app.agent.gateway.intake import Agent, Serving, message
 from app.kit.database import UnitOfWork
+from app.kit.requestid import request_id
 from app.migration.direction.service import Direction, direct, directions
 from app.migration.pace.service import wire_rate_of
 from app.migration.replication.heartbeat import Rhythm, note_heartbeat, note_released
@@ -42,9 +43,10 @@ Watch = Annotated[CommandWatch, Depends(_watch)]
 
 @router.post("/enroll")
 async def enroll(request: Request, services: Serving) -> Response:
-    """Redeem an install token: the host becomes a server."""
+    """Redeem an install token: the host becomes a server, or the one again that it was."""
     wanted = await message(request, Enroll, INVENTORY_BYTES)
-    return answer(await services.database.run(lambda uow: enrolment.enroll(uow, wanted)), 201)
+    by = request_id(request)
+    return answer(await services.database.run(lambda uow: enrolment.enroll(uow, wanted, by)), 201)
 
 
 @router.post("/poll")

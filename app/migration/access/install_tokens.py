@@ -43,6 +43,7 @@ class InstallGrant:
 
     project_id: str
     token_id: str
+    token_name: str
     reverse_of: str | None = None
 
 
@@ -89,7 +90,7 @@ async def redeem_install_token(uow: UnitOfWork, text: str) -> InstallGrant:
     row = await uow.session.scalar(query)
     if row is None or not taken:
         raise _refusal(row, uow.now)
-    return InstallGrant(row.project_id, row.id, row.reverse_of)
+    return InstallGrant(row.project_id, row.id, row.name, row.reverse_of)
 
 
 async def list_install_tokens(

@@ -187,7 +187,7 @@ def _checkpoint_info(row: CheckpointRow, pinned: bool, disks: Sequence[DiskRoot]
         project=row.project_id,
         name=CheckpointName(row.server_id, row.number, row.id),
         confirmed=row.confirmed,
-        source_time=min(row.source_time, row.created_at),  # a source whose clock is ahead keeps no more
+        made_at=row.created_at,
         is_frozen=row.label == ConsistencyLabel.FROZEN,
         pinned=pinned,
         disks=tuple(disks),

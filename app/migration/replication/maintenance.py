@@ -20,7 +20,7 @@ async def collect_garbage(services: Services) -> Collected:
     index = DatabaseGarbageIndex(services.database)
     await index.end_idle_sessions()
     await retire(services.store, index, {}, RetentionPolicy())
-    return await collect(services.store, index)
+    return await collect(services.store, index, int(services.settings.store.compress_bytes))
 
 
 async def check_store(

@@ -14,9 +14,10 @@ from app.kit.database import UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
 from app.migration.access.agents import issue_agent_credential
-from app.migration.access.install_tokens import redeem_install_token
+from app.migration.access.install_tokens import InstallGrant, redeem_install_token
 from app.migration.projects.service import hold_project
 from app.migration.servers.errors import DuplicateAgent, ServerDisconnected, ServerNotFound
+from app.migration.servers.reenrolment import claimed_server, fence_older_agent, note_taken_up
 from app.migration.servers.reverses import require_reversible
 from app.migration.servers.tables import DiskRow, ServerRow
 from app.wire.chunks import CHUNK_SIZE
@@ -28,12 +29,27 @@ MOST_NAME = 253
 MOST_BYTES = 1 << 50
 
 
-async def enroll(uow: UnitOfWork, message: Enroll) -> Enrolled:
-    """Redeem the install token: a new server of its project, and a credential that only this server has.
+async def enroll(uow: UnitOfWork, message: Enroll, request_id: str | None = None) -> Enrolled:
+    """Redeem the install token: the host takes up the server that it is known to be, or becomes a new one of
+    the token's project. It gets a credential that only this server has; an older one is worthless.
 
-    Raises the errors of `redeem_install_token`, and ReverseRefused for the token of a way back.
+    Raises the errors of `redeem_install_token` and `claimed_server`, and ReverseRefused for the token of a
+    way back.
     """
     grant = await redeem_install_token(uow, message.token)
+    await hold_project(uow, grant.project_id)
+    claimed = await claimed_server(uow, grant, message)
+    if claimed is not None:
+        await note_taken_up(uow, claimed, grant, message, request_id)
+        await fence_older_agent(uow, claimed)
+        claimed.agent_version = message.agent_version[:64]
+        await note_inventory(uow, claimed, message.inventory)
+    server = claimed or await _new_server(uow, grant, message)
+    credential = await issue_agent_credential(uow, server.id)
+    return Enrolled(server.id, server.name, credential, is_taken_up=claimed is not None)
+
+
+async def _new_server(uow: UnitOfWork, grant: InstallGrant, message: Enroll) -> ServerRow:
     hostname = message.inventory.hostname[:MOST_NAME] or "server"
     wanted = hostname
     if grant.reverse_of is not None:
@@ -55,12 +71,11 @@ async def enroll(uow: UnitOfWork, message: Enroll) -> Enrolled:
     uow.session.add(server)
     await uow.session.flush()
     await register_disks(uow, server.id, message.inventory.disks)
-    return Enrolled(server.id, name, await issue_agent_credential(uow, server.id))
+    return server
 
 
 async def _free_name(uow: UnitOfWork, project_id: str, hostname: str) -> str:
-    """The name, with a number behind it where the project has such a server already."""
-    await hold_project(uow, project_id)
+    """The name, with a number behind it where the project has such a server already; the project is held."""
     taken = set(
         await uow.session.scalars(
             select(ServerRow.name).where(

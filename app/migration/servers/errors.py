@@ -55,6 +55,16 @@ class ReverseRefused(Conflict):
     code = "REVERSE_REFUSED"
 
 
+class ReenrolmentRefused(Conflict):
+    """The host cannot take up the server again; the code says why.
+
+    SERVER_IN_USE: its agent is alive. SERVER_AMBIGUOUS: the host may be several servers. ANOTHER_HOST:
+    nothing says that the host is this server. SERVER_CUT_OVER: its source is held.
+    """
+
+    code = "REENROLMENT_REFUSED"
+
+
 class LifecycleNotAllowed(Conflict):
     """The server's lifecycle state forbids the operation; `allowedOperations` lists those that it allows."""
 

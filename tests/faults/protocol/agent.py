@@ -73,6 +73,7 @@ class Agent:
         self._frozen: set[int] = set()
         self._doubted: set[int] = set()
         self._low = self._high = self._source_time = 0
+        self._head_time: int | None = None
         self._label = FUZZY
         self._thefts = 0
 
@@ -116,6 +117,7 @@ class Agent:
     def _session(self) -> Life[None]:
         opened = yield from self._call(words.Open(self.instance), words.Opened)
         self._doubted |= set(opened.resend)
+        self._head_time = opened.head_time
         if self._thefts < len(self.options.steals):
             self._thefts += 1
             yield from self._steal(opened, self.options.steals[self._thefts - 1])
@@ -174,7 +176,7 @@ class Agent:
         tracker, clears_late = self._tracker, self._mutant is Mutant.CLEARED_AFTER_READ
         if tracker.has_gap and self._mutant is not Mutant.GAP_IGNORED:
             tracker.has_gap, everything = False, True
-        self._low, self._source_time = self.source.low(), self._clock()
+        self._low, self._source_time = self.source.low(), self._stated_time()
         self._frozen |= tracker.current
         if not clears_late:
             tracker.current = set()
@@ -259,7 +261,13 @@ class Agent:
         assert committed.roots == tuple(disk.root for disk in message.disks)
         self._base, self._base_ids = committed.checkpoint, list(self._ids)
         self._frozen, self._doubted = set(), set()
+        self._head_time = message.source_time
         return committed.checkpoint
+
+    def _stated_time(self) -> int:
+        """By the source's clock; the head's where that was set back behind it."""
+        now = self._clock()
+        return now if self._head_time is None else max(now, self._head_time)
 
     def _disk(self, disk: int, change: tuple[tuple[int, words.Ids], ...], head: int) -> words.DiskCommit:
         base = self.source.root(self._base_ids, disk) if head else None
@@ -280,7 +288,7 @@ class Agent:
             opened.generation,
             opened.head,
             FUZZY,
-            self._clock(),
+            self._stated_time(),
             (disk,),
             words.Ghost(0, self.source.version),
         )

@@ -81,7 +81,8 @@ class Service(Commits):
             self.store.delete(("file", row.id))
 
     def _point(self, row: CheckpointRow) -> Point:
-        time = EPOCH + timedelta(seconds=row.source_time)
+        at = min(row.source_time, row.made_at) if self.breaks(Mutant.AGE_BY_SOURCE) else row.made_at
+        time = EPOCH + timedelta(seconds=at)
         return Point(f"{row.id:09d}", time, row.label == words.FROZEN, self.rows.pinned(row.id))
 
     def _checkpoints(self) -> tuple[CheckpointRow, ...]:

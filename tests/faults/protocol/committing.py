@@ -136,6 +136,7 @@ class Commits(Rules):
             scope.base,
             message.label,
             message.source_time,
+            self.now,
             tuple(tree.root for tree in trees),
             message.ghost,
         )

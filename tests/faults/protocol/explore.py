@@ -2,8 +2,8 @@
 
 The faults: messages lost, doubled, delayed, out of order and cut off; agents killed, stopped and continued,
 a second instance (sometimes a clone) of the same server; service crashes at any await point; unsynced data
-forgotten; garbage collection (two at a time) and leaps of the clock at any moment; lost tracker events, a
-freezer's timer; a thief.
+forgotten; garbage collection (two at a time), leaps of the service's clock forward and of the sources' in any
+direction at any moment; lost tracker events, a freezer's timer; a thief.
 """
 
 from collections import Counter

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from tests.faults.protocol.agent import Agent, Life
 from tests.faults.protocol.mutants import Mutant
 from tests.faults.protocol.scenario import AgentPlan, Scenario
 from tests.faults.protocol.source import Source
-from tests.faults.protocol.words import Answer, Request
+from tests.faults.protocol.words import HOUR, Answer, Request
+
+YEAR: Final = 365 * 24 * HOUR
+SKEWS: Final = (-20 * YEAR, -HOUR, -30, 0, 30, HOUR, 20 * YEAR)
+"""Seconds by which a source's clock is ahead of the service's."""
 
 
 @dataclass
@@ -78,7 +83,9 @@ class Hosts:
         self, lane: int, plan: AgentPlan, clock: Callable[[], int], mutant: Mutant | None
     ) -> Process:
         source = self.sources[plan.server]
-        agent = Agent(plan.name, plan.instance, source, plan.options, clock, mutant)
+        agent = Agent(
+            plan.name, plan.instance, source, plan.options, lambda: clock() + source.clock_skew, mutant
+        )
         return Process(lane, plan, agent, agent.life() if plan.runs else None)
 
     def _chosen(self, lane: int, fits: Callable[[Process], bool]) -> Process | None:
@@ -106,6 +113,12 @@ class Hosts:
         pending = [f"[{write.position}]={write.value}" for write in source.pending]
         moved = source.advance(number)
         return f"{server}{pending[number % len(pending)]} lands or completes" if moved else None
+
+    def set_clock(self, lane: int, number: int) -> str:
+        """The source's clock jumps."""
+        server, source = self._source(lane)
+        source.clock_skew = SKEWS[number % len(SKEWS)]
+        return f"the clock of {server} is {source.clock_skew} s ahead of the service's"
 
     def dead_man(self, lane: int, number: int) -> str | None:
         """The freezer's timer thaws."""

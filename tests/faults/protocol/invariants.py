@@ -3,7 +3,8 @@
 I1  a label `frozen` or `quiet` is only there when all disks really had the checkpoint's content at one
     instant of the time in which it was read.
 I2  all that a retained checkpoint reaches is durable and hashes right: roots, leaves, chunks with what
-    their deltas stand on, and the checkpoint's own file.
+    their deltas stand on, and the checkpoint's own file. Retained is each that the policy keeps by the time
+    at which it was made, however the source's clock jumps.
 I3  an acknowledged commit stays in the history of heads, and that history is a single line.
 I4  the head never goes back in source time, neither the real one nor the stated one.
 I5  each chunk of a checkpoint is what the source held there at some instant of the reading; the end of a
@@ -17,6 +18,7 @@ No answer is an internal error.
 
 from tests.faults.protocol import words
 from tests.faults.protocol.cluster import Ended
+from tests.faults.protocol.collecting import POLICY
 from tests.faults.protocol.source import flatten
 from tests.faults.protocol.storage import CheckpointRow, readable
 from tests.faults.protocol.words import ZERO, ZERO_LEAF, Committed, Refusal
@@ -40,7 +42,8 @@ class Checker:
         self._service = world.service
         self._heads: dict[str, list[int]] = {name: [0] for name in world.plan.shape}
         self._lows: dict[str, int] = dict.fromkeys(world.plan.shape, 0)
-        self._times: dict[str, int] = dict.fromkeys(world.plan.shape, -1)
+        self._times: dict[str, int] = {}
+        self._made: dict[int, int] = {}
         self._others = self._standing()
         self._seen = (-1, -1)
 
@@ -53,6 +56,7 @@ class Checker:
         self._only_own(cluster.acting)
         self._heads_go_on()
         if self._state() != self._seen:
+            self._young_is_retained()
             self._retained_is_whole()
             self._seen = self._state()
         if cluster.ended is not None:
@@ -86,9 +90,11 @@ class Checker:
                 self._new_head(checkpoint)
 
     def _new_head(self, row: CheckpointRow) -> None:
-        _demand(row.source_time >= self._times[row.server], "I4: the head's stated source time went back")
+        before = self._times.get(row.server, row.source_time)
+        _demand(row.source_time >= before, "I4: the head's stated source time went back")
         _demand(row.ghost.low >= self._lows[row.server], "I4: the head went back in source time")
         self._times[row.server], self._lows[row.server] = row.source_time, row.ghost.low
+        self._made[row.id] = row.made_at
         self._content_is_true(row)
 
     def _content_is_true(self, row: CheckpointRow) -> None:
@@ -104,6 +110,12 @@ class Checker:
         _demand(true, f"I1: checkpoint {row.id} is not {row.label}: no instant had this content")
 
     # I2
+
+    def _young_is_retained(self) -> None:
+        now, most = self._service.now, POLICY.every.total_seconds()
+        young = {name for name, made_at in self._made.items() if now - made_at <= most}
+        lost = young - self._service.rows.checkpoints.keys()
+        _demand(not lost, f"I2: checkpoints {sorted(lost)} were dropped, which retention keeps")
 
     def _retained_is_whole(self) -> None:
         rows, store = self._service.rows, self._service.store

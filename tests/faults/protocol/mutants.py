@@ -20,6 +20,7 @@ class Mutant(Enum):
     TWINS_BREAK_COMMIT = "the commit moves the head last, after inserting the numbered checkpoint"
     EVENTS_AT_ISSUE = "the tracker takes a write when it is issued, not when it is complete"
     GAP_IGNORED = "lost tracker events do not lead to a rescan"
+    AGE_BY_SOURCE = "retention tells the age of a checkpoint by the source's clock"
     IN_FLIGHT_IGNORED = "writes in flight do not count against the label quiet"
 
 

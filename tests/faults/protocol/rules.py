@@ -89,7 +89,11 @@ class Rules:
         session = SessionRow(self.rows.new_id(), server, row.generation, row.head, self.now)
         self.rows.sessions[session.id] = session
         damaged = tuple(sorted(name for name, chunk in self.rows.chunks.items() if chunk.damaged))
-        return words.Opened(session.id, row.generation, row.head, self._roots(server, row.head), damaged)
+        head = self.rows.checkpoints.get(row.head)
+        time = head.source_time if head is not None else None
+        return words.Opened(
+            session.id, row.generation, row.head, time, self._roots(server, row.head), damaged
+        )
 
     def _roots(self, server: str, checkpoint: int) -> tuple[Root | None, ...]:
         row = self.rows.checkpoints.get(checkpoint)

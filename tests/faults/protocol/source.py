@@ -61,6 +61,7 @@ class Source:
         self.trackers: dict[str, Tracker] = {}
         self.frozen_by = ""
         self.timer_fired = False
+        self.clock_skew = 0
         self._started = 0
         self._mutant = mutant
 

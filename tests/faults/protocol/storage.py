@@ -105,7 +105,8 @@ class SessionRow:
 
 @dataclass(frozen=True)
 class CheckpointRow:
-    """A committed point in time; `ghost` is for the checker's eyes only."""
+    """A committed point in time, made at `made_at` by the service's clock; `ghost` is for the checker's eyes
+    only."""
 
     id: int
     server: str
@@ -113,6 +114,7 @@ class CheckpointRow:
     parent: int
     label: str
     source_time: int
+    made_at: int
     roots: tuple[Root, ...]
     ghost: Ghost
 

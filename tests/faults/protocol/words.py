@@ -64,11 +64,13 @@ class Open:
 
 @dataclass(frozen=True)
 class Opened:
-    """A session; `head` is 0 where there is none, `roots` the base's root of each disk."""
+    """A session; `head` is 0 where there is none, `head_time` its stated time, `roots` those of the base's
+    disks."""
 
     session: int
     generation: int
     head: int
+    head_time: int | None
     roots: tuple[Root | None, ...]
     resend: Ids = ()
 

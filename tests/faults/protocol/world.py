@@ -12,7 +12,7 @@ from itertools import accumulate
 from random import Random
 from typing import Final
 
-from tests.faults.protocol.cluster import Cluster
+from tests.faults.protocol.cluster import STEPS_OF_TIME, Cluster
 from tests.faults.protocol.collecting import Service
 from tests.faults.protocol.hosts import Hosts, Process
 from tests.faults.protocol.journal import Journal
@@ -47,9 +47,17 @@ class World:
             *(hosts.write, hosts.land, hosts.dead_man, hosts.overrun),
             *(hosts.agent, hosts.timeout, hosts.kill, hosts.start, hosts.stop, hosts.resume),
             *(cluster.deliver, cluster.duplicate, cluster.drop, cluster.cut, cluster.answer, cluster.lose),
-            *(cluster.task, cluster.collect, cluster.boot, cluster.crash, cluster.flush, cluster.tick),
+            *(cluster.task, cluster.collect, cluster.boot, cluster.crash, cluster.flush),
         )
-        return {method.__name__: method for method in methods} | {"heartbeat": self._heartbeat}
+        return {method.__name__: method for method in methods} | {
+            "heartbeat": self._heartbeat,
+            "tick": self._tick,
+        }
+
+    def _tick(self, lane: int, number: int) -> str:
+        """Time passes, and a source's clock may jump meanwhile."""
+        passed, rest = self.cluster.tick(lane, number), number // len(STEPS_OF_TIME)
+        return f"{passed}; {self.hosts.set_clock(lane, rest // 2)}" if rest % 2 else passed
 
     def _heartbeat(self, lane: int, number: int) -> str | None:
         alive = [p for p in self.hosts.processes if p.lane == lane and p.life and not p.stopped]

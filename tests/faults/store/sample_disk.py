@@ -96,6 +96,6 @@ async def replicate(agent: AgentDouble, data: bytes, before: bytes | None = None
     return acknowledged(await agent.commit({KEY: data}), agent.services.clock.now())
 
 
-def acknowledged(committed: Committed, source_time: datetime) -> Acknowledged:
+def acknowledged(committed: Committed, made_at: datetime) -> Acknowledged:
     """What the answer to a commit promises."""
-    return Acknowledged(committed.checkpoint_id, committed.number, committed.disks[0].root, source_time)
+    return Acknowledged(committed.checkpoint_id, committed.number, committed.disks[0].root, made_at)

@@ -42,12 +42,12 @@ class Places:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """A commit that the service acknowledged; `source_time` as the checkpoint has it, `root` in hex."""
+    """A commit that the service acknowledged; `made_at` by the service's clock, `root` in hex."""
 
     checkpoint: str
     number: int
     root: str
-    source_time: datetime
+    made_at: datetime
 
 
 class ClockedCalls(FileCalls):
@@ -154,8 +154,8 @@ def _kept(
     promised: dict[str, Acknowledged], rows: list[CheckpointInfo], now: datetime
 ) -> dict[str, Acknowledged]:
     """The acknowledged checkpoints that retention must still keep; what it keeps now it kept before."""
-    points = {name: Point(name, item.source_time) for name, item in promised.items()}
-    points |= {row.name.id: Point(row.name.id, row.source_time, row.is_frozen, row.pinned) for row in rows}
+    points = {name: Point(name, item.made_at) for name, item in promised.items()}
+    points |= {row.name.id: Point(row.name.id, row.made_at, row.is_frozen, row.pinned) for row in rows}
     names = retained(points.values(), RetentionPolicy(), now)
     return {name: item for name, item in promised.items() if name in names}
 

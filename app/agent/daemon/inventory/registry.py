@@ -21,6 +21,7 @@ from app.agent.daemon.inventory.mounted import collect_mounts
 from app.agent.daemon.inventory.nics import collect_nics
 from app.agent.daemon.inventory.os_release import collect_os
 from app.agent.daemon.inventory.routes import collect_routes
+from app.agent.daemon.inventory.system_uuid import collect_system_uuid
 from app.wire.messages import Disk, Inventory
 
 Collector = Callable[[Inventory], Inventory]
@@ -32,6 +33,7 @@ COLLECTORS: Final[tuple[tuple[str, Collector], ...]] = (
     ("memory", collect_memory),
     ("firmware", collect_firmware),
     ("machine id", collect_machine_id),
+    ("system uuid", collect_system_uuid),
     ("mounts", collect_mounts),
     ("network interfaces", collect_nics),
     ("routes", collect_routes),
