@@ -15,7 +15,7 @@ from app.kit.settings import LaunchingSettings
 from app.launch.boot.proof import BootProof, document
 from app.launch.machine import Forward
 from app.migration.cutover.doubts import doubts_of, require_none
-from app.migration.cutover.errors import CutUnusable
+from app.migration.cutover.errors import CutoverMoved, CutUnusable
 from app.migration.cutover.queries import get_cutover, made_by
 from app.migration.cutover.states import TRANSITIONS, CutoverAction
 from app.migration.cutover.tables import CutoverRow
@@ -120,8 +120,16 @@ async def _let_go(uow: UnitOfWork, cutover: CutoverRow) -> None:
 
 
 def act(uow: UnitOfWork, cutover: CutoverRow, action: CutoverAction) -> None:
-    """Change the state of a cutover by the table; raises KeyError for what the table has not."""
-    cutover.state = TRANSITIONS[CutoverState(cutover.state), action]
+    """Change the state of a cutover by the table. Raises CutoverMoved for what the table has not."""
+    after = TRANSITIONS.get((CutoverState(cutover.state), action))
+    if after is None:
+        raise CutoverMoved(
+            f"cutover {cutover.id} is {cutover.state}: {action} is not possible",
+            remedy="look what became of it: go2cloud server cutovers; then order anew what is wanted",
+            cutover=cutover.id,
+            state=cutover.state,
+        )
+    cutover.state = after
     if action is A.LAUNCH:
         cutover.launched_at = cutover.launched_at or uow.now
     elif action in (A.UNDO, A.RELEASE, A.FINALIZE):

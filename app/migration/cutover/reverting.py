@@ -6,7 +6,7 @@ from app.contract.words import InstancePurpose, JobEventLevel
 from app.kit.database import UnitOfWork
 from app.migration.cutover import cutovers, source
 from app.migration.cutover.queries import get_cutover, said_of_chain
-from app.migration.launch.building import Builder, builder_at
+from app.migration.launch.building import Builder, builder_at, for_good
 from app.migration.launch.queries import content_of
 from app.migration.launch.stopping import whole
 from app.migration.replication.errors import CheckpointNotFound
@@ -31,7 +31,7 @@ class RevertSteps:
 
     async def begin(self, context: Context) -> None:
         """From now on the machine may run no more; this cannot be cancelled. Its way back ends with it."""
-        await context.write(lambda uow: cutovers.reverting(uow, _cutover(context)))
+        await for_good(context.write(lambda uow: cutovers.reverting(uow, _cutover(context))))
         kept = await context.write(lambda uow: _chain_left(uow, source.server_of(context)))
         if kept is not None:
             context.log(kept, JobEventLevel.WARNING)

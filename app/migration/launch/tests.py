@@ -12,7 +12,7 @@ from app.kit.ids import new_id
 from app.kit.settings import LaunchingSettings
 from app.launch.boot.proof import BootProof, document
 from app.launch.machine import Forward
-from app.migration.launch.errors import TestNotFound
+from app.migration.launch.errors import TestMoved, TestNotFound
 from app.migration.launch.evidence import CONVERSION
 from app.migration.launch.queries import content_of, find_checkpoint, newest_to_boot
 from app.migration.launch.settings import get_settings
@@ -124,8 +124,14 @@ async def unchoose(uow: UnitOfWork, key: str) -> None:
 
 
 def act(uow: UnitOfWork, test: TestRow, action: TestAction) -> None:
-    """Change the state of a test by the table; raises KeyError for what the table has not."""
-    test.state = TRANSITIONS[TestState(test.state), action]
+    """Change the state of a test by the table. Raises TestMoved for what the table has not."""
+    after = TRANSITIONS.get((TestState(test.state), action))
+    if after is None:
+        raise TestMoved(
+            f"test {test.id} is {test.state}: {action} is not possible",
+            remedy="look what became of it: go2cloud server tests; then order another one",
+        )
+    test.state = after
     if action is TestAction.TERMINATE:
         test.terminated_at = test.terminated_at or uow.now
         test.forwards = []
