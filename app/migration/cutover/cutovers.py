@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from app.contract.cutoverwords import CutoverPhase, CutoverState
-from app.contract.words import ConsistencyLabel, LifecycleState, ServerOperation
+from app.contract.cutoverwords import CutoverPhase, CutoverState, LedgerEntryKind
+from app.contract.words import ConsistencyLabel, HoldPhase, LifecycleState, ServerOperation
 from app.kit.clock import parsed_time
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
@@ -211,15 +211,30 @@ async def reverting(uow: UnitOfWork, cutover_id: str) -> None:
     act(uow, await get_cutover(uow, cutover_id), A.REVERT)
 
 
-async def reverted(uow: UnitOfWork, cutover_id: str) -> None:
-    """The source has its services back, and the server is ready for another cutover."""
+async def reverted(uow: UnitOfWork, cutover_id: str) -> CutoverRow:
+    """The source has its services back, or is gone; the server is ready for another cutover."""
     cutover = await get_cutover(uow, cutover_id)
     act(uow, cutover, A.RELEASE)
+    await _note_source(uow, cutover)
     await uow.session.flush()
     server = await find_server(uow, cutover.server_id)
     if server.lifecycle_state == LifecycleState.CUTTING_OVER:
         await change(uow, server, ServerOperation.REVERT)
     await _let_go(uow, cutover)
+    return cutover
+
+
+async def _note_source(uow: UnitOfWork, cutover: CutoverRow) -> None:
+    """A source that counts as gone has its services back all the same, or the ledger says that it has not."""
+    reached = select(HoldRow.reached).where(HoldRow.cutover_id == cutover.id)
+    if await uow.session.scalar(reached) == HoldPhase.RELEASED:
+        cutover.source_gone, cutover.ledger = None, []
+    elif cutover.source_gone is not None:
+        detail = (
+            "its services were not given back: it counts as gone; an agent of it that is heard again is told "
+            f"to start them ({cutover.source_gone})"
+        )
+        cutover.ledger = [{"kind": LedgerEntryKind.LEFT.value, "what": "the source", "detail": detail}]
 
 
 async def phase_begins(uow: UnitOfWork, cutover_id: str, phase: CutoverPhase) -> None:

@@ -6,6 +6,7 @@ Conflict
 ├── HeadDegraded              the replica lacks what the source could not read
 ├── NoCutover                 the server has no cutover that could be reverted or finalized
 ├── CutoverNotSucceeded       the machine has not passed its checks
+├── SourceHeard               the source's agent is there, so it can be given its services back
 ├── NotLaunched               the machine of the cutover does not run
 ├── CutoverMoved              the cutover is in a state in which this cannot happen to it
 ├── CutUnusable               the last checkpoint is no basis for a machine
@@ -53,6 +54,12 @@ class CutoverNotSucceeded(Conflict):
     """The machine of the cutover has not passed its checks."""
 
     code = "CUTOVER_NOT_SUCCEEDED"
+
+
+class SourceHeard(Conflict):
+    """The source's agent is there, so it can be given its services back."""
+
+    code = "SOURCE_HEARD"
 
 
 class NotLaunched(Conflict):
