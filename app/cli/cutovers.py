@@ -18,7 +18,7 @@ from app.cli.tests import Watch, show_or_follow
 from app.client import cutovers, servers
 from app.client.call import Call
 from app.client.transport import Client
-from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, PlanFinding
+from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, PlanFinding, RevertOrder
 from app.contract.resources.job import Job
 from app.contract.words import LifecycleState, ServerOperation
 
@@ -58,6 +58,7 @@ VIEW: View[Cutover] = View(
         Column("DETAIL", lambda cutover: cutover.detail, wide=True),
         Column("PASSED OVER", lambda cutover: ",".join(cutover.passed_over) or None, wide=True),
         Column("OVERRIDE", lambda cutover: cutover.override, wide=True),
+        Column("SOURCE GONE", lambda cutover: cutover.source_gone, wide=True),
         Column("NODE", lambda cutover: cutover.node, wide=True),
         Column("LAUNCHED", lambda cutover: cutover.launched_at, wide=True),
         Column("ENDED", lambda cutover: cutover.ended_at, wide=True),
@@ -127,21 +128,30 @@ def finalize(
 def revert(
     context: typer.Context,
     server: ServerRef,
+    source_gone: Annotated[
+        bool,
+        typer.Option("--source-gone", help="The source's host is lost: do not wait for it. Needs --reason."),
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why the source counts as gone; it is audited.")] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     watch: Watch = False,
     output: Out = Format.TABLE,
 ) -> None:
     """Take a server one stage back: its machine goes, and after a cutover the source runs again."""
+    if source_gone != (reason is not None):
+        raise typer.BadParameter("--source-gone and --reason go together: say why the source counts as gone")
+    order = RevertOrder(source_gone=source_gone, reason=reason)
     with connected(context) as client:
         is_cut_over = client.send(servers.get(server)).lifecycle_state is LifecycleState.CUTTING_OVER
-    question = f"Throw the launched machine of {server} away, with all that it wrote?"
+    left = ", and leave its source without its services" if source_gone else ""
+    question = f"Throw the launched machine of {server} away, with all that it wrote{left}?"
     sure_already = yes or not is_cut_over
     _order(
         context,
         server,
         ServerOperation.REVERT,
-        cutovers.revert,
+        lambda ref: cutovers.revert(ref, order),
         question,
         sure_already,
         dry_run,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from app.client.call import Call, model, repeatable, segment
 from app.contract.resources.access import InstallToken
 from app.contract.resources.base import Listing
-from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, ReverseOrder
+from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, ReverseOrder, RevertOrder
 from app.contract.resources.job import Job
 from app.contract.resources.server import Reverse, Server
 from app.contract.words import ServerOperation
@@ -19,9 +19,9 @@ def order(ref: str, body: CutoverOrder | None = None, *, key: str | None = None)
     return Call("POST", _path(ref, ":cutover"), model(Job), body=body or CutoverOrder(), headers=headers)
 
 
-def revert(ref: str) -> Call[Job]:
+def revert(ref: str, body: RevertOrder | None = None) -> Call[Job]:
     """Take a server one stage back."""
-    return Call("POST", _path(ref, ":revert"), model(Job))
+    return Call("POST", _path(ref, ":revert"), model(Job), body=body or RevertOrder())
 
 
 def finalize(ref: str) -> Call[Job]:

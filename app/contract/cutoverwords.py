@@ -10,7 +10,8 @@ class CutoverState(StrEnum):
     source's services are being stopped, or are, and its last changes are on their way. `LAUNCHED`: the
     machine was ordered to start, and the source may not run until a revert. `SUCCEEDED`: the machine passed
     its checks. `REVERTING`: the machine goes, then the source gets its services back. `REVERTED`: it has them
-    back. `UNDONE`: it ended before the launch, and the source runs as ever. `FINALIZED`: replication ended.
+    back, unless `sourceGone` says why not. `UNDONE`: it ended before the launch, and the source runs as ever.
+    `FINALIZED`: replication ended.
     """
 
     PREPARING = "PREPARING"
@@ -38,7 +39,7 @@ class CutoverPhase(StrEnum):
 
 
 class LedgerEntryKind(StrEnum):
-    """What became of something when a cutover was finalized."""
+    """What became of something when a cutover ended."""
 
     LEFT = "left"
     REMOVED = "removed"

@@ -21,6 +21,7 @@ from typing import Annotated, Final, TypeAlias
 
 from app.wire.chunks import ID_BYTES
 from app.wire.heartbeat import Orders, Status
+from app.wire.hold import PROOF_BYTES
 from app.wire.jsonform import AtMost, Hex
 
 HAVE_SEND: Final = 0
@@ -191,13 +192,18 @@ class Enrolled:
 
 @dataclass(frozen=True)
 class Poll:
-    """A heartbeat that waits up to `wait_seconds` for a command."""
+    """A heartbeat that waits up to `wait_seconds` for a command.
+
+    `proof` is that of the newest HoldReport which had one: it tells the agent of a source that is held from
+    that of a copy of it.
+    """
 
     instance: Instance
     state: str
     wait_seconds: Annotated[int, AtMost(MAX_WAIT_SECONDS)] = 0
     inventory: Inventory | None = None
     status: Status | None = None
+    proof: Annotated[str, Hex(PROOF_BYTES)] | None = None
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,29 @@ async def test_cutovers_are_shown_reverted_and_finalized(
     assert {"server.revert", "server.finalize"} <= {each["action"] for each in await audited(admin, agent)}
 
 
+async def test_a_source_that_is_gone_is_given_up_with_a_reason_that_is_audited(
+    agent: AgentDouble, admin: Api, services: Services
+) -> None:
+    job = (await admin.call("POST", f"{WEB}:cutover", 202))["id"]
+    await admin.call("POST", f"/jobs/{job}:cancel", 202)
+    await cut_over(services, agent, job, "SUCCEEDED")
+    gone = {"sourceGone": True, "reason": "burnt down"}
+    for half in ({"sourceGone": True}, {"reason": "burnt down"}, {"sourceGone": True, "reason": " "}):
+        assert (await admin.refused("POST", f"{WEB}:revert", half))[0] == 422
+    assert await admin.refused("POST", f"{WEB}:revert", gone) == (409, "SOURCE_HEARD")
+    assert (await admin.call("GET", f"{WEB}/plan?operation=revert", 200))["findings"] == []
+    async with services.database.begin() as uow:
+        (await row_of(uow, agent)).lease_until = uow.now - LEASE
+    (finding,) = (await admin.call("GET", f"{WEB}/plan?operation=revert", 200))["findings"]
+    assert (finding["code"], "--source-gone" in finding["remedy"]) == ("SOURCE_NOT_HEARD", True)
+    waits = await admin.call("POST", f"{WEB}:revert", 202)
+    again = await admin.call("POST", f"{WEB}:revert", 202, gone)
+    assert (again["id"], again["kind"]) == (waits["id"], "server.revert-cutover")
+    assert (await admin.call("GET", f"{WEB}/cutovers/latest", 200))["sourceGone"] == "burnt down"
+    details = [each["details"] for each in await audited(admin, agent) if each["action"] == "server.revert"]
+    assert details == [{"job": waits["id"], **gone}, {"job": waits["id"]}]
+
+
 async def test_a_disconnected_server_has_no_agent_any_more_and_is_archived_out_of_the_lists(
     agent: AgentDouble, admin: Api, services: Services
 ) -> None:

@@ -254,12 +254,17 @@ async def test_a_cutover_that_was_reverted_is_no_cutover(
     job = await boot(agent, admin, services, committed.disks[0].root)
     cutover = await cut_over(services, agent, job)
     async with services.database.begin() as uow:
-        (await uow.session.get_one(CutoverRow, cutover)).state = "REVERTED"
+        row = await uow.session.get_one(CutoverRow, cutover)
+        row.state, row.source_gone = "REVERTED", "burnt down"
+        row.ledger = [{"kind": "left", "what": "the source", "detail": "its services were not given back"}]
     clock.advance(timedelta(hours=1))
     await agent.replicate({"disk-a": b"y" * 65536})
     _, report = await fetched(admin)
     assert report["checkpoint"]["number"] == 2
     assert "NOT_CUT_OVER" in codes(report, "gaps")
+    assert "SOURCE_NOT_GIVEN_BACK" in codes(report, "warnings")
+    assert report["cutover"]["ledger"] == [["left", "the source", "its services were not given back"]]
+    assert "burnt down" in (await admin.http.get(f"{WEB}/report.html")).text
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,11 @@ def test_what_destroys_asks_and_what_the_state_forbids_is_refused(
     go2cloud("server", "cutover", server, "--yes", code=1)
     assert "is READY_FOR_TEST: cutover is not possible" in go2cloud.notes
     go2cloud("server", "revert", server, code=1)
+    for half in (("--source-gone",), ("--reason", "burnt down")):
+        go2cloud("server", "revert", server, *half, code=2)
+        assert "go together" in go2cloud.notes
+    go2cloud("server", "revert", server, "--source-gone", "--reason", "burnt down", "--yes", code=1)
+    assert "is READY_FOR_TEST: revert is not possible" in go2cloud.notes
     assert go2cloud("server", "cutovers", server, "-o", "json") == "[]\n"
 
 

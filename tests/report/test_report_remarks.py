@@ -39,6 +39,7 @@ def test_a_migration_of_which_all_was_looked_at_has_no_remark() -> None:
     [
         (changed("cutover", source_stopped=False), "SOURCE_STILL_ACTIVE"),
         (changed("cutover", source_stopped=None), "SOURCE_STILL_ACTIVE"),
+        (changed("cutover", state="REVERTING", source_gone="burnt down"), "SOURCE_NOT_GIVEN_BACK"),
         (changed("checkpoint", label="fuzzy"), "CHECKPOINT_FUZZY"),
         (first_changed("disks", unreadable_bytes=512), "BYTES_UNREADABLE"),
         (first_changed("disks", omitted_bytes=512), "FREE_SPACE_LEFT_OUT"),

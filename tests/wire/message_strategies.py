@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import types
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
     match get_origin(kind):
         case origin if origin is Annotated:
             return _limited(*arguments)
-        case types.UnionType:
+        case origin if origin in (types.UnionType, Union):
             return st.none() | _values(arguments[0])
         case origin if origin is tuple and arguments[-1] is Ellipsis:
             return st.lists(_values(arguments[0]), max_size=2).map(tuple)

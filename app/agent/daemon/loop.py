@@ -120,7 +120,8 @@ class Daemon:
 
     def _poll(self, state: str, wait: int, attempts: int, inventory: Inventory | None = None) -> Polled:
         status = self._board.status()
-        return self._service.poll(Poll(self._instance, state, wait, inventory, status), attempts)
+        poll = Poll(self._instance, state, wait, inventory, status, self._keeper.proof)
+        return self._service.poll(poll, attempts)
 
     def _serve(self) -> None:
         polled = self._until_good(self._greet)

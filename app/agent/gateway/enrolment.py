@@ -13,6 +13,7 @@ from app.agent.gateway.intake import Agent, Serving, message
 from app.kit.database import UnitOfWork
 from app.kit.requestid import request_id
 from app.migration.direction.service import Direction, direct, directions
+from app.migration.hold import service as holds
 from app.migration.pace.service import wire_rate_of
 from app.migration.replication.heartbeat import Rhythm, note_heartbeat, note_released
 from app.migration.replication.orders import interval_of
@@ -78,9 +79,9 @@ async def _beat(
 ) -> tuple[Change | None, Direction]:
     agent = services.settings.agent
     waits = min(beat.wait_seconds, LONGEST_WAIT_SECONDS)
-    row = await enrolment.hold_lease(
-        uow, server, beat.instance, timedelta(seconds=agent.lease_seconds + waits)
-    )
+    lease = timedelta(seconds=agent.lease_seconds + waits)
+    may_take = await holds.may_take_lease(uow, server, beat.proof)
+    row = await enrolment.hold_lease(uow, server, beat.instance, lease, may_take=may_take)
     if beat.inventory is not None:
         await enrolment.note_inventory(uow, row, beat.inventory)
     rhythm = Rhythm(agent.heartbeat_seconds, interval_of(row, agent.sync_interval_seconds))

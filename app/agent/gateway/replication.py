@@ -13,8 +13,10 @@ from app.agent.gateway.answers import answer, raw
 from app.agent.gateway.intake import Agent, Name, Serving, body, message, pieces, wire_errors
 from app.contract.words import AgentActivity, ReplicationReason
 from app.kit.bus import Event
+from app.kit.database import UnitOfWork
 from app.kit.errors import BadRequest, StoreFull
 from app.kit.logging import get_logger
+from app.migration.hold import service as holds
 from app.migration.replication import commit as commits
 from app.migration.replication.heartbeat import note_activity
 from app.migration.replication.ingest import Ingest
@@ -33,7 +35,7 @@ from app.migration.services import Services
 from app.wire.chunks import ID_BYTES, MIB
 from app.wire.errors import WireError
 from app.wire.frames import PUT_TYPES, FrameReader
-from app.wire.messages import MAX_HAVE, MAX_MESSAGE, Commit, Open, PutResult
+from app.wire.messages import MAX_HAVE, MAX_MESSAGE, Commit, Open, Opened, PutResult
 
 router = APIRouter(prefix="/sessions")
 MAX_LEAVES = 64
@@ -47,10 +49,15 @@ async def open_(request: Request, services: Serving, server: Agent) -> Response:
     """Begin a session; older ones of the server can write nothing more."""
     wanted = await message(request, Open, OPEN_BYTES)
     lease = timedelta(seconds=services.settings.agent.lease_seconds)
-    opened = await services.database.run(lambda uow: open_session(uow, server, wanted, lease))
+    opened = await services.database.run(lambda uow: _open(uow, server, wanted, lease))
     await _note(services, server, AgentActivity.COPYING)
     _log.info("session.opened", server=server, session=opened.session_id, generation=opened.generation)
     return answer(opened, 201)
+
+
+async def _open(uow: UnitOfWork, server: str, wanted: Open, lease: timedelta) -> Opened:
+    may_take = await holds.may_take_lease(uow, server)
+    return await open_session(uow, server, wanted, lease, may_take=may_take)
 
 
 async def _note(

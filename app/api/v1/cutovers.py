@@ -12,7 +12,7 @@ from app.api.paging import Paging, listing
 from app.api.repeats import Once
 from app.contract.resources.access import InstallToken
 from app.contract.resources.base import Listing
-from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, ReverseOrder
+from app.contract.resources.cutover import Cutover, CutoverOrder, OperationPlan, ReverseOrder, RevertOrder
 from app.contract.resources.job import Job
 from app.contract.resources.server import Reverse, Server
 from app.contract.words import ServerOperation
@@ -66,15 +66,25 @@ async def order_cutover(
 
 @router.post("/servers/{server}:revert", status_code=status.HTTP_202_ACCEPTED)
 async def revert_server(
-    uow: Uow, serving: Serving, who: Operator, record: Audit, response: Response, server: str
+    uow: Uow,
+    serving: Serving,
+    who: Operator,
+    record: Audit,
+    response: Response,
+    server: str,
+    body: RevertOrder | None = None,
 ) -> Job:
     """Take a server one stage back.
 
     One that was tested is READY_FOR_TEST at once; the job ends its test machine. One that was cut over is
-    READY_FOR_CUTOVER when its machine is gone and the source has its services back.
+    READY_FOR_CUTOVER when its machine is gone and the source has its services back. With `sourceGone` nobody
+    waits for the source; a revert that does so already is led on by it, and is the answer.
     """
-    job = await get_job(uow, who.scope, await orders.revert(serving, uow, who.scope, server, who.name))
-    await record("server.revert", job.server_id or server, job.project_id, job=job.id)
+    wanted = body or RevertOrder()
+    made = await orders.revert(serving, uow, who.scope, server, who.name, wanted)
+    job = await get_job(uow, who.scope, made)
+    details = wanted.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    await record("server.revert", job.server_id or server, job.project_id, job=job.id, **details)
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
     return job
 

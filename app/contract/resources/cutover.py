@@ -1,8 +1,8 @@
 """Cutovers: servers that move to their target for good, and what is known before and after."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from app.contract.cutoverwords import CutoverPhase, CutoverState, LedgerEntryKind
 from app.contract.resources.base import Input, Resource, UtcTime
@@ -26,6 +26,24 @@ class CutoverOrder(Input):
     override: Reason | None = None
 
 
+class RevertOrder(Input):
+    """How to take a server back.
+
+    `source_gone`: the host of the source is lost for good, so nobody waits for its agent: the cutover ends,
+    and its services are not given back. It is refused while the agent is heard, and needs a `reason`, which
+    goes into the audit trail and stands in the cutover for good.
+    """
+
+    source_gone: bool = False
+    reason: Reason | None = None
+
+    @model_validator(mode="after")
+    def _is_reasoned(self) -> Self:
+        if self.source_gone != (self.reason is not None):
+            raise ValueError("sourceGone and reason go together: say why the source counts as gone")
+        return self
+
+
 class CutoverTime(Resource):
     """When a part of a cutover began and ended; null while it runs."""
 
@@ -35,7 +53,7 @@ class CutoverTime(Resource):
 
 
 class LedgerEntry(Resource):
-    """What became of something when a cutover was finalized."""
+    """What became of something when a cutover ended."""
 
     kind: LedgerEntryKind
     what: str
@@ -47,11 +65,12 @@ class Cutover(Resource):
 
     `id` is also the id of the machine. `base_checkpoint_id` was written to the target while the source ran,
     `checkpoint_id` is the final one, which the machine was made of. `source_active`: nobody stopped the
-    source's services; null before that is known. `passed_over` are doubts that an override passed over.
-    `downtime_seconds` is from the order to stop the source to the machine that passed its checks. `passed` is
-    null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed. `conversion` is null
-    until the disks were looked at, `ledger` is written when it is finalized. `evidence` names what can be
-    fetched: `screenshot`, `thumbnail`, `serial`.
+    source's services; null before that is known. `source_gone`: why an operator said that the source is gone;
+    where the cutover is REVERTED, its services were not given back. `passed_over` are doubts that an override
+    passed over. `downtime_seconds` is from the order to stop the source to the machine that passed its
+    checks. `passed` is null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed.
+    `conversion` is null until the disks were looked at, `ledger` is written when it is finalized, or reverted
+    without its source. `evidence` names what can be fetched: `screenshot`, `thumbnail`, `serial`.
     """
 
     id: str
@@ -66,6 +85,7 @@ class Cutover(Resource):
     checkpoint_number: int | None = None
     machine: LaunchMachine
     source_active: bool | None = None
+    source_gone: str | None = None
     override: str | None = None
     passed_over: tuple[str, ...] = ()
     phases: tuple[CutoverTime, ...] = ()

@@ -209,8 +209,9 @@ class ReportedCutover(Resource):
 
     `downtime_seconds` are from `down_since` (the source's services stopped, or its last freeze) to `up_since`
     (the launched machine passed its checks); None while one of them is not known. `phases` are its parts.
-    `passed_over` are doubts that its order passed over, for the reason `override`. `ledger` has what
-    finalizing left, removed and kept: kind, what, and detail.
+    `passed_over` are doubts that its order passed over, for the reason `override`. `source_gone`: why an
+    operator said that the source is gone; its services were not given back when the cutover was reverted.
+    `ledger` has what the end left, removed and kept: kind, what, and detail.
     """
 
     id: str
@@ -225,6 +226,7 @@ class ReportedCutover(Resource):
     up_since: UtcTime | None = None
     downtime_seconds: float | None = None
     source_stopped: bool | None = None
+    source_gone: str | None = None
     passed: bool | None = None
     detail: str | None = None
     override: str | None = None

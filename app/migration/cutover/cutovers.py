@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
-from app.contract.cutoverwords import CutoverPhase, CutoverState
-from app.contract.words import ConsistencyLabel, LifecycleState, ServerOperation, TestState
+from app.contract.cutoverwords import CutoverPhase, CutoverState, LedgerEntryKind
+from app.contract.words import ConsistencyLabel, HoldPhase, LifecycleState, ServerOperation
 from app.kit.clock import parsed_time
 from app.kit.database import UnitOfWork
 from app.kit.errors import Json
@@ -15,15 +15,15 @@ from app.kit.settings import LaunchingSettings
 from app.launch.boot.proof import BootProof, document
 from app.launch.machine import Forward
 from app.migration.cutover.doubts import doubts_of, require_none
-from app.migration.cutover.errors import CutUnusable
+from app.migration.cutover.errors import CutoverMoved, CutUnusable
 from app.migration.cutover.queries import get_cutover, made_by
 from app.migration.cutover.states import TRANSITIONS, CutoverAction
 from app.migration.cutover.tables import CutoverRow
+from app.migration.hold.tables import HoldRow
 from app.migration.launch.queries import LATEST, find_checkpoint
 from app.migration.launch.settings import get_settings
-from app.migration.launch.tables import TestRow
-from app.migration.replication.errors import CheckpointNotFound
 from app.migration.replication.tables import CheckpointRow
+from app.migration.retention.checkpoints import keep, let_go
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.lifecycle import change, take_back
 from app.migration.servers.tables import ServerRow
@@ -72,7 +72,7 @@ async def choose(uow: UnitOfWork, effect: Effect, wanted: Wanted, caps: Launchin
     await change(uow, server, ServerOperation.CUTOVER)
     passed_over = require_none(await doubts_of(uow, server), wanted.override)
     head = await find_checkpoint(uow, server, LATEST)
-    await keep_checkpoint(uow, head.id)
+    await keep(uow, head.id)
     made = await _made(uow, effect, wanted, server, caps)
     made.base_checkpoint_id, made.passed_over = head.id, list(passed_over)
     uow.session.add(made)
@@ -101,24 +101,6 @@ async def _made(
     )
 
 
-async def keep_checkpoint(uow: UnitOfWork, checkpoint_id: str) -> None:
-    """Retention must not drop what a machine is made of; it may just have done so."""
-    still = update(CheckpointRow).where(CheckpointRow.id == checkpoint_id).values(kept=True)
-    if not await uow.changed(still):
-        raise CheckpointNotFound(f"checkpoint {checkpoint_id} was dropped by retention")
-
-
-async def _let_go(uow: UnitOfWork, checkpoint_id: str | None) -> None:
-    """A checkpoint that was neither tested nor cut over may be dropped again."""
-    used = (TestRow.state != TestState.TERMINATED) | TestRow.passed.is_not(None)
-    tests = select(func.count()).where(TestRow.checkpoint_id == checkpoint_id, used)
-    cut = (CutoverRow.checkpoint_id == checkpoint_id, CutoverRow.state != CutoverState.UNDONE)
-    cutovers = select(func.count()).select_from(CutoverRow).where(*cut)
-    if not (await uow.session.scalar(tests) or await uow.session.scalar(cutovers)):
-        mine = update(CheckpointRow).where(CheckpointRow.id == checkpoint_id)
-        await uow.session.execute(mine.values(kept=False))
-
-
 async def unchoose(uow: UnitOfWork, key: str) -> None:
     """Undo `choose`: the source runs as ever, and the server is what it was before."""
     cutover = await made_by(uow, key)
@@ -128,13 +110,26 @@ async def unchoose(uow: UnitOfWork, key: str) -> None:
     await uow.session.flush()
     server = await find_server(uow, cutover.server_id)
     await take_back(uow, server, ServerOperation.CUTOVER, LifecycleState.READY_FOR_CUTOVER)
-    for checkpoint in {cutover.base_checkpoint_id, cutover.checkpoint_id} - {None}:
-        await _let_go(uow, checkpoint)
+    await _let_go(uow, cutover)
+
+
+async def _let_go(uow: UnitOfWork, cutover: CutoverRow) -> None:
+    """Keep its checkpoints no longer than others need them; the final one may be known to its hold only."""
+    held = select(HoldRow.checkpoint_id).where(HoldRow.cutover_id == cutover.id)
+    await let_go(uow, cutover.base_checkpoint_id, cutover.checkpoint_id, await uow.session.scalar(held))
 
 
 def act(uow: UnitOfWork, cutover: CutoverRow, action: CutoverAction) -> None:
-    """Change the state of a cutover by the table; raises KeyError for what the table has not."""
-    cutover.state = TRANSITIONS[CutoverState(cutover.state), action]
+    """Change the state of a cutover by the table. Raises CutoverMoved for what the table has not."""
+    after = TRANSITIONS.get((CutoverState(cutover.state), action))
+    if after is None:
+        raise CutoverMoved(
+            f"cutover {cutover.id} is {cutover.state}: {action} is not possible",
+            remedy="look what became of it: go2cloud server cutovers; then order anew what is wanted",
+            cutover=cutover.id,
+            state=cutover.state,
+        )
+    cutover.state = after
     if action is A.LAUNCH:
         cutover.launched_at = cutover.launched_at or uow.now
     elif action in (A.UNDO, A.RELEASE, A.FINALIZE):
@@ -177,7 +172,7 @@ async def cut(uow: UnitOfWork, cutover_id: str, checkpoint_id: str) -> Checkpoin
             f"checkpoint {found.number}, the last one, is {found.label} and not frozen",
             remedy="see in docs/replication.md what keeps a source from being frozen",
         )
-    await keep_checkpoint(uow, found.id)
+    await keep(uow, found.id)
     cutover.checkpoint_id, cutover.checkpoint_number = found.id, found.number
     return found
 
@@ -207,7 +202,7 @@ async def succeeded(uow: UnitOfWork, cutover_id: str) -> CutoverRow:
     cutover = await get_cutover(uow, cutover_id)
     act(uow, cutover, A.PASS)
     await uow.session.flush()
-    await _let_go(uow, cutover.base_checkpoint_id)
+    await let_go(uow, cutover.base_checkpoint_id)
     return cutover
 
 
@@ -216,15 +211,30 @@ async def reverting(uow: UnitOfWork, cutover_id: str) -> None:
     act(uow, await get_cutover(uow, cutover_id), A.REVERT)
 
 
-async def reverted(uow: UnitOfWork, cutover_id: str) -> None:
-    """The source has its services back, and the server is ready for another cutover."""
+async def reverted(uow: UnitOfWork, cutover_id: str) -> CutoverRow:
+    """The source has its services back, or is gone; the server is ready for another cutover."""
     cutover = await get_cutover(uow, cutover_id)
     act(uow, cutover, A.RELEASE)
+    await _note_source(uow, cutover)
     await uow.session.flush()
     server = await find_server(uow, cutover.server_id)
     if server.lifecycle_state == LifecycleState.CUTTING_OVER:
         await change(uow, server, ServerOperation.REVERT)
-    await _let_go(uow, cutover.base_checkpoint_id)
+    await _let_go(uow, cutover)
+    return cutover
+
+
+async def _note_source(uow: UnitOfWork, cutover: CutoverRow) -> None:
+    """A source that counts as gone has its services back all the same, or the ledger says that it has not."""
+    reached = select(HoldRow.reached).where(HoldRow.cutover_id == cutover.id)
+    if await uow.session.scalar(reached) == HoldPhase.RELEASED:
+        cutover.source_gone, cutover.ledger = None, []
+    elif cutover.source_gone is not None:
+        detail = (
+            "its services were not given back: it counts as gone; an agent of it that is heard again is told "
+            f"to start them ({cutover.source_gone})"
+        )
+        cutover.ledger = [{"kind": LedgerEntryKind.LEFT.value, "what": "the source", "detail": detail}]
 
 
 async def phase_begins(uow: UnitOfWork, cutover_id: str, phase: CutoverPhase) -> None:

@@ -6,7 +6,9 @@ Conflict
 ├── HeadDegraded              the replica lacks what the source could not read
 ├── NoCutover                 the server has no cutover that could be reverted or finalized
 ├── CutoverNotSucceeded       the machine has not passed its checks
+├── SourceHeard               the source's agent is there, so it can be given its services back
 ├── NotLaunched               the machine of the cutover does not run
+├── CutoverMoved              the cutover is in a state in which this cannot happen to it
 ├── CutUnusable               the last checkpoint is no basis for a machine
 └── SourceNotBack             the source has not said that it has its services back
 NotFound
@@ -54,10 +56,22 @@ class CutoverNotSucceeded(Conflict):
     code = "CUTOVER_NOT_SUCCEEDED"
 
 
+class SourceHeard(Conflict):
+    """The source's agent is there, so it can be given its services back."""
+
+    code = "SOURCE_HEARD"
+
+
 class NotLaunched(Conflict):
     """The machine of the cutover is not launched, so nothing can be replicated back from it."""
 
     code = "NOT_LAUNCHED"
+
+
+class CutoverMoved(Conflict):
+    """The cutover is in a state in which this cannot happen to it: somebody led it on meanwhile."""
+
+    code = "CUTOVER_MOVED"
 
 
 class CutUnusable(Conflict):

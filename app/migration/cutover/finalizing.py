@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from app.contract.cutoverwords import CutoverState, LedgerEntryKind
 from app.contract.words import (
+    HoldServices,
     JobEventLevel,
     LifecycleState,
     ReplicationGoal,
@@ -22,6 +23,7 @@ from app.migration.cutover.queries import get_cutover
 from app.migration.cutover.source import server_of
 from app.migration.cutover.states import CutoverAction
 from app.migration.cutover.tables import CutoverRow
+from app.migration.hold.tables import HoldRow
 from app.migration.replication.standing import standing_of
 from app.migration.replication.tables import CheckpointRow
 from app.migration.servers.enrolment import find_server
@@ -132,11 +134,6 @@ async def _ledger(uow: UnitOfWork, cutover: CutoverRow, *, was_heard: bool) -> l
     query = select(CheckpointRow.number).where(CheckpointRow.server_id == cutover.server_id)
     numbers = list(await uow.session.scalars(query.order_by(CheckpointRow.number)))
     heard = "the agent said that it rests" if was_heard else "the agent was not heard; it will be told"
-    source = (
-        "still active: nothing stopped its services"
-        if cutover.source_active
-        else "held: its services stay stopped"
-    )
     return [
         _entry(K.REMOVED, "replication of the source", heard),
         _entry(K.KEPT, f"the machine {cutover.id}", f"target {cutover.target}, node {cutover.node}"),
@@ -145,9 +142,20 @@ async def _ledger(uow: UnitOfWork, cutover: CutoverRow, *, was_heard: bool) -> l
             K.KEPT, f"checkpoint {cutover.checkpoint_number}", "for good; older ones go with the retention"
         ),
         _entry(K.KEPT, f"{len(numbers)} checkpoints in the store", "until retention drops them"),
-        _entry(K.LEFT, "the source", source),
+        _entry(K.LEFT, "the source", await _source(uow, cutover)),
         _entry(K.LEFT, "the agent on the source", "with its credential, until: go2cloud server disconnect"),
     ]
+
+
+async def _source(uow: UnitOfWork, cutover: CutoverRow) -> str:
+    """How the source is left, by its newest report: one that was rebooted may have served meanwhile."""
+    if cutover.source_active:
+        return "still active: nothing stopped its services"
+    held = await uow.session.scalar(select(HoldRow).where(HoldRow.cutover_id == cutover.id))
+    if held is None or (held.services == HoldServices.STOPPED and not held.code):
+        return "held: its services stay stopped"
+    state = "held" if held.services == HoldServices.STOPPED else "it may be active"
+    return f"{state}: its services are {held.services}; {held.code} {held.detail}".rstrip("; ")
 
 
 def _entry(kind: LedgerEntryKind, what: str, detail: str = "") -> Json:

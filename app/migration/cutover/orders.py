@@ -1,17 +1,19 @@
 """What operators order about the last way of a server: cutover, revert, finalize, disconnect, archive."""
 
-from sqlalchemy import update
+from datetime import datetime
+
+from sqlalchemy import select, update
 
 from app.contract.cutoverwords import CutoverState
 from app.contract.paging import Scope
-from app.contract.resources.cutover import CutoverOrder
-from app.contract.words import LifecycleState, ServerOperation
+from app.contract.resources.cutover import CutoverOrder, RevertOrder
+from app.contract.words import JobEventLevel, LifecycleState, ServerOperation
 from app.kit.database import UnitOfWork
 from app.kit.errors import Go2CloudError
 from app.migration.access.agents import revoke_agent_credentials
 from app.migration.cutover.cutovers import Wanted
 from app.migration.cutover.doubts import doubts_of, require_none
-from app.migration.cutover.errors import CutoverNotSucceeded, NoCutover
+from app.migration.cutover.errors import CutoverNotSucceeded, NoCutover, SourceHeard
 from app.migration.cutover.finalizing import Finalizing, stop_replication
 from app.migration.cutover.kinds import SERVER_CUTOVER, SERVER_FINALIZE, SERVER_REVERT
 from app.migration.cutover.queries import live_cutover
@@ -20,6 +22,8 @@ from app.migration.cutover.tables import CutoverRow
 from app.migration.launch import orders as launching
 from app.migration.launch.queries import live_tests
 from app.migration.launch.settings import get_settings, machine_target
+from app.migration.replication.standing import lease_of
+from app.migration.replication.states import Lease
 from app.migration.servers.lifecycle import change, require_allowed
 from app.migration.servers.service import find_in_scope
 from app.migration.servers.tables import ServerRow
@@ -28,6 +32,7 @@ from app.migration.targets.opening import BUILT_IN, limit_key, node_of
 from app.migration.targets.tables import TargetRow
 from app.work.jobs import Order, Ordered
 from app.work.limits import Limit
+from app.work.tables import JobRow
 
 
 async def order_cutover(
@@ -79,25 +84,76 @@ async def find_machine_target(
     return await machine_target(uow, server, named)
 
 
-async def revert(services: Services, uow: UnitOfWork, scope: Scope, ref: str, by: str) -> str:
+async def revert(
+    services: Services,
+    uow: UnitOfWork,
+    scope: Scope,
+    ref: str,
+    by: str,
+    wanted: RevertOrder = RevertOrder(),  # noqa: B008  (frozen)
+) -> str:
     """Take a server one stage back; the id of the job that does what this takes.
 
     One that was cut over is READY_FOR_CUTOVER when its machine is gone and the source has its services back;
-    one that was tested is READY_FOR_TEST at once. Raises ServerNotFound, LifecycleNotAllowed, NoCutover,
-    JobStands.
+    one that was tested is READY_FOR_TEST at once. Where the source is gone, a revert that waits for it waits
+    no longer. Raises ServerNotFound, LifecycleNotAllowed, NoCutover, JobStands, SourceHeard.
     """
     server = await find_in_scope(uow, scope, ref)
     require_allowed(server, ServerOperation.REVERT)
+    if wanted.reason is not None:
+        require_not_heard(server, uow.now)
+        standing = await _standing_revert(uow, server)
+        if standing is not None:
+            return await _give_up(services, uow, standing, server, wanted.reason, by)
     await services.jobs.require_free(uow, server.id)
-    made = await order_of_revert(uow, server, by)
+    made = await order_of_revert(uow, server, by, wanted.reason)
     return await services.jobs.enqueue(uow, made.kind, made.order)
 
 
-async def order_of_revert(uow: UnitOfWork, server: ServerRow, by: str) -> Ordered:
-    """The job that takes a server one stage back; see `revert`. Raises LifecycleNotAllowed, NoCutover."""
+def require_not_heard(server: ServerRow, now: datetime) -> None:
+    """Raises SourceHeard while the source's agent holds its lease, which a copy of it cannot."""
+    if lease_of(server, now) is Lease.HELD and server.lease_until is not None:
+        raise SourceHeard(
+            f"the agent of the source of server {server.name!r} is heard: it can give the services back",
+            remedy=f"let it: go2cloud server revert {server.name}; if its host was lost just now, wait until "
+            f"{server.lease_until:%H:%M:%SZ} and order it again",
+            leaseUntil=server.lease_until.isoformat(),
+        )
+
+
+async def _standing_revert(uow: UnitOfWork, server: ServerRow) -> str | None:
+    """The job that takes the server's cutover back and is not over."""
+    mine = select(JobRow.id).where(JobRow.standing_for == server.id, JobRow.kind == SERVER_REVERT)
+    found: str | None = await uow.session.scalar(mine)
+    return found
+
+
+async def _give_up(
+    services: Services, uow: UnitOfWork, job_id: str, server: ServerRow, reason: str, by: str
+) -> str:
+    """Let a revert that stands wait for its source no longer; the id of its job."""
+    (await _live(uow, server)).source_gone = reason
+    text = f"{by} says that the source is gone, so it is not waited for: {reason}"
+    await services.jobs.note(uow, job_id, text, JobEventLevel.WARNING)
+    return job_id
+
+
+async def order_of_revert(
+    uow: UnitOfWork, server: ServerRow, by: str, source_gone: str | None = None
+) -> Ordered:
+    """The job that takes a server one stage back; see `revert`. `source_gone`: why the source counts as gone.
+
+    Raises LifecycleNotAllowed, NoCutover.
+    """
+    if server.lifecycle_state != LifecycleState.CUTTING_OVER and source_gone is not None:
+        raise NoCutover(
+            f"server {server.name!r} is {server.lifecycle_state}: its source holds nothing back",
+            remedy=f"order it without that: go2cloud server revert {server.name}",
+        )
     if server.lifecycle_state != LifecycleState.CUTTING_OVER:
         return await launching.order_of_revert(uow, server, by)
     cutover = await _live(uow, server)
+    cutover.source_gone = source_gone
     order = Order(
         server.project_id,
         Reverting(cutover.id),
@@ -106,6 +162,7 @@ async def order_of_revert(uow: UnitOfWork, server: ServerRow, by: str) -> Ordere
         node=cutover.node,
         priority=launching.FREEING,
         requested_by=by,
+        reason="" if source_gone is None else f"the source is gone: {source_gone}",
     )
     return Ordered(SERVER_REVERT, order)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from app.contract.paging import Scope
 from app.contract.resources.cutover import CutoverOrder, OperationPlan, PlanFinding
-from app.contract.words import FindingSeverity, ServerOperation
+from app.contract.words import FindingSeverity, LifecycleState, ServerOperation
 from app.kit.database import UnitOfWork
 from app.kit.errors import Go2CloudError
 from app.migration.cutover.doubts import Doubt, doubts_of
@@ -15,6 +15,8 @@ from app.migration.cutover.orders import find_machine_target, not_succeeded
 from app.migration.cutover.queries import live_cutover, said_of_chain
 from app.migration.cutover.reversing import not_launched
 from app.migration.launch.queries import live_tests
+from app.migration.replication.standing import lease_of
+from app.migration.replication.states import Lease
 from app.migration.servers.lifecycle import require_allowed
 from app.migration.servers.reverses import has_ended, newest_reverse, stands
 from app.migration.servers.service import find_in_scope
@@ -77,6 +79,7 @@ async def plan(
     if operation is O.REVERT:
         kept = await said_of_chain(uow, await newest_reverse(uow, server.id))
         findings += [_note("REVERSE_CHAIN", kept)] if kept is not None else []
+        findings += _of_revert(uow, server)
     return OperationPlan(
         operation=operation,
         server_id=server.id,
@@ -148,6 +151,14 @@ async def _notes(services: Services, uow: UnitOfWork, server: ServerRow) -> list
         text = "the server's test machine is ended"
         found.append(_note("TEST_MACHINE_ENDS", text))
     return found
+
+
+def _of_revert(uow: UnitOfWork, server: ServerRow) -> list[PlanFinding]:
+    if server.lifecycle_state != LifecycleState.CUTTING_OVER or lease_of(server, uow.now) is Lease.HELD:
+        return []
+    text = "the agent of the source is not heard: the revert waits until it is, and has the services back"
+    remedy = f"where its host is lost for good: go2cloud server revert {server.name} --source-gone --reason …"
+    return [_note("SOURCE_NOT_HEARD", text).model_copy(update={"remedy": remedy})]
 
 
 def _note(code: str, text: str) -> PlanFinding:

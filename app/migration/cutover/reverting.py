@@ -6,7 +6,7 @@ from app.contract.words import InstancePurpose, JobEventLevel
 from app.kit.database import UnitOfWork
 from app.migration.cutover import cutovers, source
 from app.migration.cutover.queries import get_cutover, said_of_chain
-from app.migration.launch.building import Builder, builder_at
+from app.migration.launch.building import Builder, builder_at, for_good
 from app.migration.launch.queries import content_of
 from app.migration.launch.stopping import whole
 from app.migration.replication.errors import CheckpointNotFound
@@ -24,6 +24,15 @@ class Reverting:
 
 
 @dataclass(frozen=True)
+class Reverted:
+    """What a revert came to; `source_gone` says why the source's services were not given back."""
+
+    cutover_id: str
+    services_given_back: bool
+    source_gone: str = ""
+
+
+@dataclass(frozen=True)
 class RevertSteps:
     """The steps, in a process with these services."""
 
@@ -31,7 +40,7 @@ class RevertSteps:
 
     async def begin(self, context: Context) -> None:
         """From now on the machine may run no more; this cannot be cancelled. Its way back ends with it."""
-        await context.write(lambda uow: cutovers.reverting(uow, _cutover(context)))
+        await for_good(context.write(lambda uow: cutovers.reverting(uow, _cutover(context))))
         kept = await context.write(lambda uow: _chain_left(uow, source.server_of(context)))
         if kept is not None:
             context.log(kept, JobEventLevel.WARNING)
@@ -64,13 +73,16 @@ class RevertSteps:
         await builder.drop(content)
 
     async def release(self, context: Context) -> None:
-        """The source gets its services back, and this waits until it has them."""
+        """The source gets its services back, and this waits until it has them, or is said to be gone."""
         await source.given_back(self.services, context, _cutover(context))
 
-    async def outcome(self, context: Context) -> str:
-        """The server is READY_FOR_CUTOVER again; the id of the cutover."""
-        await context.write(lambda uow: cutovers.reverted(uow, _cutover(context)))
-        return _cutover(context)
+    async def outcome(self, context: Context) -> Reverted:
+        """The server is READY_FOR_CUTOVER again, whether or not the source has its services back."""
+        row = await context.write(lambda uow: cutovers.reverted(uow, _cutover(context)))
+        for entry in row.ledger:
+            assert isinstance(entry, dict)
+            context.log(f"{entry['kind']}: {entry['what']}, {entry['detail']}", JobEventLevel.WARNING)
+        return Reverted(row.id, row.source_gone is None, row.source_gone or "")
 
 
 async def _chain_left(uow: UnitOfWork, server_id: str) -> str | None:

@@ -51,6 +51,7 @@ def _view(row: CutoverRow, seen: tuple[str, ...], conversion: dict[str, Json] | 
         checkpoint_number=row.checkpoint_number,
         machine=LaunchMachine.model_validate(row.machine),
         source_active=row.source_active,
+        source_gone=row.source_gone,
         override=row.override,
         passed_over=tuple(str(code) for code in row.passed_over),
         phases=tuple(CutoverTime.model_validate(each) for each in row.phases),

@@ -17,8 +17,12 @@ from app.contract.words import HoldPhase, HoldServices, JobEventLevel
 from app.kit.errors import Go2CloudError
 from app.kit.logging import get_logger
 from app.migration.cutover.errors import SourceNotBack
+from app.migration.cutover.queries import get_cutover
 from app.migration.hold import service as holds
 from app.migration.hold.states import Hold
+from app.migration.replication.standing import lease_of
+from app.migration.replication.states import Lease
+from app.migration.servers.enrolment import find_server
 from app.migration.services import Services
 from app.work.context import Context
 from app.work.errors import StepFailed
@@ -131,10 +135,12 @@ def require_inactive(hold: Hold, *, allow_active: bool) -> None:
         )
 
 
-async def given_back(services: Services, context: Context, cutover_id: str) -> Hold:
-    """Order the source's services back, and wait until it has them. Raises SourceNotBack, StepCancelled.
+async def given_back(services: Services, context: Context, cutover_id: str) -> bool:
+    """Order the source's services back, and wait until it has them; whether it has.
 
-    No machine of the cutover may run any more.
+    It has not where an operator says that the source is gone, and it is not heard either: the order stands,
+    and an agent that comes back all the same obeys it. No machine of the cutover may run any more. Raises
+    SourceNotBack, StepCancelled.
     """
     server, deadline = server_of(context), time.monotonic() + BACK_SECONDS
     await context.write(lambda uow: holds.release(uow, server, cutover_id))
@@ -143,13 +149,27 @@ async def given_back(services: Services, context: Context, cutover_id: str) -> H
         hold = await standing(services, context, cutover_id)
         if hold.is_reached(HoldPhase.RELEASED):
             break
+        if (why := await _given_up(services, server, cutover_id)) is not None:
+            context.log(
+                f"the source's services are not given back: it is gone ({why})", JobEventLevel.WARNING
+            )
+            return False
         if time.monotonic() > deadline:
             raise SourceNotBack(
                 "the source has not said that it has its services back",
-                remedy="start its agent, or look why it does not reach the service; then retry the job",
+                remedy="start its agent, or look why it does not reach the service; then retry the job; "
+                "where its host is lost for good: go2cloud server revert --source-gone",
             )
         context.progress(0, "the source is to have its services back")
         await asyncio.sleep(LOOK_SECONDS)
     if hold.services is HoldServices.NOT_STARTED:
         context.log(f"a hook of the source failed to start services: {hold.detail}", JobEventLevel.ERROR)
-    return hold
+    return True
+
+
+async def _given_up(services: Services, server_id: str, cutover_id: str) -> str | None:
+    """Why nobody waits for the source any more; None where it is waited for, or is heard."""
+    async with services.database.reading() as uow:
+        cutover = await get_cutover(uow, cutover_id)
+        is_heard = lease_of(await find_server(uow, server_id), uow.now) is Lease.HELD
+    return None if is_heard else cutover.source_gone

@@ -157,7 +157,7 @@ class CutoverSteps:
         """Have the source's services stopped by the owner's hooks."""
         known, server = await self._known(context), server_of(context)
         seconds = self.services.settings.cutover.stop_seconds
-        await context.write(lambda uow: cutovers.stopping(uow, known.id))
+        await for_good(context.write(lambda uow: cutovers.stopping(uow, known.id)))
         async with self._timed(context, CutoverPhase.STOP):
             await for_good(context.write(lambda uow: holds.quiesce(uow, server, known.id, seconds)))
             hold = await source.reached(self.services, context, known.id, HoldPhase.QUIESCED)
@@ -239,7 +239,7 @@ class CutoverSteps:
     async def _start(self, context: Context, target: "Target", order: LaunchOrder) -> None:
         """Start the machine, once it is sure that the source is held and the cutover stands."""
         source.require_held(await self._hold(context))
-        await context.write(lambda uow: cutovers.launching(uow, order.instance))
+        await for_good(context.write(lambda uow: cutovers.launching(uow, order.instance)))
         instance = await for_good(whole(target.launch(order)))
         await context.write(lambda uow: cutovers.launched(uow, order.instance, instance.forwards))
         ports = ", ".join(f"{each.guest} at 127.0.0.1:{each.host}" for each in instance.forwards) or "none"

@@ -21,7 +21,8 @@ class CutoverRow(Base):
     of doubts that the reason `override` passes over. `source_active`: nobody stopped the source's services;
     None before that is known. `phases` is a list of the contract's CutoverTime, `ledger` of its LedgerEntry,
     `machine` a LaunchMachine, `proof` a BootProof and `passed` its verdict, all as JSON. `node`: where its
-    volumes and machine are; None before there are any.
+    volumes and machine are; None before there are any. `source_gone`: why an operator says that the source
+    will never be heard again; it was not given its services back where the cutover is over.
     """
 
     __tablename__ = "cutover"
@@ -41,6 +42,7 @@ class CutoverRow(Base):
     forwards: Mapped[list[Json]] = mapped_column(JsonText)
     allow_active_source: Mapped[bool] = mapped_column(Boolean, default=False)
     source_active: Mapped[bool | None] = mapped_column(Boolean)
+    source_gone: Mapped[str | None] = mapped_column(String(1000))
     override: Mapped[str | None] = mapped_column(String(1000))
     passed_over: Mapped[list[Json]] = mapped_column(JsonText)
     phases: Mapped[list[Json]] = mapped_column(JsonText)

@@ -29,7 +29,18 @@ from app.migration.hold.tables import HoldRow
 from app.migration.servers.news import tell_ordered
 from app.wire.hold import LONGEST_SECONDS, HoldOrder
 
-__all__ = ["all_ordered", "finish", "keep", "ordered", "quiesce", "release", "renew", "report", "standing"]
+__all__ = [
+    "all_ordered",
+    "finish",
+    "keep",
+    "may_take_lease",
+    "ordered",
+    "quiesce",
+    "release",
+    "renew",
+    "report",
+    "standing",
+]
 
 P = HoldPhase
 
@@ -156,6 +167,17 @@ async def ordered(uow: UnitOfWork, server_id: str) -> HoldOrder | None:
     """What the server's agent is told about its hold; None where none stands, or its cutover fell silent."""
     row = await uow.session.scalar(select(HoldRow).where(HoldRow.standing_for == server_id))
     return None if row is None or not _is_told(row, uow.now) else order_of(row)
+
+
+async def may_take_lease(uow: UnitOfWork, server_id: str, proof: str | None = None) -> bool:
+    """Whether an agent may take the server's lease that does not hold it.
+
+    Once HELD was reached, until the services are given back, only the agent that proves to hold may: any
+    other one that shows the credential may be that of a copy, the launched machine.
+    """
+    held = select(HoldRow.proof).where(HoldRow.standing_for == server_id, HoldRow.proof != "")
+    wanted = await uow.session.scalar(held)
+    return wanted is None or wanted == proof
 
 
 async def all_ordered(uow: UnitOfWork) -> dict[str, HoldOrder]:

@@ -22,6 +22,13 @@ class NoTestMachine(Conflict):
     code = "NO_TEST_MACHINE"
 
 
+class TestMoved(Conflict):
+    """The test is in a state in which this cannot happen to it: somebody led it on meanwhile."""
+
+    __test__ = False
+    code = "TEST_MOVED"
+
+
 class TestNotPassed(Conflict):
     """The server's newest test did not pass, or it was never tested."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select
 
 from app.contract.words import ConsistencyLabel, LifecycleState, ServerOperation, TestState
 from app.kit.database import UnitOfWork
@@ -12,14 +12,14 @@ from app.kit.ids import new_id
 from app.kit.settings import LaunchingSettings
 from app.launch.boot.proof import BootProof, document
 from app.launch.machine import Forward
-from app.migration.launch.errors import TestNotFound
+from app.migration.launch.errors import TestMoved, TestNotFound
 from app.migration.launch.evidence import CONVERSION
 from app.migration.launch.queries import content_of, find_checkpoint, newest_to_boot
 from app.migration.launch.settings import get_settings
 from app.migration.launch.states import TRANSITIONS, TestAction
 from app.migration.launch.tables import TestEvidenceRow, TestRow
-from app.migration.replication.errors import CheckpointNotFound
 from app.migration.replication.tables import CheckpointRow
+from app.migration.retention.checkpoints import keep, let_go
 from app.migration.servers.enrolment import find_server
 from app.migration.servers.lifecycle import change, take_back
 
@@ -84,7 +84,7 @@ async def choose(uow: UnitOfWork, effect: Effect, wanted: Wanted, caps: Launchin
         created_at=uow.now,
     )
     await change(uow, server, ServerOperation.TEST)
-    await _keep(uow, checkpoint)
+    await keep(uow, checkpoint.id)
     uow.session.add(test)
     await uow.session.flush()
     return Chosen(test.id, checkpoint.number, await _warnings(uow, checkpoint))
@@ -93,15 +93,6 @@ async def choose(uow: UnitOfWork, effect: Effect, wanted: Wanted, caps: Launchin
 async def _made_by(uow: UnitOfWork, key: str) -> TestRow | None:
     found: TestRow | None = await uow.session.scalar(select(TestRow).where(TestRow.effect == key))
     return found
-
-
-async def _keep(uow: UnitOfWork, checkpoint: CheckpointRow) -> None:
-    """Retention must not drop what a machine was made of; it may just have done so."""
-    still = update(CheckpointRow).where(CheckpointRow.id == checkpoint.id).values(kept=True)
-    if not await uow.changed(still):
-        raise CheckpointNotFound(
-            f"checkpoint {checkpoint.number} was dropped by retention", remedy="test a newer one"
-        )
 
 
 async def _warnings(uow: UnitOfWork, checkpoint: CheckpointRow) -> tuple[str, ...]:
@@ -129,21 +120,18 @@ async def unchoose(uow: UnitOfWork, key: str) -> None:
     if test.passed is None:
         server = await find_server(uow, test.server_id)
         await take_back(uow, server, ServerOperation.TEST, LifecycleState(test.came_from))
-        await _let_go(uow, test)
-
-
-async def _let_go(uow: UnitOfWork, test: TestRow) -> None:
-    """A checkpoint of which no machine came to a verdict may be dropped again."""
-    used = (TestRow.state != TestState.TERMINATED) | TestRow.passed.is_not(None)
-    others = select(func.count()).where(TestRow.checkpoint_id == test.checkpoint_id, used)
-    if not await uow.session.scalar(others):
-        mine = update(CheckpointRow).where(CheckpointRow.id == test.checkpoint_id)
-        await uow.session.execute(mine.values(kept=False))
+        await let_go(uow, test.checkpoint_id)
 
 
 def act(uow: UnitOfWork, test: TestRow, action: TestAction) -> None:
-    """Change the state of a test by the table; raises KeyError for what the table has not."""
-    test.state = TRANSITIONS[TestState(test.state), action]
+    """Change the state of a test by the table. Raises TestMoved for what the table has not."""
+    after = TRANSITIONS.get((TestState(test.state), action))
+    if after is None:
+        raise TestMoved(
+            f"test {test.id} is {test.state}: {action} is not possible",
+            remedy="look what became of it: go2cloud server tests; then order another one",
+        )
+    test.state = after
     if action is TestAction.TERMINATE:
         test.terminated_at = test.terminated_at or uow.now
         test.forwards = []

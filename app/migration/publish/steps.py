@@ -1,7 +1,7 @@
 """The job `server.publish`: volumes, images out of them, a second look at the images, the volumes go."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,19 +12,19 @@ from app.kit.errors import Conflict, Invalid, NotFound
 from app.launch.boot.checks import CheckPlan, ImagesCheck
 from app.launch.errors import InstanceDiffers, SettingsWrong
 from app.launch.machine import DiskContent, LaunchOrder, MachineSpec, Volume
-from app.migration.launch.queries import Content, content_of, newest_to_boot
+from app.migration.launch.queries import Content, content_of, find_checkpoint, newest_to_boot
 from app.migration.launch.stopping import listening, whole
 from app.migration.launch.targets import evidence_folder
-from app.migration.replication.errors import CheckpointNotFound
+from app.migration.publish.tables import PublishingRow
 from app.migration.replication.reading import chunk_reader
-from app.migration.replication.tables import CheckpointRow
+from app.migration.retention.checkpoints import keep, let_go
 from app.migration.servers.enrolment import find_server
 from app.migration.services import Services
 from app.migration.targets.opening import row_of, target_for
 from app.store.export import export_stream
 from app.work.context import Context
 from app.work.errors import StepFailed
-from app.work.kinds import JobKind, OnFailure, Step
+from app.work.kinds import EndedJob, JobKind, OnFailure, Step
 
 if TYPE_CHECKING:
     from app.launch.target import Target
@@ -55,12 +55,28 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class ChosenDisk:
+    """What of a disk names its volume, which is found by it also when its checkpoint is gone."""
+
+    disk: str
+    size: int
+    root: str
+    """Hexadecimal."""
+    sector_size: int
+
+
+@dataclass(frozen=True)
 class Chosen:
-    """The checkpoint, and the name that its images have at the target."""
+    """The checkpoint with its disks, and the name that its images have at the target.
+
+    A job that was begun by a version which did not name the disks has none.
+    """
 
     checkpoint_id: str
     checkpoint_number: int
     name: str
+    label: str = ""
+    disks: tuple[ChosenDisk, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,18 +102,9 @@ class PublishSteps:
     services: Services
 
     async def choose(self, context: Context) -> Chosen:
-        """Choose the checkpoint and a name."""
-        wanted = context.input(Wanted)
-        assert context.server_id is not None, "the job is of a server"
-        async with self.services.database.reading() as uow:
-            server = await find_server(uow, context.server_id)
-            if wanted.checkpoint_id is None:
-                found = await _for_good(newest_to_boot(uow, server))
-            else:
-                found = await _for_good(_checkpoint(uow, wanted.checkpoint_id))
-        name = _UNSAFE.sub("-", server.name).strip("-.")[:60] or server.id
-        chosen = Chosen(found.id, found.number, f"{name}-{found.number}-{context.job_id[-_UNIQUE:]}")
-        context.log(f"checkpoint {found.number} ({found.label}) is published as {chosen.name}")
+        """Choose the checkpoint, which is kept until the job ends, and a name."""
+        chosen = await _for_good(context.write(lambda uow: _choose(uow, context)))
+        context.log(f"checkpoint {chosen.checkpoint_number} ({chosen.label}) is published as {chosen.name}")
         return chosen
 
     async def materialise(self, context: Context) -> Volumes:
@@ -170,9 +177,13 @@ class PublishSteps:
         return context.result(PUBLISH, Published)
 
     async def _drop(self, context: Context) -> None:
-        target = await self._target(context)
-        for disk in (await self._content(context)).disks:
-            await target.drop(target.volume(disk))
+        target, chosen = await self._target(context), context.result(CHOOSE, Chosen)
+        for disk in chosen.disks or _named((await self._content(context)).disks):
+            root = bytes.fromhex(disk.root)
+            known = DiskContent(
+                chosen.checkpoint_id, disk.disk, disk.size, root, sector_size=disk.sector_size
+            )
+            await target.drop(target.volume(known))
 
     async def _target(self, context: Context) -> "Target":
         wanted = context.input(Wanted)
@@ -187,11 +198,44 @@ class PublishSteps:
             return await _for_good(content_of(uow, context.result(CHOOSE, Chosen).checkpoint_id))
 
 
-async def _checkpoint(uow: UnitOfWork, checkpoint_id: str) -> CheckpointRow:
-    found = await uow.session.get(CheckpointRow, checkpoint_id)
-    if found is None:
-        raise CheckpointNotFound("the checkpoint was dropped by retention", remedy="publish a newer one")
-    return found
+async def _choose(uow: UnitOfWork, context: Context) -> Chosen:
+    """Settle what is published, and keep its checkpoint; repeating it finds what was chosen before.
+
+    Raises CheckpointNotFound.
+    """
+    assert context.server_id is not None, "the job is of a server"
+    server = await find_server(uow, context.server_id)
+    wanted = context.input(Wanted).checkpoint_id
+    known = await uow.session.get(PublishingRow, context.job_id)
+    if known is not None:
+        wanted = known.checkpoint_id
+    found = await (newest_to_boot(uow, server) if wanted is None else find_checkpoint(uow, server, wanted))
+    await keep(uow, found.id)
+    if known is None:
+        uow.session.add(PublishingRow(job_id=context.job_id, checkpoint_id=found.id))
+        await uow.session.flush()
+    name = _UNSAFE.sub("-", server.name).strip("-.")[:60] or server.id
+    disks = (await content_of(uow, found.id)).disks
+    return Chosen(
+        found.id,
+        found.number,
+        f"{name}-{found.number}-{context.job_id[-_UNIQUE:]}",
+        found.label,
+        _named(disks),
+    )
+
+
+def _named(disks: Iterable[DiskContent]) -> tuple[ChosenDisk, ...]:
+    return tuple(ChosenDisk(disk.disk, disk.size, disk.root.hex(), disk.sector_size) for disk in disks)
+
+
+async def let_go_of(uow: UnitOfWork, job: EndedJob) -> None:
+    """A job that is over needs its checkpoint no more: what is left to be undone is known without it."""
+    known = await uow.session.get(PublishingRow, job.id)
+    if known is not None:
+        await uow.session.delete(known)
+        await uow.session.flush()
+        await let_go(uow, known.checkpoint_id)
 
 
 async def _for_good(work: Awaitable[T]) -> T:
@@ -220,4 +264,4 @@ def publish_kinds(services: Services) -> tuple[JobKind, ...]:
         Step("check", Place.VOLUMES, steps.check, timeout=day, on_failure=undo, weight=5),
         Step("clear", Place.VOLUMES, steps.clear, on_failure=undo),
     )
-    return (JobKind(SERVER_PUBLISH, plan),)
+    return (JobKind(SERVER_PUBLISH, plan, let_go_of),)

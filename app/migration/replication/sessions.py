@@ -35,12 +35,14 @@ class SessionScope:
     proof_key: bytes
 
 
-async def open_session(uow: UnitOfWork, server_id: str, message: Open, lease: timedelta) -> Opened:
+async def open_session(
+    uow: UnitOfWork, server_id: str, message: Open, lease: timedelta, *, may_take: bool = True
+) -> Opened:
     """Begin a session of these disks: older sessions end, and nothing that they still send counts.
 
-    Raises DuplicateAgent, ServerDisconnected.
+    For `may_take` see `hold_lease`. Raises DuplicateAgent, ServerDisconnected.
     """
-    server = await hold_lease(uow, server_id, message.instance, lease)
+    server = await hold_lease(uow, server_id, message.instance, lease, may_take=may_take)
     session = await _replace_session(uow, server)
     disks = await register_disks(uow, server_id, message.disks)
     chosen = [disks[disk.key] for disk in message.disks]

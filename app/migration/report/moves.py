@@ -57,6 +57,7 @@ def cutover_view(cutover: Cutover) -> ReportedCutover:
         up_since=_passed_at(cutover, check),
         downtime_seconds=cutover.downtime_seconds,
         source_stopped=None if cutover.source_active is None else not cutover.source_active,
+        source_gone=cutover.source_gone,
         passed=cutover.passed,
         detail=cutover.detail,
         override=cutover.override,

@@ -200,6 +200,7 @@ def _cutover(cutover: ReportedCutover) -> Markup:
         ("Ended", cutover.finished_at),
         ("Final checkpoint", cutover.checkpoint_number),
         ("The source's services were stopped", cutover.source_stopped),
+        ("The source counts as gone", cutover.source_gone),
         ("Down since", cutover.down_since),
         ("Up since", cutover.up_since),
         ("Downtime", seconds(cutover.downtime_seconds)),

@@ -5,6 +5,7 @@ A report without a remark says that all was looked at and found good, so what is
 
 from collections.abc import Iterator
 
+from app.contract.cutoverwords import CutoverState
 from app.contract.reportwords import ProofResult
 from app.contract.resources.report import ReportedBoot, ReportedRemark, ServerReport
 from app.contract.words import ConsistencyLabel, VerificationLevel
@@ -62,6 +63,10 @@ def _cutover(report: ServerReport) -> Iterator[ReportedRemark]:
     if cutover.passed is False:
         reason = cutover.detail or "no reason is known"
         yield _remark("CUTOVER_FAILED", f"the machine of cutover {cutover.id} did not come up: {reason}")
+    if cutover.source_gone is not None:
+        what = "were not given back" if cutover.state is CutoverState.REVERTED else "are not to be waited for"
+        text = f"the services of the source {what}: it counts as gone ({cutover.source_gone})"
+        yield _remark("SOURCE_NOT_GIVEN_BACK", text)
     for code in cutover.passed_over:
         yield _remark("DOUBT_PASSED_OVER", f"the cutover passed over {code}: {cutover.override}")
 

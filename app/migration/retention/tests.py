@@ -1,19 +1,19 @@
 """Forgetting tests that are over for long, with their evidence, and letting their checkpoints go.
 
 The newest verdict of each server stays, and every test of a checkpoint that a cutover refers to. A checkpoint
-is kept as long as a test or a cutover of it is known; then it is up to the retention of checkpoints again.
+that nobody needs any more (`checkpoints`) is up to the retention of checkpoints again.
 """
 
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 
 from app.contract.cutoverwords import CutoverState
 from app.kit.database import UnitOfWork
 from app.migration.cutover.tables import CutoverRow
 from app.migration.launch.tables import TestEvidenceRow, TestRow
-from app.migration.replication.tables import CheckpointRow
+from app.migration.retention.checkpoints import let_go
 
 MOST_AT_ONCE: Final = 50
 """Tests that one unit of work forgets: each has some MiB of evidence at most."""
@@ -26,8 +26,7 @@ async def forget_tests(uow: UnitOfWork, before: datetime) -> int:
     tests, checkpoints = [test for test, _ in found], {checkpoint for _, checkpoint in found}
     await uow.session.execute(delete(TestEvidenceRow).where(TestEvidenceRow.test_id.in_(tests)))
     await uow.session.execute(delete(TestRow).where(TestRow.id.in_(tests)))
-    for checkpoint in sorted(checkpoints):
-        await _let_go(uow, checkpoint)
+    await let_go(uow, *checkpoints)
     return len(tests)
 
 
@@ -45,19 +44,6 @@ def _cut_over(checkpoint_id: object) -> ColumnElement[bool]:
     """Whether a cutover refers to a checkpoint."""
     mine = or_(CutoverRow.checkpoint_id == checkpoint_id, CutoverRow.base_checkpoint_id == checkpoint_id)
     return exists().where(mine, CutoverRow.state != CutoverState.UNDONE)
-
-
-async def _let_go(uow: UnitOfWork, checkpoint_id: str) -> None:
-    """Keep a checkpoint no longer that nothing refers to.
-
-    Its row is locked first: a test that begins meanwhile has locked it before and is seen, or keeps it again.
-    """
-    mine = update(CheckpointRow).where(CheckpointRow.id == checkpoint_id)
-    if not await uow.changed(mine.values(kept=CheckpointRow.kept)):
-        return
-    tested = exists().where(TestRow.checkpoint_id == checkpoint_id)
-    if not await uow.session.scalar(select(or_(tested, _cut_over(checkpoint_id)))):
-        await uow.session.execute(mine.values(kept=False))
 
 
 async def known_tests(uow: UnitOfWork, ids: list[str]) -> set[str]:

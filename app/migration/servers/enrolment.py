@@ -2,6 +2,8 @@
 
 A server's identity is its credential. The agent instance (state directory, boot) holds a lease that each
 call renews; another instance with the same credential is refused until the lease has ended or was released.
+While the source is held for a cutover a copy of it may run as the launched machine: then another instance is
+refused for as long as that lasts, unless it proves to be the agent that holds (`app.migration.hold`).
 """
 
 from dataclasses import asdict
@@ -87,8 +89,12 @@ async def _free_name(uow: UnitOfWork, project_id: str, hostname: str) -> str:
     return next(name for name in candidates if name not in taken)
 
 
-async def hold_lease(uow: UnitOfWork, server_id: str, instance: str, lease: timedelta) -> ServerRow:
+async def hold_lease(
+    uow: UnitOfWork, server_id: str, instance: str, lease: timedelta, *, may_take: bool = True
+) -> ServerRow:
     """Renew the lease of an agent instance and note that it was seen.
+
+    One that holds it not may take it when it is free, unless `may_take` is false: it might be a copy.
 
     Raises DuplicateAgent while another instance holds the lease, ServerDisconnected after a disconnect.
     """
@@ -97,12 +103,20 @@ async def hold_lease(uow: UnitOfWork, server_id: str, instance: str, lease: time
         ServerRow.lease_until.is_(None),
         ServerRow.lease_until < uow.now,
     )
+    free = free if may_take else ServerRow.instance == instance
     renewed = await uow.changed(
         update(ServerRow)
         .where(ServerRow.id == server_id, free)
         .values(instance=instance, lease_until=uow.now + lease, last_seen_at=uow.now)
     )
     server = await find_server(uow, server_id)
+    if not renewed and not may_take:
+        raise DuplicateAgent(
+            f"server {server.name} is held for a cutover, and this agent has not the proof of the one that "
+            "holds it: it counts as a copy",
+            remedy="in the launched machine stop the agent, or enrol it with the token of: go2cloud server "
+            "reverse; on the source upgrade the agent",
+        )
     if not renewed:
         raise DuplicateAgent(
             f"another live agent replicates server {server.name}",

@@ -126,6 +126,12 @@ class Keeper:
         with self._changed:
             return self._record is not None and not self._record.is_over
 
+    @property
+    def proof(self) -> str | None:
+        """What tells this host from a copy of it since it was held; None before."""
+        with self._changed:
+            return (self._record.proof or None) if self._record is not None else None
+
     def begin_final(self) -> bool:
         """Whether the final pass is to be made now; call `final_made` or `final_failed` after it."""
         with self._changed:
