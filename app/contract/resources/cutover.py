@@ -48,7 +48,7 @@ class Cutover(Resource):
     `id` is also the id of the machine. `base_checkpoint_id` was written to the target while the source ran,
     `checkpoint_id` is the final one, which the machine was made of. `source_active`: nobody stopped the
     source's services; null before that is known. `passed_over` are doubts that an override passed over.
-    `downtime_seconds` is from the order to stop the source to the machine that passed its checks. `passed` is
+    `downtime_seconds` is from the order to stop the source to the moment the last check passed. `passed` is
     null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed. `conversion` is null
     until the disks were looked at, `ledger` is written when it is finalized. `evidence` names what can be
     fetched: `screenshot`, `thumbnail`, `serial`.
