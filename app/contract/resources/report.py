@@ -208,8 +208,8 @@ class ReportedCutover(Resource):
     """The cutover: what it did by steps, and for how long the service was away.
 
     `downtime_seconds` are from `down_since` (the source's services stopped, or its last freeze) to `up_since`
-    (the last check of the launched machine passed); None while one of them is not known. `phases` are its parts.
-    `passed_over` are doubts that its order passed over, for the reason `override`. `ledger` has what
+    (the last check of the launched machine passed); None while one of them is not known. `phases` are its
+    parts. `passed_over` are doubts that its order passed over, for the reason `override`. `ledger` has what
     finalizing left, removed and kept: kind, what, and detail.
     """
 
