@@ -43,6 +43,8 @@ class Sides:
     runs: Path
     machines: set[str] = field(default_factory=set)
     both: list[str] = field(default_factory=list)
+    most: int = 0
+    """Processes of machines that were seen at once; one machine has one."""
     over: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -57,8 +59,11 @@ class Sides:
             thread.join()
 
     def _watch(self) -> None:
+        looks = 0
         while not self.over.wait(0.01):
-            alive = self.alive()
+            alive, looks = self.alive(), looks + 1
+            if looks % 25 == 0:
+                self.most = max(self.most, len(processes_of(self.runs)))
             self.machines |= set(alive)
             if len(alive) + self.source.is_active() > 1:
                 self.both.append(f"{alive}, source active: {self.source.is_active()}")
@@ -68,6 +73,22 @@ class Sides:
         folders = self.runs.glob("cut-*") if self.runs.exists() else ()
         processes = [(folder.name, RunFolder(folder).process()) for folder in folders]
         return [name for name, process in processes if process is not None and process.alive()]
+
+
+def processes_of(runs: Path) -> list[int]:
+    """The processes of the machines of a node, looked for among all processes."""
+    names = [f"guest={each.name}".encode() for each in runs.glob("*")] if runs.exists() else []
+    return [pid for pid, words in _qemus() if any(name in words for name in names)] if names else []
+
+
+def _qemus() -> Iterator[tuple[int, bytes]]:
+    """The id and the command line of each process of QEMU."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if (folder / "comm").read_text().startswith("qemu-system"):
+                yield int(folder.name), (folder / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from app.kit.clock import SystemClock
 from app.kit.settings import DatabaseSettings, RedisSettings, load_settings
 from app.migration.launch.targets import target_of
 from tests.e2e.bootable_source import bootable_source
-from tests.e2e.cutover_scene import SECONDS, Scene, Sides, assert_whole
+from tests.e2e.cutover_scene import SECONDS, Scene, Sides, assert_whole, processes_of
 from tests.e2e.deployment import Deployment, of_three_roles, run_deployment, until
 from tests.e2e.source_host import SourceHost
 from tests.faults.cutover.keeper import Keeper
@@ -107,17 +107,15 @@ class Stage:
         self.scene.job(job, WorkState.SUCCEEDED)
 
     def machines(self) -> list[int]:
-        """The processes of this node's machines, looked for among all processes."""
-        runs = self.launch / "runs"
-        names = [f"guest={each.name}".encode() for each in runs.glob("*")] if runs.exists() else []
-        return [pid for pid, words in _qemus() if any(name in words for name in names)]
+        """The processes of this node's machines."""
+        return processes_of(self.launch / "runs")
 
     def assert_launched(self, sides: Sides) -> Cutover:
         """One machine, which serves all that the source acknowledged; the source keeps still."""
         made = self.scene.latest()
         assert (made.state, made.source_active) == (CutoverState.SUCCEEDED, False)
         assert (sides.machines, sides.both, self.scene.source.is_active()) == ({made.id}, [], False)
-        assert len(self.machines()) == 1
+        assert (len(self.machines()), sides.most) == (1, 1)
         assert_whole(self.scene)
         return made
 
@@ -125,6 +123,7 @@ class Stage:
         """The source runs, replication goes on, and nothing of the cutover is left."""
         assert self.scene.latest().state is state
         assert (sides.both, self.scene.source.is_active(), self.machines()) == ([], True, [])
+        assert sides.most <= 1
         assert self.scene.lifecycle() is LifecycleState.READY_FOR_CUTOVER
         self.assert_nothing_left()
         told = self.scene.source.told()
@@ -182,16 +181,6 @@ class Stage:
     def _is_over(self, job: Job) -> bool:
         with self.scene.client() as client:
             return client.send(jobs.get(job.id)).state not in (WorkState.PENDING, WorkState.RUNNING)
-
-
-def _qemus() -> Iterator[tuple[int, bytes]]:
-    """The id and the command line of each process of QEMU."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if (folder / "comm").read_text().startswith("qemu-system"):
-                yield int(folder.name), (folder / "cmdline").read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
 
 
 @contextmanager
