@@ -82,7 +82,7 @@ test: setup apt ## All tests: fast ones first, then those that need root or real
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"
 	$(RUN) pytest $(SIDE_BY_SIDE) $(OTHERS) --ignore=tests/faults -m "(service or slow) and not root and not guests"
 	$(RUN) pytest $(SIDE_BY_SIDE) tests/faults -m "not root"
-	$(RUN) pytest $(OTHERS) tests -m "root and not guests"
+	$(RUN) pytest $(OTHERS) tests -m "root and not guests and not matrix"
 
 test-fleet: setup apt ## Fifty agents at once beside a thousand that beat: minutes on two cores
 	$(RUN) pytest tests/fleet
@@ -94,7 +94,10 @@ test-guests: setup apt ## Whole systems (UEFI, XFS, btrfs, LVM, dracut) converte
 	$(RUN) pytest -m guests
 
 test-faults: setup apt ## Fault injection: power cuts, failing I/O, kills, a hostile network, the protocol model
-	$(RUN) pytest tests/faults
+	$(RUN) pytest tests/faults -m "not matrix"
+
+test-cutover: setup apt ## The whole crash matrix of a cutover, each cell with real processes and real QEMU: thirty-five minutes
+	$(RUN) pytest tests/faults/cutover
 
 test-fast: setup ## Only the tests that need neither root nor services
 	$(RUN) pytest $(SIDE_BY_SIDE) --ignore=tests/faults -m "not root and not service and not slow"

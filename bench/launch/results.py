@@ -46,8 +46,8 @@ class Booted:
 class CutOver:
     """A host that wrote `churn` bytes a second moved to a machine.
 
-    `phases` are the seconds of each part, `downtime` those from the order to stop its services to the checks
-    that passed, `login` from the launch to the login prompt; `delivered` bytes came
+    `phases` are the seconds of each part, `downtime` those from the order to stop its services to the
+    moment the last check passed, `login` from the launch to the login prompt; `delivered` bytes came
     after the checkpoint that was written while the host ran, up to the final one, for which the host was
     frozen `freeze` ms.
     """

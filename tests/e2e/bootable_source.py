@@ -17,7 +17,9 @@ from tests.services.processes import required_binary
 
 WRITER = """\
 import os, sys, time
-page, told = sys.argv[1:]
+page, told, beats = sys.argv[1:]
+beats = os.open(beats, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+last, word = time.monotonic(), "started"
 file = os.open(page, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 tell = os.open(told, os.O_RDWR | os.O_CREAT, 0o600)
 number = int.from_bytes(os.pread(tell, 8, 0), "little")
@@ -26,6 +28,10 @@ while True:
     os.write(file, b"%d\\n" % number)
     os.fsync(file)
     os.pwrite(tell, number.to_bytes(8, "little"), 0)
+    now = time.monotonic()
+    if word == "started" or now - last > 0.25:
+        os.write(beats, b"%s %f %f\\n" % (word.encode(), last, now))
+    last, word = now, "paused"
     time.sleep(0.01)
 """
 HOOK = """\
@@ -37,11 +43,25 @@ case "$1" in
     rm -f {pid}; sync ;;
   start-services)
     [ -e {pid} ] && kill -0 "$(cat {pid})" 2>/dev/null && exit 0
-    setsid {python} {writer} {page} {told} </dev/null >/dev/null 2>&1 &
+    setsid {python} {writer} {page} {told} {beats} </dev/null >/dev/null 2>&1 &
     echo $! > {pid} ;;
 esac
 exit 0
 """
+
+
+@dataclass(frozen=True)
+class Beat:
+    """The program's own times, in seconds since boot: its first write, or one that came late."""
+
+    is_first: bool
+    since: float
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        """For how long nothing could be written."""
+        return self.until - self.since
 
 
 @dataclass(frozen=True)
@@ -86,6 +106,11 @@ class BootableSource:
         path = self.folder / "told"
         return int.from_bytes(path.read_bytes(), "little") if path.exists() else 0
 
+    def beats(self) -> list[Beat]:
+        """The program's starts and pauses, in their order; a pause that lasts is not among them yet."""
+        lines = [line.split() for line in (self.folder / "beats").read_text().splitlines()]
+        return [Beat(word == "started", float(since), float(until)) for word, since, until in lines]
+
 
 @contextmanager
 def bootable_source(folder: Path) -> Iterator[BootableSource]:
@@ -121,7 +146,7 @@ def with_hook(source: BootableSource, page: Path, python: str = sys.executable) 
     writer, hook = source.folder / "writer.py", source.hooks / "services"
     writer.write_text(WRITER)
     source.hooks.mkdir()
-    names = {name: source.folder / name for name in ("pid", "told")}
+    names = {name: source.folder / name for name in ("pid", "told", "beats")}
     hook.write_text(HOOK.format(python=python, writer=writer, page=page, **names))
     hook.chmod(0o755)
     return source

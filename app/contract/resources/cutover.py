@@ -67,8 +67,8 @@ class Cutover(Resource):
     `checkpoint_id` is the final one, which the machine was made of. `source_active`: nobody stopped the
     source's services; null before that is known. `source_gone`: why an operator said that the source is gone;
     where the cutover is REVERTED, its services were not given back. `passed_over` are doubts that an override
-    passed over. `downtime_seconds` is from the order to stop the source to the machine that passed its
-    checks. `passed` is null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed.
+    passed over. `downtime_seconds` is from the order to stop the source to the moment the last check passed.
+    `passed` is null until there is a verdict; `reason`, `detail` and `remedy` say why a boot failed.
     `conversion` is null until the disks were looked at, `ledger` is written when it is finalized, or reverted
     without its source. `evidence` names what can be fetched: `screenshot`, `thumbnail`, `serial`.
     """

@@ -1,7 +1,7 @@
 """What a boot came to: results that the service stores and shows. `document` makes them JSON."""
 
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
@@ -68,6 +68,17 @@ class BootProof:
     def screenshot(self) -> Screenshot | None:
         """The picture that is the proof."""
         return self.screenshots[-1] if self.screenshots else None
+
+    @property
+    def passed_at(self) -> datetime | None:
+        """When the last of the checks passed: the machine serves since then, though it was watched longer.
+
+        A check of the screen passes with the last picture. None where one did not pass.
+        """
+        passed = [each.after for each in self.checks if each.passed and each.after is not None]
+        if not self.passed or not passed or len(passed) < len(self.checks):
+            return None
+        return self.at - timedelta(seconds=max(self.seconds - max(passed), 0))
 
 
 def document(value: object) -> Json:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 
@@ -189,12 +190,17 @@ async def launched(uow: UnitOfWork, cutover_id: str, forwards: Sequence[Forward]
 
 
 async def judged(uow: UnitOfWork, cutover_id: str, proof: BootProof) -> None:
-    """Its machine was watched to the end: keep the verdict; repeating replaces it."""
+    """Its machine was watched to the end: keep the verdict; repeating replaces it.
+
+    CHECK ended when the last check passed. The watch goes on after that, to a picture, beside a machine that
+    serves.
+    """
     cutover = await get_cutover(uow, cutover_id)
     cutover.passed, cutover.checked_at = proof.passed, uow.now
     written = document(proof)
     assert isinstance(written, dict)
     cutover.proof = written
+    _end(cutover, CutoverPhase.CHECK, proof.passed_at or uow.now)
 
 
 async def succeeded(uow: UnitOfWork, cutover_id: str) -> CutoverRow:
@@ -247,11 +253,12 @@ async def phase_begins(uow: UnitOfWork, cutover_id: str, phase: CutoverPhase) ->
 
 async def phase_ends(uow: UnitOfWork, cutover_id: str, phase: CutoverPhase) -> None:
     """Note when a part ended."""
-    cutover = await get_cutover(uow, cutover_id)
+    _end(await get_cutover(uow, cutover_id), phase, uow.now)
+
+
+def _end(cutover: CutoverRow, phase: CutoverPhase, at: datetime) -> None:
     cutover.phases = [
-        each | {"finishedAt": uow.now.isoformat()}
-        if isinstance(each, dict) and _named(each) == phase
-        else each
+        each | {"finishedAt": at.isoformat()} if isinstance(each, dict) and _named(each) == phase else each
         for each in cutover.phases
     ]
 
@@ -261,7 +268,7 @@ def _named(entry: Json) -> str:
 
 
 def downtime(cutover: CutoverRow) -> float | None:
-    """Seconds from the order to stop the source to the machine that passed; None before it has."""
+    """Seconds from the order to stop the source to the last check that passed; None before the verdict."""
     times = {_named(each): each for each in cutover.phases if isinstance(each, dict)}
     began, ended = times.get(CutoverPhase.STOP), times.get(CutoverPhase.CHECK)
     if began is None or ended is None or not ended.get("finishedAt") or not cutover.passed:

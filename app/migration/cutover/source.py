@@ -27,7 +27,8 @@ from app.migration.services import Services
 from app.work.context import Context
 from app.work.errors import StepFailed
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 0.1
+"""While the services are stopped, each look that is late is downtime, three times a cutover."""
 RENEWALS: Final = 4
 """How often a cutover that goes on says so in the time of the hold."""
 BACK_SECONDS: Final = 1800.0

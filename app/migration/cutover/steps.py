@@ -260,8 +260,8 @@ class CutoverSteps:
             await self._start(context, builder.target, order)
         folder = evidence_folder(self.services.settings.launch, known.id)
         plan = await builder.checks(known.machine)
-        async with self._timed(context, CutoverPhase.CHECK):
-            proof = await listening(context, builder.target.check(known.id, plan, folder))
+        await context.write(lambda uow: cutovers.phase_begins(uow, known.id, CutoverPhase.CHECK))
+        proof = await listening(context, builder.target.check(known.id, plan, folder))
         seen = await asyncio.to_thread(collect, folder, proof)
         await context.write(lambda uow: cutovers.judged(uow, known.id, proof))
         await context.write(lambda uow: evidence.keep(uow, known.id, seen))

@@ -1,4 +1,4 @@
-"""Starts the real service or the real agent with the named points of `seams.py` in it.
+"""Starts the real service or the real agent with the named points of `seams.py` and `cutover_seams.py` in it.
 
 python -m tests.faults.process.killable service|agent ARGUMENTS…
 """
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.faults.process import seams
+from tests.faults.process import cutover_seams, seams
 from tests.faults.process.ledger import LEDGER_FILE, Ledger
 from tests.faults.process.orders import ORDER_FILE, Obedience
 
@@ -28,9 +28,11 @@ def main() -> None:
     reach = Obedience(Path(os.environ[ORDER_FILE])).reach
     if kind == "service":
         seams.hang_into_service(reach, PACK_BYTES)
+        cutover_seams.hang_into_service(reach)
         from app.__main__ import main as become
     else:
         seams.hang_into_agent(reach, Ledger(Path(os.environ[LEDGER_FILE])))
+        cutover_seams.hang_into_agent(reach)
         from app.agent.daemon.__main__ import main as become
     become()
 
