@@ -209,8 +209,8 @@ class ReportedCutover(Resource):
 
     `downtime_seconds` are from `down_since` (the source's services stopped, or its last freeze) to `up_since`
     (the last check of the launched machine passed); None while one of them is not known. `phases` are its
-    parts. `passed_over` are doubts that its order passed over, for the reason `override`. `source_gone`: why an
-    operator said that the source is gone; its services were not given back when the cutover was reverted.
+    parts. `passed_over` are doubts that its order passed over, for the reason `override`. `source_gone`: why
+    an operator said that the source is gone; its services were not given back when the cutover was reverted.
     `ledger` has what the end left, removed and kept: kind, what, and detail.
     """
 
