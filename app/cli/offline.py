@@ -108,13 +108,16 @@ def db_downgrade(
 
 @db.command("current")
 def db_current(config: Config = None) -> None:
-    """Print the schema's version; exit 1 when this program needs another."""
+    """Print the schema's version; exit 1 when this program does not run on it."""
     from app import offline
 
-    found, needed = _run(offline.current(_settings(config)))
-    typer.echo(found or "empty")
-    if found != needed:
-        raise CommandFailed(f"this program needs version {needed}", remedy="go2cloud db upgrade")
+    found = _run(offline.current(_settings(config)))
+    typer.echo(found.present or "empty")
+    if found.is_outdated:
+        raise CommandFailed(f"this program needs version {found.wanted}", remedy="go2cloud db upgrade")
+    found.require_not_too_new()
+    if found.is_newer:
+        typer.echo(f"newer than {found.wanted}, which this program makes; it runs on it", err=True)
 
 
 @store.command("check")
