@@ -137,7 +137,6 @@ def _leave(found: Standing, *, leaves_newer: bool) -> None:
             f"the database has schema version {found.present}, this program knows none after {found.wanted}",
             remedy="run this command with the newer go2cloud that made it",
         )
-    found.tell()
 
 
 def _act(connection: Connection, action: Callable[[Config], Any]) -> None:
