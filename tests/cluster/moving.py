@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -12,7 +13,8 @@ from tests.e2e.deployment import Deployment, until
 MOVED_WITHIN_SECONDS: Final = 15.0
 """What is promised, from the moment in which a replica is killed."""
 
-PATIENCE_SECONDS: Final = 120.0
+PATIENCE_SECONDS: Final = 60.0
+UNDER_WAY_SECONDS: Final = 1.0
 POLL: Final = "/agent/v1/poll"
 _SESSION: Final = re.compile(r"/agent/v1/sessions/([^/]+)/")
 
@@ -27,9 +29,13 @@ def log_of(deployment: Deployment, name: str) -> Log:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A request of an agent that a replica took: when it was answered (seconds since the epoch)."""
+    """A request of an agent that was answered with success.
 
-    at: float
+    `began` is when the replica took it, in seconds since the epoch: how long its data then takes is the
+    pace's business.
+    """
+
+    began: float
     path: str
 
     @property
@@ -40,50 +46,49 @@ class Accepted:
 
 
 def accepted(log: str) -> Iterator[Accepted]:
-    """The requests that were answered with success, in their order. A last line may not be whole yet."""
+    """The requests in a log, in the order of their answers. A last line may not be whole yet."""
     for line in log[: log.rfind("\n") + 1].splitlines():
         record = json.loads(line)
-        http = record.get("http", {})
-        status = http.get("response", {}).get("status_code", 0) if http else 0
-        if record.get("event", {}).get("action") == "http.request" and 200 <= status < 300:
-            yield Accepted(datetime.fromisoformat(record["@timestamp"]).timestamp(), record["url"]["path"])
+        if record.get("event", {}).get("action") != "http.request":
+            continue
+        if 200 <= record["http"]["response"]["status_code"] < 300:
+            ended = datetime.fromisoformat(record["@timestamp"]).timestamp()
+            yield Accepted(ended - record["event"]["duration"] / 1e9, record["url"]["path"])
 
 
-def session_at(log: Log, since: float = 0.0) -> str:
-    """The session of which this replica has just taken data, after `since`; waits for some."""
-    found: list[str] = []
+def busy(logs: Mapping[str, Log], since: float = 0.0) -> tuple[str, str]:
+    """The replica that took a request of a session last, and that session; its data is under way then.
+
+    Waits for a session that began after `since`.
+    """
+    found: dict[str, Accepted] = {}
 
     def is_there() -> bool:
-        puts = [each for each in accepted(log()) if each.at > since and each.path.endswith("/put")]
-        found[:] = [each.session for each in puts if each.session is not None]
+        for name, log in logs.items():
+            for each in accepted(log()):
+                if each.session is not None and each.began > since:
+                    found[name] = each
         return bool(found)
 
-    until(is_there, PATIENCE_SECONDS, "data of a session at the replica")
-    return found[-1]
+    until(is_there, PATIENCE_SECONDS, "a request of a session at a replica")
+    time.sleep(UNDER_WAY_SECONDS)
+    name = max(found, key=lambda each: found[each].began)
+    return name, str(found[name].session)
 
 
-def seconds_to_move(log: Log, session: str, killed: float) -> float:
-    """From `killed` (seconds since the epoch) to the end of the session's first request in this log."""
-    return _seconds_to(log, killed, lambda each: each.session == session, f"session {session} goes on")
-
-
-def seconds_to_beat(log: Log, killed: float) -> float:
-    """The same for a heartbeat."""
-    return _seconds_to(log, killed, lambda each: each.path == POLL, "a heartbeat at the living replica")
+def require_moved(log: Log, session: str, killed: float) -> None:
+    """Session and heartbeats go on at the replica of this log as soon after `killed` as is promised."""
+    moved = _seconds_to(log, killed, lambda each: each.session == session, f"session {session} goes on")
+    beaten = _seconds_to(log, killed, lambda each: each.path == POLL, "heartbeats go on")
+    assert max(moved, beaten) <= MOVED_WITHIN_SECONDS, f"session after {moved} s, heartbeat after {beaten} s"
 
 
 def _seconds_to(log: Log, killed: float, is_it: Callable[[Accepted], bool], what: str) -> float:
     found: list[float] = []
 
     def is_there() -> bool:
-        found[:] = [each.at - killed for each in accepted(log()) if each.at > killed and is_it(each)]
+        found[:] = [each.began - killed for each in accepted(log()) if each.began > killed and is_it(each)]
         return bool(found)
 
     until(is_there, PATIENCE_SECONDS, what)
-    return found[0]
-
-
-def require_moved(log: Log, session: str, killed: float) -> None:
-    """The session and the agent's heartbeats go on at the replica of this log, as soon as is promised."""
-    moved, beaten = seconds_to_move(log, session, killed), seconds_to_beat(log, killed)
-    assert max(moved, beaten) <= MOVED_WITHIN_SECONDS, f"session after {moved} s, heartbeat after {beaten} s"
+    return min(found)

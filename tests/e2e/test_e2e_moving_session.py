@@ -10,7 +10,7 @@ import pytest
 
 from app.client import servers
 from tests.cluster.balancer import Standby
-from tests.cluster.moving import log_of, require_moved, session_at
+from tests.cluster.moving import busy, log_of, require_moved
 from tests.e2e.deployment import Deployment, of_three_roles, run_deployment
 from tests.e2e.replica import assert_identical, random_disk
 from tests.e2e.source_host import SourceHost
@@ -47,7 +47,7 @@ def test_a_session_moves_to_the_living_replica(
     host = SourceHost(tmp_path / "source")
     server = host.enroll(deployment, disk, url=relay.url)
     with host.running("--once") as agent:
-        session = session_at(log_of(deployment, "agent"))
+        _, session = busy({"agent": log_of(deployment, "agent")})
         killed = time.time()
         deployment.kill("agent")
         require_moved(log_of(deployment, "agent.2"), session, killed)

@@ -19,7 +19,7 @@ from app.contract.resources.access import InstallTokenCreate
 from app.contract.resources.launch import TestOrder
 from app.contract.words import WorkState
 from app.kit.ratewindows import RateCalendar
-from tests.cluster.moving import Accepted, accepted, require_moved
+from tests.cluster.moving import Log, busy, require_moved
 from tests.e2e.deployment import until
 from tests.e2e.paces import set_pace
 from tests.e2e.replica import assert_identical, head_of, random_disk
@@ -93,20 +93,8 @@ def test_two_replicas_of_each_role_run(cluster: Cluster) -> None:
     assert {role: len(cluster.pods(role)) for role in ROLES} == dict.fromkeys(ROLES, 2)
 
 
-def _busy_pod(cluster: Cluster) -> tuple[str, str]:
-    """The pod of the agent tier that took data of a session last, and that session; waits for some."""
-    found: dict[str, Accepted] = {}
-
-    def is_there() -> bool:
-        for pod in cluster.pods("agent"):
-            for each in accepted(cluster.kubectl("logs", pod)):
-                if each.path.endswith("/put"):
-                    found[pod] = each
-        return bool(found)
-
-    until(is_there, SECONDS, "data of a session at a pod")
-    pod = max(found, key=lambda each: found[each].at)
-    return pod, str(found[pod].session)
+def _log_of(cluster: Cluster, pod: str) -> Log:
+    return lambda: cluster.kubectl("logs", pod)
 
 
 def test_a_session_moves_to_the_living_pod(cluster: Cluster, tmp_path: Path) -> None:
@@ -116,11 +104,12 @@ def test_a_session_moves_to_the_living_pod(cluster: Cluster, tmp_path: Path) -> 
     host = SourceHost(tmp_path / "agent")
     server = _enrol(cluster, host, disk)
     with host.running("--once") as agent:
-        victim, session = _busy_pod(cluster)
-        (living,) = set(cluster.pods("agent")) - {victim}
+        logs = {pod: _log_of(cluster, pod) for pod in cluster.pods("agent")}
+        victim, session = busy(logs)
+        (living,) = logs.keys() - {victim}
         killed = time.time()
         cluster.kubectl("delete", "pod", victim, "--grace-period=0", "--force")
-        require_moved(lambda: cluster.kubectl("logs", living), session, killed)
+        require_moved(logs[living], session, killed)
         set_pace(cluster.deployment, None)
         output, _ = agent.communicate(timeout=SECONDS)
     assert agent.returncode == 0, output
