@@ -25,7 +25,7 @@ from tests.e2e.paces import set_pace
 from tests.e2e.replica import assert_identical, head_of, random_disk
 from tests.e2e.source_host import SourceHost
 
-pytestmark = [pytest.mark.slow, pytest.mark.service]
+pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(600)]
 
 MIB = 1 << 20
 JOBS = 500
