@@ -6,8 +6,9 @@
 #   docker run --read-only --tmpfs /tmp -v go2cloud-store:/data/store -v go2cloud-state:/data/state \
 #     -p 8088:8088 go2cloud:0.1.0 all
 #
-# Another base needs Python 3.11 or newer with venv, useradd, and apt-get for the stage volumes. Whoever wants the
-# very same bytes each time names the base by its digest: --build-arg BASE=harbor.example.org/…/python@sha256:…
+# Another base needs Python 3.11 or newer with venv, useradd, and apt-get for the stage volumes. A registry gives out
+# other bytes under the same tag when it is built anew, so images that are delivered name the base by version and
+# digest, --build-arg BASE=…/python:3.13.9-slim-trixie@sha256:…: the pipelines (.gitlab-ci.yml, Jenkinsfile) refuse others.
 ARG BASE=docker.io/library/python:3.13.9-slim-trixie
 
 FROM ${BASE} AS build
@@ -64,13 +65,14 @@ EXPOSE 8088 8004 8005
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["all"]
 
-# What jobs of role agent need that write volumes and start test machines: twice the size, so only there.
+# What jobs of role agent need that write volumes, start test machines and put images into Ceph (the programs `rbd` and
+# `ceph`): two and a half times the size, so only there.
 FROM slim AS volumes
 USER 0:0
 # Without versions: the newest security update of the base's release is wanted, and mirrors drop old ones.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ovmf qemu-system-x86 qemu-utils seabios \
+    && apt-get install -y --no-install-recommends ceph-common ovmf qemu-system-x86 qemu-utils seabios \
     && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log
 USER 10001:10001
 

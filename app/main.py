@@ -123,6 +123,7 @@ async def _open_services(
 ) -> None:
     """What the API and the agent tier stand on: database, bus, store."""
     services = await _open_shared(stack, settings)
+    (await running.standing(settings.database)).tell()
     app.state.services = services
     _run_beside(stack, lambda: watch_connections(services.database))
     if services.live is not None:
@@ -170,10 +171,10 @@ async def _settle_schema(settings: DatabaseSettings) -> None:
     """The embedded database is brought up to date by the service itself; a server's by a job of its own."""
     if settings.engine is Engine.SQLITE:
         settings.path.parent.mkdir(parents=True, exist_ok=True)
-        if not await running.is_current(settings):
+        if (await running.standing(settings)).is_outdated:
             await running.upgrade(settings)
             _log.info("schema.upgraded", version=running.head())
-    await running.require_current(settings)
+    await running.require_usable(settings)
 
 
 def _open_store(stack: AsyncExitStack, settings: Settings) -> "ObjectStore":

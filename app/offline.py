@@ -18,6 +18,7 @@ from app.migration.projects.service import ensure_default_project
 from app.migration.replication import maintenance
 from app.migration.services import Services
 from app.schema import running
+from app.schema.standing import Standing
 from app.store.findings import CheckReport, OnProgress
 from app.store.gc import Collected
 from app.store.objects import ObjectStore
@@ -38,9 +39,9 @@ async def downgrade(settings: Settings, revision: str) -> str | None:
     return await running.current(settings.database)
 
 
-async def current(settings: Settings) -> tuple[str | None, str | None]:
-    """The schema's version and the one that this program needs."""
-    return await running.current(settings.database), running.head()
+async def current(settings: Settings) -> Standing:
+    """How the schema and this program stand to each other."""
+    return await running.standing(settings.database)
 
 
 async def create_administrator(settings: Settings, name: str) -> OneTimePassword:
@@ -72,7 +73,7 @@ async def collect_garbage(settings: Settings) -> Collected:
 async def rebuild_database(settings: Settings) -> RebuildReport:
     """Fill an empty database from the store. Raises StoreInUse, DatabaseInUse."""
     settings.database.path.parent.mkdir(parents=True, exist_ok=True)
-    if not await running.is_current(settings.database):
+    if (await running.standing(settings.database)).is_outdated:
         await running.upgrade(settings.database)
     async with _services(settings) as services:
         report = await maintenance.rebuild_database(services)
@@ -82,10 +83,10 @@ async def rebuild_database(settings: Settings) -> RebuildReport:
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[Database]:
-    """The database, whose schema is current. An empty embedded one is made."""
+    """The database, on whose schema this program runs. An empty embedded one is made."""
     if settings.database.engine is Engine.SQLITE and not settings.database.path.exists():
         await upgrade(settings, running.HEAD)
-    await running.require_current(settings.database)
+    await running.require_usable(settings.database)
     database = Database.connect(settings.database, SystemClock())
     try:
         yield database

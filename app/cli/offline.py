@@ -20,6 +20,7 @@ from app.roles import ALL, parse_roles
 
 if TYPE_CHECKING:
     from app.kit.settings import Settings
+    from app.schema.standing import Standing
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ def db_upgrade(
     from app import offline
 
     typer.echo(_run(offline.upgrade(_settings(config), revision)))
+    _tell_newer(_run(offline.current(_settings(config))))
 
 
 @db.command("downgrade")
@@ -108,13 +110,20 @@ def db_downgrade(
 
 @db.command("current")
 def db_current(config: Config = None) -> None:
-    """Print the schema's version; exit 1 when this program needs another."""
+    """Print the schema's version; exit 1 when this program does not run on it."""
     from app import offline
 
-    found, needed = _run(offline.current(_settings(config)))
-    typer.echo(found or "empty")
-    if found != needed:
-        raise CommandFailed(f"this program needs version {needed}", remedy="go2cloud db upgrade")
+    found = _run(offline.current(_settings(config)))
+    typer.echo(found.present or "empty")
+    if found.is_outdated:
+        raise CommandFailed(f"this program needs version {found.wanted}", remedy="go2cloud db upgrade")
+    found.require_not_too_new()
+    _tell_newer(found)
+
+
+def _tell_newer(found: "Standing") -> None:
+    if found.is_newer:
+        typer.echo(f"left as it is: newer than {found.wanted}, and this program runs on it", err=True)
 
 
 @store.command("check")

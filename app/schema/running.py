@@ -19,6 +19,8 @@ from app.kit.database import lock_database
 from app.kit.engines import make_engines, make_schema_engine
 from app.kit.errors import Conflict, Unavailable
 from app.kit.settings import DatabaseSettings, Engine
+from app.schema.compat import minimum_revision
+from app.schema.standing import SchemaTooNew, Standing
 
 HEAD = "head"
 CHARSET = "utf8mb4"
@@ -29,20 +31,6 @@ LOCK_NAME = "go2cloud-schema"
 LOCK_SECONDS = 60
 
 
-class SchemaOutdated(Conflict):
-    """The schema is older than this program needs."""
-
-    code = "SCHEMA_OUTDATED"
-    title = "Schema outdated"
-
-
-class SchemaTooNew(Conflict):
-    """The schema is of a later program, or none that this one knows."""
-
-    code = "SCHEMA_TOO_NEW"
-    title = "Schema too new"
-
-
 class SchemaBroken(Conflict):
     """A schema command left rows that refer to nothing."""
 
@@ -50,18 +38,27 @@ class SchemaBroken(Conflict):
     title = "Broken references"
 
 
-def head() -> str | None:
+def head() -> str:
     """The newest version that this program knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        raise RuntimeError("this program has no versions of its schema: install it anew")
+    return newest
 
 
 async def upgrade(settings: DatabaseSettings, revision: str = HEAD) -> None:
-    """Bring the schema up to `revision`. Raises DatabaseInUse; SchemaBroken after undoing it (SQLite)."""
-    await _change(settings, lambda config: command.upgrade(config, revision))
+    """Bring the schema up to `revision`; that of a later program, on which this one runs, is left as it is.
+
+    Raises DatabaseInUse, SchemaTooNew; SchemaBroken after undoing it (SQLite).
+    """
+    await _change(settings, lambda config: command.upgrade(config, revision), leaves_newer=True)
 
 
 async def downgrade(settings: DatabaseSettings, revision: str) -> None:
-    """Take the schema back to `revision`, ``base`` to nothing; what the older schema cannot hold is lost."""
+    """Take the schema back to `revision`, ``base`` to nothing; what the older schema cannot hold is lost.
+
+    Only the program that made a version knows the way back: another raises SchemaTooNew.
+    """
     await _change(settings, lambda config: command.downgrade(config, revision))
 
 
@@ -70,33 +67,29 @@ async def draft(settings: DatabaseSettings, message: str) -> None:
     await _change(settings, lambda config: _draft(config, message))
 
 
-async def current(settings: DatabaseSettings) -> str | None:
-    """The version of the schema; None for an empty database. Takes no lock."""
+async def standing(settings: DatabaseSettings) -> Standing:
+    """How the schema and this program stand to each other. Takes no lock, makes no file."""
     if settings.engine is Engine.SQLITE and not settings.path.exists():
-        return None
+        return Standing(None, head(), is_known=False, minimum=None)
     async with _connection(make_engines(settings).reading) as connection:
-        return await connection.run_sync(_version)
+        return await connection.run_sync(_standing)
+
+
+async def current(settings: DatabaseSettings) -> str | None:
+    """The version of the schema; None for an empty database."""
+    return (await standing(settings)).present
 
 
 async def is_current(settings: DatabaseSettings) -> bool:
-    """Whether the schema is the one that this program needs."""
+    """Whether the schema is the newest that this program knows."""
     return await current(settings) == head()
 
 
-async def require_current(settings: DatabaseSettings) -> None:
-    """Raises SchemaOutdated or SchemaTooNew unless the schema is the one that this program needs."""
-    present, wanted = await current(settings), head()
-    if present == wanted:
-        return
-    if present is not None and present not in _known():
-        raise SchemaTooNew(
-            f"the database has schema version {present}, which this program does not know",
-            remedy="start the newer go2cloud that made it, or restore a backup from before the upgrade",
-        )
-    raise SchemaOutdated(
-        f"the database has schema version {present or 'none'}, this program needs {wanted}",
-        remedy="run: go2cloud db upgrade",
-    )
+async def require_usable(settings: DatabaseSettings) -> Standing:
+    """How they stand, where this program runs on the schema. Raises SchemaOutdated or SchemaTooNew."""
+    found = await standing(settings)
+    found.require_usable()
+    return found
 
 
 def _config() -> Config:
@@ -110,22 +103,40 @@ def _known() -> frozenset[str]:
     return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
-def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+def _standing(connection: Connection) -> Standing:
+    present = MigrationContext.configure(connection).get_current_revision()
+    return Standing(present, head(), present in _known(), minimum_revision(connection))
 
 
 def _draft(config: Config, message: str) -> None:
     command.revision(config, message, autogenerate=True)
 
 
-async def _change(settings: DatabaseSettings, action: Callable[[Config], Any]) -> None:
+async def _change(
+    settings: DatabaseSettings, action: Callable[[Config], Any], *, leaves_newer: bool = False
+) -> None:
     lock = lock_database(settings)
     try:
         async with _connection(make_schema_engine(settings)) as connection, _alone(connection):
-            await connection.run_sync(_act, action)
+            found = await connection.run_sync(_standing)
+            await connection.rollback()
+            if found.is_newer:
+                _leave(found, leaves_newer=leaves_newer)
+            else:
+                await connection.run_sync(_act, action)
     finally:
         if lock is not None:
             lock.release()
+
+
+def _leave(found: Standing, *, leaves_newer: bool) -> None:
+    """A schema of a later program is nothing to be changed by this one. Raises SchemaTooNew."""
+    found.require_not_too_new()
+    if not leaves_newer:
+        raise SchemaTooNew(
+            f"the database has schema version {found.present}, this program knows none after {found.wanted}",
+            remedy="run this command with the newer go2cloud that made it",
+        )
 
 
 def _act(connection: Connection, action: Callable[[Config], Any]) -> None:

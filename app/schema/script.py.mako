@@ -6,11 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 ${imports + "\n" if imports else ""}
 from app.kit import columns
+from app.schema.compat import Change
 
 revision: str = ${repr(up_revision)}
 down_revision: str | None = ${repr(down_revision)}
 branch_labels: Sequence[str] | None = ${repr(branch_labels)}
 depends_on: Sequence[str] | None = ${repr(depends_on)}
+CHANGE = Change.EXPANDS
 
 
 def upgrade() -> None:

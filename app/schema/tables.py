@@ -1,4 +1,4 @@
-"""All tables of all features and of the job engine, as the code declares them."""
+"""All tables of all features, of the job engine and of the schema itself, as the code declares them."""
 
 import importlib
 import importlib.util
@@ -7,6 +7,7 @@ import pkgutil
 from sqlalchemy import MetaData
 
 import app.migration
+import app.schema.compat
 import app.work.tables
 from app.kit.columns import Base
 

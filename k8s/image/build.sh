@@ -3,11 +3,13 @@
 #
 #   TAG       default: the version of pyproject.toml
 #   BASE      the base image; default: one made here of Debian's packages, so that no registry is needed
+#   PINNED    yes: refuse a BASE that is not named by version and digest, as pipelines do that deliver
 #   SUITE     Debian's release of that one (default: trixie, Python 3.13)
 #   TARGETS   stages to build (default: service; "service volumes" for both)
 #   GO2CLOUD_LAB   where layers are kept, see containers.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+[ "${PINNED:-no}" = no ] || k8s/image/pinned.sh "${BASE:-}"
 # shellcheck source=k8s/image/containers.sh
 . k8s/image/containers.sh
 

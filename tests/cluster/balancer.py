@@ -25,6 +25,14 @@ class Balancer(StreamProxy):
         return self._ports[0]
 
 
+class Standby(Balancer):
+    """Sends every new connection to the first of its servers that listens: the next one stands by."""
+
+    def next_target(self) -> int:
+        """The first port where somebody listens; the first of all where nobody does."""
+        return next((port for port in self._ports if _listens(port)), self._ports[0])
+
+
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(LOOK_SECONDS)

@@ -13,16 +13,19 @@ from app.contract.words import WorkState
 from app.kit.bus import InProcessBus
 from app.kit.clock import SystemClock
 from app.kit.database import Database, UnitOfWork
+from app.kit.ratewindows import RateCalendar
 from app.work.jobs import Jobs, Order
 from app.work.kinds import Kinds
 from app.work.tables import JobRow, JobStepRow
 from tests.cluster.conftest import Cluster
 from tests.cluster.marking import KIND, STEPS, kind
+from tests.cluster.moving import busy, log_of, require_moved
 from tests.e2e.deployment import until
+from tests.e2e.paces import set_pace
 from tests.e2e.replica import assert_identical, head_of, random_disk
 from tests.e2e.source_host import SourceHost
 
-pytestmark = [pytest.mark.slow, pytest.mark.service]
+pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.timeout(600)]
 
 MIB = 1 << 20
 JOBS = 500
@@ -73,6 +76,27 @@ def test_five_hundred_jobs_are_each_done_once_while_replicas_are_killed(cluster:
     until(lambda: _succeeded(cluster) == JOBS, SECONDS, f"{JOBS} jobs succeeded")
     assert asyncio.run(_states(cluster, JobStepRow)) == {WorkState.SUCCEEDED: JOBS * STEPS}
     assert len([path for path in cluster.marks.iterdir() if path.name[0] != "."]) == JOBS * STEPS
+
+
+def test_a_session_moves_from_the_replica_that_is_killed(cluster: Cluster, tmp_path: Path) -> None:
+    """Twice, with a host each time, whose requests go to both replicas until one of them is killed."""
+    set_pace(cluster.deployment, RateCalendar(8 * MIB))
+    for number in range(2):
+        disk = random_disk(tmp_path / f"disk-{number}.img", 64 * MIB)
+        host = SourceHost(tmp_path / f"source-{number}")
+        server = host.enroll(cluster.deployment, disk, url=cluster.agents.url)
+        logs = {name: log_of(cluster.deployment, name) for name in ("agent", "agent.2")}
+        began = time.time()
+        with host.running("--once") as agent:
+            victim, session = busy(logs, began)
+            killed = time.time()
+            cluster.deployment.kill(victim)
+            (living,) = logs.keys() - {victim}
+            require_moved(logs[living], session, killed)
+            output, _ = agent.communicate(timeout=SECONDS)
+        assert agent.returncode == 0, output
+        cluster.deployment.start()
+        assert_identical(cluster.deployment, server, disk)
 
 
 def test_a_host_goes_on_replicating_while_what_the_service_stands_on_dies(

@@ -26,6 +26,14 @@ STOP_WITHIN_SECONDS = 40.0
 MEMORY = "512m"
 MEMORY_BYTES = 512 << 20
 USER = 10001
+TOOLS = {
+    "qemu-img": "qemu-img version",
+    "qemu-system-x86_64": "QEMU emulator version",
+    "rbd": "ceph version",
+    "ceph": "ceph version",
+}
+"""What the variant for volumes has and the other has not, and what each says to --version."""
+UNREACHED = ("timed out", "couldn't connect")
 
 
 class Broken(Exception):
@@ -189,13 +197,27 @@ def _exit_code(container: Container) -> str:
 
 
 def check_commands(image: str, folder: Path) -> None:
-    """What is no role is run as a command, in the same confinement; QEMU's tools are where they belong."""
+    """What is no role is run as a command, in the same confinement; tools are where they belong."""
     said = podman("run", "--rm", *hardened(image, folder), "go2cloud", "--help")
     require("Usage: go2cloud" in said, f"go2cloud --help said {said!r}")
-    has_tools = "qemu-img version" in podman(
-        "run", "--rm", *hardened(image, folder), "qemu-img", "--version", check=False
-    )
-    require(has_tools == image.endswith("-volumes"), f"qemu-img is{' not' * (not has_tools)} in the image")
+    for tool, words in TOOLS.items():
+        said = podman("run", "--rm", *hardened(image, folder), tool, "--version", check=False)
+        is_there = words in said
+        require(is_there == image.endswith("-volumes"), f"{tool} is{' not' * (not is_there)} in the image")
+
+
+def check_ceph(image: str, folder: Path) -> None:
+    """Ceph's programs get as far as a cluster that is not there: libraries and Python bindings are complete.
+
+    They are called as `app.launch.rbd` calls them, with a configuration that names a monitor nobody is at.
+    """
+    (folder / "state/ceph.conf").write_text("[global]\nmon_host = 127.0.0.1:1\nauth_client_required = none\n")
+    for call in (["rbd", "--client-mount-timeout", "2"], ["ceph", "--connect-timeout", "2"]):
+        what = ["ls", "pool"] if call[0] == "rbd" else ["df", "--format", "json"]
+        cluster = ["-c", "/data/state/ceph.conf", "--id", "go2cloud"]
+        script = f"env LC_ALL=C {' '.join([call[0], *cluster, *call[1:], *what])} 2>&1; echo ended $?"
+        said = podman("run", "--rm", *hardened(image, folder), "sh", "-c", script)
+        require(any(words in said for words in UNREACHED), f"{call[0]} said {said!r}")
 
 
 def check(image: str) -> None:
@@ -213,6 +235,8 @@ def check(image: str) -> None:
                 f"drained: request under way answered, exit 0, {check_drain(container):.2f} s after SIGTERM"
             )
         check_commands(image, folder)
+        if image.endswith("-volumes"):
+            check_ceph(image, folder)
 
 
 def main() -> int:

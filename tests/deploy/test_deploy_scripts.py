@@ -1,6 +1,7 @@
 """The scripts of image and delivery, as far as they need neither containers nor a cluster."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -46,6 +48,7 @@ def test_the_same_installation_gives_the_same_bill() -> None:
         ["delivery/expand-schema.sh"],
         ["image/sbom.sh"],
         ["image/push.sh", "image"],
+        ["image/pinned.sh"],
         ["checks/tools.sh"],
     ],
     ids=" ".join,
@@ -55,6 +58,46 @@ def test_a_script_that_is_called_wrongly_says_how_and_does_nothing(command: list
     assert done.returncode == 2
     assert command[0].rpartition("/")[2] in done.stderr
     assert list((K8S / "overlays").glob("release-*")) == []
+
+
+DIGEST = "sha256:" + "5e" * 32
+
+
+@pytest.mark.parametrize("name", [f"python:3.13.9-slim@{DIGEST}", f"localhost:5000/a/python:3.13@{DIGEST}"])
+def test_a_base_of_version_and_digest_is_pinned(name: str) -> None:
+    subprocess.run([K8S / "image/pinned.sh", name], check=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "python:3.13.9",
+        f"python@{DIGEST}",
+        "python:3.13@",
+        f"python:3.13@{DIGEST[:-1]}",
+        "a:1 b:1@sha256:5e",
+    ],
+)
+def test_a_delivered_image_is_built_on_no_other_base(name: str) -> None:
+    build = subprocess.run(
+        [K8S / "image/build.sh"],
+        env={"PATH": os.environ["PATH"], "PINNED": "yes", "BASE": name},
+        capture_output=True,
+        text=True,
+    )
+    assert build.returncode == 1
+    assert "BASE_DIGEST" in build.stderr
+
+
+def test_pipelines_build_on_the_pinned_version_of_the_dockerfile() -> None:
+    (default,) = re.findall(
+        r"^ARG BASE=docker.io/library/(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+    jobs = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
+    assert jobs["build-image"]["variables"]["PINNED"] == "yes"
+    assert jobs["build-image"]["variables"]["BASE"].endswith(f"/{default}@${{BASE_DIGEST}}")
+    assert "k8s/image/pinned.sh" in (ROOT / "Jenkinsfile").read_text()
 
 
 def test_what_pipelines_call_is_there() -> None:

@@ -6,23 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from app.client import projects
-from app.contract.resources.pace import PaceInput
-from app.contract.resources.project import ProjectUpdate
 from app.kit.ratewindows import RateCalendar, parsed_windows
 from tests.e2e.deployment import Deployment, embedded, until
+from tests.e2e.paces import set_pace
 from tests.e2e.source_host import SourceHost, summary_of
 
 pytestmark = pytest.mark.slow
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-def set_pace(deployment: Deployment, calendar: RateCalendar | None) -> None:
-    pace = None if calendar is None else PaceInput.of(calendar)
-    with deployment.client() as client:
-        version = client.send(projects.get("default")).version
-        client.send(projects.update("default", version, ProjectUpdate(pace=pace)))
 
 
 def host_with_disk(deployment: Deployment, folder: Path, size: int) -> SourceHost:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from app.client import access, jobs, servers, tests
 from app.contract.resources.access import InstallTokenCreate
 from app.contract.resources.launch import TestOrder
 from app.contract.words import WorkState
+from app.kit.ratewindows import RateCalendar
+from tests.cluster.moving import Log, busy, require_moved
 from tests.e2e.deployment import until
-from tests.e2e.replica import assert_identical, head_of
+from tests.e2e.paces import set_pace
+from tests.e2e.replica import assert_identical, head_of, random_disk
 from tests.e2e.source_host import SourceHost
 from tests.kubernetes.conftest import AGENT, API, PLATFORM, SECONDS, Cluster
 from tests.kubernetes.load import Load
@@ -87,6 +91,30 @@ def test_the_dashboard_tier_is_at_its_node_port(cluster: Cluster) -> None:
 
 def test_two_replicas_of_each_role_run(cluster: Cluster) -> None:
     assert {role: len(cluster.pods(role)) for role in ROLES} == dict.fromkeys(ROLES, 2)
+
+
+def _log_of(cluster: Cluster, pod: str) -> Log:
+    return lambda: cluster.kubectl("logs", pod)
+
+
+def test_a_session_moves_to_the_living_pod(cluster: Cluster, tmp_path: Path) -> None:
+    """Before any other host is enrolled, so that all heartbeats are of this one."""
+    set_pace(cluster.deployment, RateCalendar(8 * MIB))
+    disk = random_disk(tmp_path / "disk.img", 100 * MIB)
+    host = SourceHost(tmp_path / "agent")
+    server = _enrol(cluster, host, disk)
+    with host.running("--once") as agent:
+        logs = {pod: _log_of(cluster, pod) for pod in cluster.pods("agent")}
+        victim, session = busy(logs)
+        (living,) = logs.keys() - {victim}
+        killed = time.time()
+        cluster.kubectl("delete", "pod", victim, "--grace-period=0", "--force")
+        require_moved(logs[living], session, killed)
+        set_pace(cluster.deployment, None)
+        output, _ = agent.communicate(timeout=SECONDS)
+    assert agent.returncode == 0, output
+    assert_identical(cluster.deployment, server, disk)
+    until(lambda: len(cluster.pods("agent")) == 2, SECONDS, "a new pod")
 
 
 def test_a_host_outside_of_the_cluster_is_replicated(cluster: Cluster, source: Source) -> None:

@@ -11,6 +11,7 @@ from app.kit.clock import SystemClock
 from app.kit.database import Database, DatabaseInUse
 from app.kit.settings import DatabaseSettings, Engine
 from app.schema import running
+from app.schema.standing import SchemaOutdated, SchemaTooNew
 from app.schema.tables import metadata
 from tests.services.mariadb_server import MariaDb
 
@@ -51,19 +52,20 @@ async def test_upgrading_twice_changes_nothing(database_settings: DatabaseSettin
 async def test_an_empty_database_is_refused_with_the_command_that_helps(
     database_settings: DatabaseSettings,
 ) -> None:
-    with pytest.raises(running.SchemaOutdated) as refusal:
-        await running.require_current(database_settings)
+    with pytest.raises(SchemaOutdated) as refusal:
+        await running.require_usable(database_settings)
     assert refusal.value.remedy == "run: go2cloud db upgrade"
 
 
-async def test_a_schema_of_a_later_program_is_refused(database_settings: DatabaseSettings) -> None:
+async def test_a_schema_of_another_program_is_refused(database_settings: DatabaseSettings) -> None:
     await running.upgrade(database_settings)
     database = Database.connect(database_settings, SystemClock())
     async with database.begin() as unit:
-        await unit.session.execute(text("UPDATE alembic_version SET version_num = '9999_later'"))
+        await unit.session.execute(text("UPDATE alembic_version SET version_num = '9999_other'"))
+        await unit.session.execute(text("DROP TABLE schema_compat"))
     await database.close()
-    with pytest.raises(running.SchemaTooNew, match="9999_later"):
-        await running.require_current(database_settings)
+    with pytest.raises(SchemaTooNew, match="9999_other, which is none of go2cloud's"):
+        await running.require_usable(database_settings)
 
 
 async def test_tables_hold_any_text_and_compare_it_byte_by_byte(
