@@ -101,9 +101,13 @@ class Rig:
 
         await self._until_true(it_holds)
 
-    async def until_empty(self) -> None:
-        """Wait until everything is delivered."""
-        await self._until_true(self._is_empty)
+    async def until_empty(self, but: int = 0) -> None:
+        """Wait until everything is delivered, but for so many events."""
+
+        async def is_drained() -> bool:
+            return await self.waiting() == but
+
+        await self._until_true(is_drained)
 
     async def until_failed(self, times: int = 1, ref: str = "hook") -> Subscription:
         """Wait until so many attempts have failed in a row."""
@@ -113,9 +117,6 @@ class Rig:
 
         await self._until_true(has_failed)
         return await self.show(ref)
-
-    async def _is_empty(self) -> bool:
-        return await self.waiting() == 0
 
     async def _until_true(self, holds: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
