@@ -25,7 +25,7 @@ from app.migration.services import Services
 from tests.callbacks.receivers import Receiver
 
 SECRET = "a-secret-of-the-two-of-us"
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 240.0
 LOOPBACK = {"G2C_CALLBACKS__ALLOW": "127.0.0.0/8", "G2C_CALLBACKS__TIMEOUT_SECONDS": "2"}
 
 

@@ -1,6 +1,7 @@
 """A receiver of callbacks that really listens, in a thread: it keeps what it gets and answers as told."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,9 +65,11 @@ class Receiver:
         return [each.id for each in self.deliveries]
 
     @contextmanager
-    def listening(self) -> Iterator["Receiver"]:
+    def listening(self, tls: ssl.SSLContext | None = None) -> Iterator["Receiver"]:
         """Listen, again on the same port where it did before."""
         server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         self.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()

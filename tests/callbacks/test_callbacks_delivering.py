@@ -1,9 +1,10 @@
 """Events reach their receivers, in their order, whatever the receivers do meanwhile."""
 
 import gc
+import resource
 import socket
-import tracemalloc
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -157,16 +158,14 @@ async def test_a_thousand_events_are_drained_in_bounded_memory(rig: Rig, receive
         receiver.deliveries.clear()
         if delivery.event["data"]["number"] in (300, 990):
             gc.collect()
-            sizes.append(tracemalloc.get_traced_memory()[0])
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
         return 200
 
     receiver.answer = measure
     await rig.subscribe(receiver.url)
     made = await rig.make(1000)
-    tracemalloc.start()
     await rig.deliver()
     await rig.until_empty()
-    tracemalloc.stop()
     early, late = sizes
-    assert late - early < 2 << 20, "what is kept grows with what was delivered"
+    assert late - early < 16 << 20, "what is kept grows with what was delivered"
     assert len(made) == 1000

@@ -58,12 +58,12 @@ class Answer:
 class Sender:
     """Sends letters."""
 
-    def __init__(self, settings: CallbackSettings, clock: Clock) -> None:
-        """Nothing is connected yet; the authorities that this host trusts are read, which takes some ms."""
+    def __init__(self, settings: CallbackSettings, clock: Clock, trust: ssl.SSLContext | None = None) -> None:
+        """Nothing is connected yet. `trust` None: the authorities that this host trusts."""
         self._settings = settings
         self._clock = clock
         self._http = httpx2.AsyncClient(
-            verify=ssl.create_default_context(),
+            verify=trust or ssl.create_default_context(),
             timeout=settings.timeout_seconds,
             follow_redirects=False,
             trust_env=False,
