@@ -151,6 +151,7 @@ async def test_two_processes_deliver_each_event_once(rig: Rig, receiver: Receive
     assert sorted(receiver.ids) == sorted(made * 4)
 
 
+@pytest.mark.slow
 async def test_a_thousand_events_are_drained_in_bounded_memory(rig: Rig, receiver: Receiver) -> None:
     sizes: list[int] = []
 
