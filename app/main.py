@@ -132,6 +132,7 @@ async def _open_services(
     checks.add("store", lambda: asyncio.to_thread(services.store.backend.usage))
     if Role.API in roles:
         await _first_start(services)
+        await _call_back(app, stack, services)
     _work(app, stack, services, roles)
     if Role.AGENT in roles:
         from app.agent.gateway.commands import bring_forward
@@ -199,6 +200,20 @@ async def _first_start(services: "Services") -> None:
     created = await services.database.run(work)
     if created is not None:
         _log.warning("administrator.created", user=created.user, one_time_password=created.password)
+
+
+async def _call_back(app: FastAPI, stack: AsyncExitStack, services: "Services") -> None:
+    """Deliver events to the platform and to webhooks for as long as the process lives."""
+    from app.migration.callbacks.delivering import Deliverer
+    from app.migration.callbacks.platform import keep_platform
+    from app.migration.callbacks.sending import Sender
+    from app.migration.callbacks.sweeping import sweep
+
+    await keep_platform(services)
+    sender = await stack.enter_async_context(Sender(services.settings.callbacks, services.clock))
+    deliverer = Deliverer(services, sender)
+    _run_beside(stack, lambda: sweep(services))
+    _run_beside(stack, lambda: deliverer.run(app.state.stopping))
 
 
 async def _collect_garbage(services: "Services") -> None:

@@ -126,6 +126,12 @@ def _target(app: typer.Typer) -> None:
     app.add_typer(targets.app, name="target")
 
 
+def _subscription(app: typer.Typer) -> None:
+    from app.cli import subscriptions
+
+    app.add_typer(subscriptions.app, name="subscription")
+
+
 def _project(app: typer.Typer) -> None:
     from app.cli import projects
 
@@ -178,6 +184,7 @@ NOUNS: Final[Mapping[str, Load]] = {
     "report": _report,
     "target": _target,
     "project": _project,
+    "subscription": _subscription,
     "token": _token,
     "install-token": _token,
     "admin": _admin,

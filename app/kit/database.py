@@ -47,6 +47,7 @@ __all__ = [
 
 T = TypeVar("T")
 Hint: TypeAlias = Callable[[], Awaitable[None]]
+Recorder: TypeAlias = Callable[["UnitOfWork"], Awaitable[None]]
 
 
 class DatabaseInUse(Conflict):
@@ -69,7 +70,7 @@ class UnitOfWork:
 
     `afterwards` is what is told when the commit is done, and never when it fails: hints on the bus, counts,
     log lines. A process that dies in between tells nothing. `news` are events for the bus that the database
-    was given, told at the same moment.
+    was given, told at the same moment; its recorder may write them down before, in this very transaction.
     """
 
     session: AsyncSession
@@ -94,10 +95,15 @@ class Database:
         self._clock = clock
         self._lock = lock
         self._bus: Bus | None = None
+        self._record: Recorder | None = None
 
     def tell_on(self, bus: Bus) -> None:
         """Publish the news of units on this bus; without one nobody hears of them."""
         self._bus = bus
+
+    def record_news(self, record: Recorder) -> None:
+        """Let `record` see each unit with news before its commit: what it writes stays or goes with it."""
+        self._record = record
 
     @classmethod
     def connect(cls, settings: DatabaseSettings, clock: Clock) -> Self:
@@ -122,6 +128,8 @@ class Database:
         async with self._turns.take(), _session(self._engines.writing) as session:
             unit = UnitOfWork(session, self._clock.now())
             yield unit
+            if unit.news and self._record is not None:
+                await self._record(unit)
             await _commit(session)
         for tell in unit.afterwards:
             await tell()

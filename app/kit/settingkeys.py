@@ -11,17 +11,17 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     SecretStr,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.kit.callbackkeys import CallbackSettings
 from app.kit.ratewindows import MOST_RATE, RateCalendar, RateWindow, parsed_windows
+from app.kit.settingsection import Section
 
 GIB = 1 << 30
 DATABASE_FILE = "go2cloud.db"
@@ -96,19 +96,6 @@ def _interval(value: int) -> int:
 File = Annotated[Path, AfterValidator(Path.expanduser)]
 Address = tuple[Annotated[str, Field(min_length=1)], Annotated[int, Field(ge=1, le=65535)]]
 Url = Annotated[str, AfterValidator(_url)]
-
-
-class Section(BaseModel):
-    """A group of keys under one heading."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=str.upper,
-        validate_by_name=True,
-        validate_by_alias=True,
-        hide_input_in_errors=True,
-    )
 
 
 class StoreSettings(Section):
@@ -357,6 +344,7 @@ class Keys(BaseSettings):
     launch: LaunchingSettings
     report: ReportSettings = ReportSettings()
     cutover: CutoverSettings = CutoverSettings()
+    callbacks: CallbackSettings = CallbackSettings()
     limits: LimitSettings = LimitSettings()
 
     @model_validator(mode="before")

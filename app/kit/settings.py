@@ -21,6 +21,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from app.kit.callbackkeys import CallbackSettings
 from app.kit.settingkeys import (
     Acceleration,
     AccessSettings,
@@ -34,11 +35,11 @@ from app.kit.settingkeys import (
     LogLevel,
     PaceSettings,
     ReportSettings,
-    Section,
     StoreSettings,
     TlsSettings,
     WorkSettings,
 )
+from app.kit.settingsection import Section
 from app.kit.settingserror import SettingsError
 from app.kit.settingsources import (
     KeyPath,
@@ -54,6 +55,7 @@ __all__ = [
     "Acceleration",
     "AccessSettings",
     "AgentSettings",
+    "CallbackSettings",
     "CutoverSettings",
     "DatabaseSettings",
     "Engine",
@@ -149,6 +151,7 @@ class Settings:
     launch: LaunchingSettings
     report: ReportSettings
     cutover: CutoverSettings
+    callbacks: CallbackSettings
     api_migrate_server_url: str | None = None
     platform_callback_url: str | None = None
     file: Path | None = field(default=None, compare=False)
@@ -230,6 +233,10 @@ def _check_together(keys: Keys) -> None:
         for key, value in (("DB_HOST", keys.db_host), ("DB_USER", keys.db_user)):
             if value is None:
                 raise SettingsError(f"{key} (nowhere set) is needed with DB_ENGINE mysql: set it")
+    if keys.platform_callback_url is not None and keys.callbacks.secret is None:
+        raise SettingsError(
+            "CALLBACKS.SECRET (nowhere set) is needed with PLATFORM_CALLBACK_URL: set it in both roles"
+        )
     pairs = (
         ("TLS.CERT_FILE", keys.tls.cert_file, "TLS.KEY_FILE", keys.tls.key_file),
         ("STORE.S3_ACCESS_KEY", keys.store.s3_access_key, "STORE.S3_SECRET_KEY", keys.store.s3_secret_key),
@@ -264,6 +271,7 @@ def _settings(keys: Keys) -> Settings:
         launch=keys.launch,
         report=keys.report,
         cutover=keys.cutover,
+        callbacks=keys.callbacks,
         api_migrate_server_url=keys.api_migrate_server_url,
         platform_callback_url=keys.platform_callback_url,
     )

@@ -8,6 +8,7 @@ from app.kit.database import Database
 from app.kit.livesettings import LiveSettings
 from app.kit.settings import PaceSettings, Settings
 from app.kit.turns import TurnsByName
+from app.migration.callbacks import outbox
 from app.migration.pace.sending import SendingServers
 from app.store.objects import ObjectStore
 from app.work.jobs import Jobs
@@ -38,7 +39,8 @@ class Services:
     """The kinds of jobs that features have registered."""
 
     def __post_init__(self) -> None:
-        """What units of work have to tell goes on the bus."""
+        """What units of work have to tell goes into the outbox with them, and on the bus after them."""
+        self.database.record_news(outbox.record)
         self.database.tell_on(self.bus)
 
     @property

@@ -2,12 +2,12 @@
 
 from fastapi import APIRouter
 
-from app.platform import proxy, session, start
+from app.platform import callbacks, proxy, session, start
 
 
 def router() -> APIRouter:
-    """The start page, the session cookie and the proxy."""
+    """The start page, the session cookie, the proxy, and what the API calls back."""
     every = APIRouter()
-    for part in (start, session, proxy):
+    for part in (start, session, proxy, callbacks):
         every.include_router(part.router)
     return every

@@ -4,7 +4,7 @@ The composition root makes one `Platform`, puts it at `app.state.platform`, and 
 """
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Self, cast
 
 import httpx2
@@ -14,6 +14,7 @@ from app.client.transport import AsyncClient
 from app.kit.errors import BadGateway
 from app.kit.health import Checks
 from app.kit.settings import Settings
+from app.platform.wakes import Wakes
 
 CONNECT_SECONDS = 5.0
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -23,13 +24,15 @@ ANSWER_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Where the API is, a connection pool to it, and how much a browser may send."""
+    """Where the API is, a connection pool to it, how much a browser may send, and what callbacks wake."""
 
     api_url: str
     http: httpx2.AsyncClient
     client: AsyncClient
     body_bytes: int
     secure_cookie: bool
+    callback_secret: str | None = None
+    wakes: Wakes = field(default_factory=Wakes)
 
     @classmethod
     def connect(
@@ -37,6 +40,7 @@ class Platform:
     ) -> Self:
         """For the API at `api_url` (without /api/v1); nothing is connected yet."""
         url = api_url.rstrip("/")
+        secret = settings.callbacks.secret
         way = transport or httpx2.AsyncHTTPTransport(verify=_trust(settings, url))
         return cls(
             api_url=url,
@@ -49,6 +53,7 @@ class Platform:
             client=AsyncClient(url, transport=way),
             body_bytes=int(settings.limits.request_body_bytes),
             secure_cookie=settings.tls.cert_file is not None,
+            callback_secret=secret.get_secret_value() if secret else None,
         )
 
     async def close(self) -> None:

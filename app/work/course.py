@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from app.contract.callbackwords import EventKind
 from app.contract.words import JobEventLevel, WorkState
 from app.kit.bus import Bus
 from app.kit.database import UnitOfWork
@@ -57,7 +58,9 @@ class Course:
         steps = await steps_of(uow, row.id)
         move = self.next(uow, row, steps)
         journal.change(row, JobAction.BEGIN)
-        row.started_at = row.started_at or uow.now
+        if row.started_at is None:
+            row.started_at = uow.now
+            journal.announce(uow, row, EventKind.JOB_STARTED)
         if isinstance(move, End):
             await self.end(uow, row, move.action)
             return None
@@ -162,6 +165,7 @@ class Course:
         if kind.ended is not None:
             await kind.ended(uow, _ended(row))
         journal.tell(uow, self.bus, row, frees=frees)
+        journal.announce(uow, row, EventKind.JOB_ENDED)
         meters.count_end(uow, row)
 
 

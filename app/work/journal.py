@@ -10,6 +10,7 @@ from functools import partial
 
 from sqlalchemy import delete, select, update
 
+from app.contract.callbackwords import EventKind
 from app.contract.words import JobEventLevel, WorkState
 from app.kit.bus import Bus, Event
 from app.kit.database import UnitOfWork
@@ -151,3 +152,16 @@ def tell(uow: UnitOfWork, bus: Bus, row: JobRow, *, frees: bool = False) -> None
     }
     event = Event(JOB_EVENT, uow.now, project=row.project_id, subject=row.id, data=data)
     uow.afterwards.append(partial(bus.publish, event))
+
+
+def announce(uow: UnitOfWork, row: JobRow, kind: EventKind) -> None:
+    """Tell those outside that a job began or ended: news of the unit itself, which subscriptions hear of."""
+    data: dict[str, Json] = {
+        "kind": row.kind,
+        "state": row.state,
+        "server": row.server_id,
+        "parent": row.parent_id,
+        "requestedBy": row.requested_by,
+        "code": row.code,
+    }
+    uow.news.append(Event(kind, uow.now, project=row.project_id, subject=row.id, data=data))

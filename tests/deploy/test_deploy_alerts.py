@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from app.kit import health, livesettings, metrics, redisbus, vitals
+from app.migration.callbacks import meters as callbacks
 from app.migration.replication import meters as replication
 from app.migration.scrub import work as scrub
 from app.migration.verification import meters as verification
@@ -21,7 +22,7 @@ MONITORING = ROOT / "k8s" / "components" / "monitoring"
 CHART_FILES = ROOT / "k8s" / "chart" / "files"
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
-MEASURING = (health, livesettings, redisbus, vitals, replication, scrub, verification, work)
+MEASURING = (health, livesettings, redisbus, vitals, callbacks, replication, scrub, verification, work)
 """The modules that declare metrics; they register them when they are imported."""
 
 

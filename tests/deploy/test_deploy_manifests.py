@@ -38,7 +38,8 @@ def _name(file: Path) -> str:
 @pytest.mark.parametrize("file", SETTINGS, ids=_name)
 def test_the_service_takes_the_settings_and_finds_no_password_in_them(file: Path, tmp_path: Path) -> None:
     assert "PASSWORD" not in re.sub(r"#.*", "", file.read_text())
-    settings = load_settings({"GO2CLOUD_CONFIG": str(file), "HOME": str(tmp_path)})
+    secret = {"G2C_CALLBACKS__SECRET": "as-in-the-secret-of-the-cluster"}
+    settings = load_settings({"GO2CLOUD_CONFIG": str(file), "HOME": str(tmp_path), **secret})
     assert settings.data_dir == Path("/data/state")
     is_on_a_server = settings.database.engine is Engine.MYSQL
     assert is_on_a_server == (file.name != "platform.yaml" and "dev" not in file.parts)

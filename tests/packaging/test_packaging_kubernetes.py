@@ -107,6 +107,21 @@ def test_api_and_agent_share_database_bus_and_store(base: Manifests, role: Role,
     assert mounts[str(settings.store.path)] == "store"
 
 
+def test_the_platform_is_given_the_secret_of_callbacks_and_no_password(
+    base: Manifests, tmp_path: Path
+) -> None:
+    volumes = pod_of(_deployment(base, Role.PLATFORM))["volumes"]
+    (secrets,) = [each["secret"] for each in volumes if "secret" in each]
+    assert [each["key"] for each in secrets["items"]] == ["G2C_CALLBACKS__SECRET"]
+    assert _settings(base, Role.PLATFORM, tmp_path).callbacks.secret is not None
+
+
+def test_the_api_calls_the_platform_by_the_name_of_its_service(base: Manifests, tmp_path: Path) -> None:
+    settings = _settings(base, Role.API, tmp_path)
+    assert settings.platform_callback_url == f"http://go2cloud-platform:{PORTS[Role.PLATFORM]}/callbacks"
+    assert settings.callbacks.secret is not None
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_no_password_stands_in_a_config_map(base: Manifests, role: Role) -> None:
     (text,) = base.named("ConfigMap", f"go2cloud-{role}")["data"].values()

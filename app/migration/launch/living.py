@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select, update
 
+from app.contract.callbackwords import EventKind
 from app.contract.words import InstanceState, JobEventLevel, TestState, WorkState
 from app.kit.bus import Event
 from app.kit.database import UnitOfWork
@@ -111,7 +112,7 @@ async def _mark_ended(services: Services, uow: UnitOfWork, *, test: TestRow, rea
     if await uow.changed(same.values(state=after, ended_at=uow.now, ended_reason=reason, forwards=[])):
         text = f"the machine of test {test.id} ended by itself: {reason}"
         await services.jobs.note(uow, test.job_id, text, JobEventLevel.WARNING)
-        await _tell(uow, test, "test.ended", reason)
+        await _tell(uow, test, EventKind.TEST_ENDED, reason)
 
 
 async def _warn(services: Services, uow: UnitOfWork, *, test: TestRow) -> None:
@@ -123,10 +124,10 @@ async def _warn(services: Services, uow: UnitOfWork, *, test: TestRow) -> None:
             f"the machine of test {test.id} is terminated at {at:%Y-%m-%d %H:%M}Z; a new test gets a new one"
         )
         await services.jobs.note(uow, test.job_id, text, JobEventLevel.WARNING)
-        await _tell(uow, test, "test.expiring", text)
+        await _tell(uow, test, EventKind.TEST_EXPIRING, text)
 
 
-async def _tell(uow: UnitOfWork, test: TestRow, kind: str, text: str) -> None:
+async def _tell(uow: UnitOfWork, test: TestRow, kind: EventKind, text: str) -> None:
     server = await find_server(uow, test.server_id)
     data = {"test": test.id, "detail": text}
     uow.news.append(Event(kind, uow.now, project=server.project_id, subject=test.server_id, data=data))

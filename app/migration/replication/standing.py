@@ -1,12 +1,14 @@
 """The standing of a server's replication in its row: the one place that writes it, and tells of a change.
 
 A change is announced after its transaction: an event on the bus, a count, and a log line when replication
-begins to fail and when it works again. What goes on failing for the same reason says nothing more.
+begins to fail and when it works again. What goes on failing for the same reason says nothing more. That it
+begins to fail, or works again, is also news of the transaction itself, which subscriptions hear of.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.contract.callbackwords import EventKind
 from app.contract.words import ReplicationReason, ReplicationState
 from app.kit.bus import Event
 from app.kit.database import UnitOfWork
@@ -27,6 +29,14 @@ class Change:
     project: str
     before: Standing
     after: Standing
+
+    @property
+    def turn(self) -> EventKind | None:
+        """Whether replication begins to fail with it, or works again."""
+        fails, failed = self.after.state in FAILING, self.before.state in FAILING
+        if fails == failed:
+            return None
+        return EventKind.FAILING if fails else EventKind.RECOVERED
 
 
 def kept(row: ServerRow) -> Standing:
@@ -61,7 +71,11 @@ def settle(uow: UnitOfWork, row: ServerRow, after: Standing) -> Change | None:
         return None
     row.replication_state, row.replication_reason = after.state, after.reason
     row.replication_since = uow.now
-    return Change(row.id, row.project_id, before, after)
+    change = Change(row.id, row.project_id, before, after)
+    if change.turn is not None:
+        data = {"state": after.state.value, "reason": after.reason.value if after.reason else None}
+        uow.news.append(Event(change.turn, uow.now, project=row.project_id, subject=row.id, data=data))
+    return change
 
 
 async def announce(services: Services, change: Change | None) -> None:

@@ -1,12 +1,13 @@
 """Changing the lifecycle state of a server: by the table in `states`, from the state that was read.
 
-A change is told on the bus as `server.lifecycle`, once it is committed.
+A change is told as `server.lifecycle`: on the bus once it is committed, and to subscriptions.
 """
 
 from typing import Final
 
 from sqlalchemy import update
 
+from app.contract.callbackwords import EventKind
 from app.contract.words import LifecycleState, ServerOperation
 from app.kit.bus import Event
 from app.kit.database import UnitOfWork
@@ -14,7 +15,7 @@ from app.migration.servers.errors import LifecycleNotAllowed, ServerIsReverse
 from app.migration.servers.states import TRANSITIONS, allowed, taken_back
 from app.migration.servers.tables import ServerRow
 
-LIFECYCLE_EVENT: Final = "server.lifecycle"
+LIFECYCLE_EVENT: Final = EventKind.LIFECYCLE
 
 
 def require_allowed(server: ServerRow, operation: ServerOperation) -> LifecycleState:

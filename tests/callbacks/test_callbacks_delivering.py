@@ -1,0 +1,172 @@
+"""Events reach their receivers, in their order, whatever the receivers do meanwhile."""
+
+import gc
+import resource
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.contract.callbackwords import EventKind
+from app.kit.callbackkeys import CallbackSettings
+from app.migration.callbacks.sending import Letter, Sender
+from app.migration.callbacks.sending import Receiver as Place
+from tests.callbacks.conftest import SECRET, Rig, strict
+from tests.callbacks.receivers import Delivery, Receiver
+
+
+async def test_events_are_delivered_signed_and_in_order(rig: Rig, receiver: Receiver) -> None:
+    await rig.subscribe(receiver.url)
+    made = await rig.make(5)
+    await rig.deliver()
+    await rig.until_empty()
+    made += await rig.make(5, EventKind.JOB_ENDED)
+    await rig.until_empty()
+    assert receiver.ids == made
+    for delivery in receiver.deliveries:
+        delivery.require_signed(SECRET, rig.clock.now().timestamp())
+        assert delivery.event["id"] == delivery.id
+        assert delivery.event["type"] == delivery.headers["X-Go2cloud-Event"]
+        assert delivery.attempt == 1
+    shown = await rig.show()
+    assert (shown.failures, shown.waiting) == (0, 0)
+    assert shown.last_success_at == rig.clock.now()
+
+
+async def test_a_receiver_that_was_away_gets_everything_when_it_is_back(rig: Rig) -> None:
+    receiver = Receiver()
+    with receiver.listening():
+        await rig.subscribe(receiver.url)
+    made = await rig.make(3)
+    await rig.deliver()
+    shown = await rig.until_failed()
+    assert shown.last_failure is not None
+    assert shown.retry_at is not None
+    assert shown.retry_at > rig.clock.now()
+    made += await rig.make(3)
+    with receiver.listening():
+        rig.clock.advance(timedelta(minutes=5))
+        await rig.until_empty()
+    assert receiver.ids == made
+    assert [each.attempt for each in receiver.deliveries] == [2, 1, 1, 1, 1, 1]
+    assert (await rig.show()).failures == 0
+
+
+async def test_a_receiver_that_fails_is_asked_less_and_less_often(rig: Rig, receiver: Receiver) -> None:
+    receiver.answer = lambda _: 500
+    await rig.subscribe(receiver.url)
+    await rig.make(1)
+    await rig.deliver()
+    pauses = []
+    for times in range(1, 6):
+        shown = await rig.until_failed(times)
+        assert shown.last_failure == "answered 500"
+        assert shown.retry_at is not None
+        pauses.append(shown.retry_at - rig.clock.now())
+        rig.clock.advance(pauses[-1])
+    for times, pause in enumerate(pauses):
+        assert timedelta(seconds=2**times) <= pause <= timedelta(seconds=2 ** (times + 1))
+    receiver.answer = lambda _: 204
+    await rig.until_empty()
+    assert [each.attempt for each in receiver.deliveries] == [1, 2, 3, 4, 5, 6]
+    assert len(set(receiver.ids)) == 1
+
+
+async def test_a_failing_receiver_holds_up_no_other(rig: Rig, receiver: Receiver) -> None:
+    with Receiver(answer=lambda _: 503).listening() as broken:
+        await rig.subscribe(broken.url, "broken")
+        await rig.subscribe(receiver.url, "good")
+        made = await rig.make(10)
+        await rig.deliver()
+        await rig.until(lambda: len(receiver.ids) == 10)
+        await rig.until_failed(ref="broken")
+    assert receiver.ids == made
+    assert await rig.waiting() == 10
+
+
+async def test_an_event_that_is_refused_steps_aside(rig: Rig, receiver: Receiver) -> None:
+    made = await _with_refused(rig, receiver)
+    await rig.until(lambda: len(receiver.ids) == 5)
+    await rig.until_empty(but=1)
+    receiver.answer = lambda _: 200
+    rig.clock.advance(timedelta(minutes=5))
+    await rig.until_empty()
+    assert receiver.ids == [*made, made[1]]
+
+
+async def _with_refused(rig: Rig, receiver: Receiver) -> list[str]:
+    refused: list[str] = []
+    receiver.answer = lambda delivery: 422 if delivery.id in refused else 200
+    await rig.subscribe(receiver.url)
+    made = await rig.make(5)
+    refused.append(made[1])
+    await rig.deliver()
+    return made
+
+
+async def test_no_redirect_is_followed(rig: Rig, receiver: Receiver) -> None:
+    with Receiver(answer=lambda _: 307, location=receiver.url).listening() as elsewhere:
+        await rig.subscribe(elsewhere.url)
+        await rig.make(1)
+        await rig.deliver()
+        shown = await rig.until_failed()
+    assert shown.last_failure == "answered 307, a redirect, which is not followed"
+    assert receiver.deliveries == []
+
+
+async def test_a_receiver_that_does_not_answer_is_given_up_in_time(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        await rig.subscribe(f"http://127.0.0.1:{silent.getsockname()[1]}/hook")
+        await rig.make(1)
+        await rig.deliver()
+        shown = await rig.until_failed()
+    assert shown.last_failure == "no answer within 2 seconds"
+
+
+async def test_nothing_is_sent_where_callbacks_may_not_go(rig: Rig, receiver: Receiver) -> None:
+    await rig.subscribe(receiver.url.replace("127.0.0.1", "localhost"))
+    await rig.make(1)
+    await rig.deliver(strict(rig.services))
+    shown = await rig.until_failed()
+    assert "where callbacks may not go" in (shown.last_failure or "")
+    assert receiver.deliveries == []
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".invalid"])
+async def test_a_name_that_leads_nowhere_is_told(rig: Rig, host: str) -> None:
+    async with Sender(CallbackSettings(), rig.clock) as sender:
+        answer = await sender.send(Place(f"http://{host}/hook", SECRET), Letter("evt-1", "x", "{}"))
+    assert answer.outcome == "UNREACHABLE"
+    assert answer.detail
+
+
+async def test_two_processes_deliver_each_event_once(rig: Rig, receiver: Receiver) -> None:
+    for number in range(4):
+        await rig.subscribe(f"{receiver.url}/{number}", f"hook-{number}")
+    await rig.deliver()
+    await rig.deliver()
+    made = await rig.make(25)
+    await rig.until_empty()
+    assert sorted(receiver.ids) == sorted(made * 4)
+
+
+@pytest.mark.slow
+async def test_a_thousand_events_are_drained_in_bounded_memory(rig: Rig, receiver: Receiver) -> None:
+    sizes: list[int] = []
+
+    def measure(delivery: Delivery) -> int:
+        receiver.deliveries.clear()
+        if delivery.event["data"]["number"] in (300, 990):
+            gc.collect()
+            sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+        return 200
+
+    receiver.answer = measure
+    await rig.subscribe(receiver.url)
+    made = await rig.make(1000)
+    await rig.deliver()
+    await rig.until_empty()
+    early, late = sizes
+    assert late - early < 16 << 20, "what is kept grows with what was delivered"
+    assert len(made) == 1000
