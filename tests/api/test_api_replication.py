@@ -1,14 +1,11 @@
 """Orders about replication and how it stands, over REST, of a server that was really replicated."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert
-from sqlalchemy.engine import Engine
+from sqlalchemy import insert
 
 from app.contract.words import ReplicationOperation, Role
 from app.kit.clock import ManualClock
@@ -22,6 +19,7 @@ from app.wire.chunks import CHUNK_SIZE
 from app.wire.heartbeat import DiskStatus, Rates, Status
 from tests.api.conftest import Api, Callers
 from tests.replication.agent_double import AgentDouble
+from tests.replication.statements import counted
 
 SIZE = 2 * CHUNK_SIZE
 CONTENT = bytes(range(256)) * (SIZE // 256)
@@ -243,28 +241,12 @@ async def test_the_filter_finds_silent_agents_by_what_is_shown(
     assert await names("STOPPED") == ["db-1"]
 
 
-@contextmanager
-def queries() -> Iterator[list[str]]:
-    """The SELECTs that are sent meanwhile."""
-    seen: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.lstrip().upper().startswith("SELECT"):
-            seen.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
 async def test_a_thousand_servers_are_listed_with_as_many_queries_as_one(
     agent: AgentDouble, admin: Api, services: Services, clock: ManualClock
 ) -> None:
     await beat(agent, "following")
     await admin.call("GET", "/servers", 200)
-    with queries() as one:
+    with counted(services.database) as one:
         await admin.call("GET", "/servers?limit=500", 200)
     status = asdict(Status("following", clock.now().isoformat(), disks=(DISK, DISK)))
 
@@ -276,7 +258,7 @@ async def test_a_thousand_servers_are_listed_with_as_many_queries_as_one(
         await uow.session.execute(insert(ServerRow), rows)
 
     await services.database.run(multiply)
-    with queries() as many:
+    with counted(services.database) as many:
         page = await admin.call("GET", "/servers?limit=500", 200)
     assert len(page["items"]) == 500
     assert page["items"][0]["backlogBytes"] == 2 * DISK.backlog

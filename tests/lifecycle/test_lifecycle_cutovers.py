@@ -128,22 +128,22 @@ async def test_a_server_is_cut_over_finalized_disconnected_and_archived(rig: Rig
 
 @ON_SQLITE
 @pytest.mark.parametrize(
-    ("services", "code", "said"),
+    ("told", "code", "said"),
     [("STARTED", "SOURCE_REBOOTED", "it may be active"), ("STOPPED", "SOURCE_REBOOTED", "held")],
 )
 async def test_a_ledger_says_of_a_source_that_was_rebooted_how_it_is_left(
-    rig: Rig, services: str, code: str, said: str
+    rig: Rig, told: str, code: str, said: str
 ) -> None:
     source = await held(rig)
     rig.work()
     async with source.running():
         await cut_over(rig, source.server, WorkState.SUCCEEDED)
     async with rig.services.database.begin() as uow:
-        await uow.session.execute(update(HoldRow).values(services=services, code=code, detail="ran a while"))
+        await uow.session.execute(update(HoldRow).values(services=told, code=code, detail="ran a while"))
     await at_rest(rig, source.server)
     await rig.engine.ended(await finalize(rig, source.server), WorkState.SUCCEEDED)
     (left,) = [each for each in (await cutovers(rig, source.server))[0].ledger if each.what == "the source"]
-    assert left.detail == f"{said}: its services are {services}; {code} ran a while"
+    assert left.detail == f"{said}: its services are {told}; {code} ran a while"
 
 
 async def at_rest(rig: Rig, server: str) -> None:

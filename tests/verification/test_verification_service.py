@@ -1,14 +1,13 @@
 """Orders and results of verifications on both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from app.contract import words
 from app.contract.filters import ServerFilter
@@ -29,6 +28,7 @@ from app.store.folder import FolderBackend
 from app.store.objects import ObjectStore
 from app.wire import verification as wire
 from tests.replication.agent_double import AgentDouble
+from tests.replication.statements import counted
 
 WEEK = timedelta(days=7)
 SAME = wire.Verification("chk-1", (wire.DiskVerification("disk-a", 4096, read=4096, compared=4096),))
@@ -189,22 +189,6 @@ async def test_the_list_is_paged_the_newest_first(agent: AgentDouble) -> None:
         rest = await service.list_verifications(uow, agent.server, PageRequest(2, first.next_after))
     assert [item.id for item in (*first.items, *rest.items)] == refs[::-1]
     assert rest.next_after is None
-
-
-@contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
-    """The SQL of the reading connections while the block runs."""
-    statements: list[str] = []
-    engine = database._engines.reading.sync_engine
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        statements.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 async def test_a_list_of_servers_takes_as_many_queries_for_five_as_for_one(agent: AgentDouble) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -26,20 +26,25 @@ S = WorkState
 
 @dataclass
 class Gauge:
-    """How many run at once, by name of their limit."""
+    """How many run at once. The first wait until there are `least` of them."""
 
+    least: int = 1
     now: int = 0
     most: int = 0
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hold(self) -> None:
         self.now += 1
         self.most = max(self.most, self.now)
+        if self.now >= self.least:
+            self.reached.set()
+        await self.reached.wait()
         await asyncio.sleep(0.02)
         self.now -= 1
 
 
 async def test_no_more_jobs_run_at_once_than_a_limit_lets(engine: Engine) -> None:
-    gauge = Gauge()
+    gauge = Gauge(least=2)
 
     async def run(context: Context) -> None:
         await gauge.hold()
