@@ -263,14 +263,20 @@ def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: froz
 
 
 def _run_beside(stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a task as long as the application lives."""
+    """Run a task as long as the application lives; one that dies before is logged."""
     task = asyncio.create_task(work())
+    task.add_done_callback(_tell_death)
 
     async def stop() -> None:
         task.cancel()
         await asyncio.wait([task])
 
     stack.push_async_callback(stop)
+
+
+def _tell_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("service.task_died", task=getattr(task.get_coro(), "__qualname__", ""), exc_info=error)
 
 
 def _open_platform(

@@ -10,6 +10,8 @@ ordinary updates), utf8mb4, UTC and a strict mode. A reading transaction says so
 refuses writes in it. A process that was paused inside a transaction must not hold its row locks for ever:
 MariaDB ends such a transaction after `IDLE_SECONDS`, and whoever waits for a lock is told so after
 `LOCK_WAIT_SECONDS` and repeats its unit.
+
+Errors do not show the parameters of their statement, which hold secrets: errors come into logs.
 """
 
 from collections.abc import Iterator
@@ -97,7 +99,7 @@ def database_url(settings: DatabaseSettings) -> URL:
 
 
 def _sqlite(settings: DatabaseSettings, begin: str, *pragmas: str) -> AsyncEngine:
-    engine = create_async_engine(database_url(settings))
+    engine = create_async_engine(database_url(settings), hide_parameters=True)
     _on_connect(engine, (*_SQLITE_PRAGMAS, *pragmas))
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -128,6 +130,7 @@ def _cursor(connection: Any) -> Iterator[Any]:
 def _server(settings: DatabaseSettings) -> Engines:
     engine = create_async_engine(
         database_url(settings),
+        hide_parameters=True,
         isolation_level="READ COMMITTED",
         pool_size=SERVER_CONNECTIONS,
         max_overflow=SERVER_CONNECTIONS,

@@ -1,15 +1,21 @@
 """Events reach their receivers, in their order, whatever the receivers do meanwhile."""
 
+import asyncio
 import gc
 import resource
 import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from app.contract.callbackwords import EventKind
 from app.kit.callbackkeys import CallbackSettings
+from app.migration.callbacks import claims, sending, sweeping
 from app.migration.callbacks.sending import Letter, Sender
 from app.migration.callbacks.sending import Receiver as Place
 from tests.callbacks.conftest import SECRET, Rig, strict
@@ -139,6 +145,77 @@ async def test_a_name_that_leads_nowhere_is_told(rig: Rig, host: str) -> None:
         answer = await sender.send(Place(f"http://{host}/hook", SECRET), Letter("evt-1", "x", "{}"))
     assert answer.outcome == "UNREACHABLE"
     assert answer.detail
+
+
+async def test_an_address_that_takes_no_connection_leaves_time_for_the_next(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def both(*_given: object) -> tuple[str, ...]:
+        return ("127.0.0.2", "127.0.0.1")
+
+    monkeypatch.setattr(sending, "permitted", both)
+    with deaf("127.0.0.2", receiver.port):
+        async with Sender(rig.services.settings.callbacks, rig.clock) as sender:
+            answer = await sender.send(Place(receiver.url, SECRET), Letter("evt-1", "x", "{}"))
+    assert answer.outcome == "DELIVERED", answer.detail
+
+
+@contextmanager
+def deaf(host: str, port: int) -> Iterator[None]:
+    """A place whose queue of connections is full: it answers no further one."""
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.create_server((host, port), backlog=0))
+        for _ in range(4):
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(server.getsockname())
+        yield
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://xn--strae-oqa.example/hook", "xn--strae-oqa.example"),
+        ("https://[fd00::7]:8443/hook", "fd00::7"),
+        ("https://192.0.2.1/hook", "192.0.2.1"),
+    ],
+)
+def test_a_name_is_looked_up_as_it_stands_in_the_url(url: str, host: str) -> None:
+    """By the older rules the first would be `strasse.example`, another's."""
+    assert sending.host_of(httpx2.URL(url)) == host
+
+
+async def test_a_defect_ends_neither_delivering_nor_sweeping(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(claims.candidates)
+    monkeypatch.setattr(claims, "candidates", failing)
+    await rig.subscribe(receiver.url)
+    await rig.make(2)
+    await rig.deliver()
+    await rig.until_empty()
+    assert failing.calls > 1
+    looks = Failing(sweeping.sweep_once)
+    monkeypatch.setattr(sweeping, "sweep_once", looks)
+    monkeypatch.setattr(sweeping, "LOOK_SECONDS", 0.01)
+    task = asyncio.create_task(sweeping.sweep(rig.services))
+    await rig.until(lambda: looks.calls > 2)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class Failing:
+    """Something that fails in a way that nobody foresaw the first time, and works from then on."""
+
+    def __init__(self, real: Callable[..., Awaitable[Any]]) -> None:
+        self.calls = 0
+        self._real = real
+
+    async def __call__(self, *given: Any) -> Any:
+        self.calls += 1
+        if self.calls == 1:
+            raise ZeroDivisionError("nobody thought of that")
+        return await self._real(*given)
 
 
 async def test_two_processes_deliver_each_event_once(rig: Rig, receiver: Receiver) -> None:

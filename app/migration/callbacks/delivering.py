@@ -16,10 +16,7 @@ from functools import partial
 from typing import Final
 from uuid import uuid4
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from app.kit.bus import Gap
-from app.kit.errors import Go2CloudError
 from app.kit.logging import get_logger
 from app.migration.callbacks import claims
 from app.migration.callbacks.claims import Candidate, Claim
@@ -28,6 +25,7 @@ from app.migration.callbacks.outbox import KINDS
 from app.migration.callbacks.sending import Sender
 from app.migration.callbacks.settling import settle
 from app.migration.services import Services
+from app.work.attempt import TROUBLE
 from app.work.leases import OWN_SHARE, Ticks, Watch
 
 LOOK_SECONDS: Final = 2.0
@@ -39,7 +37,6 @@ MOST_AT_ONCE: Final = 16
 ATTEMPT_SHARE: Final = 1 / 3
 """Of the lease, which one attempt may take."""
 
-_TROUBLE: Final = (Go2CloudError, SQLAlchemyError)
 _log = get_logger("go2cloud.callbacks")
 
 
@@ -65,6 +62,7 @@ class Deliverer:
     async def run(self, stopping: asyncio.Event) -> None:
         """Deliver until `stopping` is set: what is being sent then is still waited for."""
         listening = asyncio.create_task(self._listen())
+        listening.add_done_callback(_deaf)
         ending = asyncio.create_task(stopping.wait())
         ending.add_done_callback(lambda _: self._news.set())
         try:
@@ -93,13 +91,18 @@ class Deliverer:
         self._news.clear()
 
     async def _look_once(self, stopping: asyncio.Event) -> None:
-        """Begin what can be begun; a database that is away is said once, and looked for again."""
+        """Begin what can be begun; a database that is away is said once, and looked for again.
+
+        Anything unforeseen is a defect, which is logged each time and does not end the delivering.
+        """
         try:
             await self._look(stopping)
-        except _TROUBLE as error:
+        except TROUBLE as error:
             if not self._is_failing:
                 _log.warning("callbacks.look_failed", error=str(error))
             self._is_failing = True
+        except Exception:  # noqa: BLE001  (a defect must not end the delivering)
+            _log.exception("callbacks.look_died")
         else:
             self._is_failing = False
 
@@ -136,7 +139,7 @@ class Deliverer:
                 await database.run(partial(claims.release, held=held))
         except Fenced as lost:
             _log.info("callbacks.fenced", detail=str(lost))
-        except _TROUBLE as error:
+        except TROUBLE as error:
             _log.warning("callbacks.broke_off", subscription=wanted.sign.job_id, error=str(error))
 
     async def _drain(self, held: Claim, stopping: asyncio.Event) -> None:
@@ -155,3 +158,9 @@ class Deliverer:
             goes_on = await database.run(
                 partial(settle, held=held, sent=found, answer=answer, draw=self.draw)
             )
+
+
+def _deaf(listening: asyncio.Task[None]) -> None:
+    """Without news events are found at the next look; why there is none any more is a defect."""
+    if not listening.cancelled() and (error := listening.exception()) is not None:
+        _log.error("callbacks.deaf", exc_info=error)

@@ -23,6 +23,9 @@ from app.migration.callbacks.errors import AddressForbidden
 THIS_EVENT: Final = frozenset({400, 413, 422})
 """Answers that say that the event itself is at fault: another one may fare better."""
 
+MOST_TRIED: Final = 4
+"""Addresses of one name, so that each gets time enough to take the connection."""
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -97,18 +100,25 @@ class Sender:
             return Answer(O.UNREACHABLE, str(error) or type(error).__name__)
 
     async def _post(self, receiver: Receiver, letter: Letter) -> int:
-        """The status of the answer of the first address that takes the connection."""
+        """The status of the answer of the first address that takes the connection.
+
+        Each address but the last has its share of the time for that.
+        """
         url = httpx2.URL(receiver.url)
         allowed = None if receiver.is_trusted else self._settings.allow
-        addresses = await permitted(url.host, url.port or _PORTS[url.scheme], allowed)
-        for address in addresses[:-1]:
+        found = await permitted(host_of(url), url.port or _PORTS[url.scheme], allowed)
+        *firsts, last = found[:MOST_TRIED]
+        share = self._settings.timeout_seconds / (len(firsts) + 1)
+        for address in firsts:
             try:
-                return await self._post_to(address, url, receiver, letter)
-            except httpx2.ConnectError:
+                return await self._post_to(address, url, receiver, letter, share)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 continue
-        return await self._post_to(addresses[-1], url, receiver, letter)
+        return await self._post_to(last, url, receiver, letter, self._settings.timeout_seconds)
 
-    async def _post_to(self, address: str, url: httpx2.URL, receiver: Receiver, letter: Letter) -> int:
+    async def _post_to(
+        self, address: str, url: httpx2.URL, receiver: Receiver, letter: Letter, connect_seconds: float
+    ) -> int:
         body = letter.body.encode()
         at = int(self._clock.now().timestamp())
         headers = {
@@ -125,9 +135,15 @@ class Sender:
             url.copy_with(host=address),
             content=body,
             headers=headers,
-            extensions={"sni_hostname": url.host},
+            timeout=httpx2.Timeout(self._settings.timeout_seconds, connect=connect_seconds),
+            extensions={"sni_hostname": host_of(url)},
         ) as answer:
             return answer.status_code
+
+
+def host_of(url: httpx2.URL) -> str:
+    """The host as it stands in the URL, in ASCII: that of `URL.host` would be encoded anew, by IDNA 2003."""
+    return url.raw_host.decode("ascii")
 
 
 def _meaning(status: int) -> Answer:

@@ -9,16 +9,16 @@ from functools import partial
 from typing import Final
 
 from sqlalchemy import ColumnElement, delete, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.kit.bus import Event
 from app.kit.database import UnitOfWork
-from app.kit.errors import Go2CloudError, Json
+from app.kit.errors import Json
 from app.kit.logging import get_logger
 from app.migration.callbacks import meters
 from app.migration.callbacks.measuring import measure, waiting
 from app.migration.callbacks.tables import OutboxRow, SubscriptionRow
 from app.migration.services import Services
+from app.work.attempt import TROUBLE
 
 LOOK_SECONDS: Final = 10.0
 MOST_WAITING: Final = 50_000
@@ -31,15 +31,20 @@ _log = get_logger("go2cloud.callbacks")
 
 
 async def sweep(services: Services) -> None:
-    """Look for ever; a database that is away is said once, and looked for again."""
+    """Look for ever; a database that is away is said once, and looked for again.
+
+    Anything unforeseen is a defect, which is logged each time and does not end the looking.
+    """
     is_failing = False
     while True:
         try:
             await sweep_once(services)
-        except (Go2CloudError, SQLAlchemyError) as error:
+        except TROUBLE as error:
             if not is_failing:
                 _log.warning("callbacks.sweep_failed", error=str(error))
             is_failing = True
+        except Exception:  # noqa: BLE001  (a defect must not end the looking)
+            _log.exception("callbacks.sweep_died")
         else:
             is_failing = False
         await asyncio.sleep(LOOK_SECONDS)
