@@ -17,7 +17,7 @@ from app.kit.clock import ManualClock
 from app.kit.database import Database
 from app.kit.settings import load_settings
 from app.migration.callbacks import service
-from app.migration.callbacks.delivering import Deliverer
+from app.migration.callbacks.delivering import MOST_AT_ONCE, Deliverer
 from app.migration.callbacks.sending import Sender
 from app.migration.callbacks.tables import OutboxRow
 from app.migration.projects.service import ensure_default_project
@@ -69,11 +69,13 @@ class Rig:
             made.append(event.id)
         return made
 
-    async def deliver(self, services: Services | None = None) -> Deliverer:
+    async def deliver(
+        self, services: Services | None = None, look_seconds: float = 0.05, most_at_once: int = MOST_AT_ONCE
+    ) -> Deliverer:
         """Let a process deliver from now on."""
         of = services or self.services
         sender = await self.stack.enter_async_context(Sender(of.settings.callbacks, of.clock))
-        deliverer = Deliverer(of, sender, look_seconds=0.05)
+        deliverer = Deliverer(of, sender, look_seconds=look_seconds, most_at_once=most_at_once)
         task = asyncio.create_task(deliverer.run(self.stopping))
 
         async def stop() -> None:

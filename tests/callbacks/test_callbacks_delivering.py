@@ -14,11 +14,13 @@ import httpx2
 import pytest
 
 from app.contract.callbackwords import EventKind
+from app.contract.paging import EVERYTHING
+from app.contract.resources.subscription import SubscriptionUpdate
 from app.kit.callbackkeys import CallbackSettings
-from app.migration.callbacks import claims, sending, sweeping
+from app.migration.callbacks import claims, delivering, sending, service, sweeping
 from app.migration.callbacks.sending import Letter, Sender
 from app.migration.callbacks.sending import Receiver as Place
-from tests.callbacks.conftest import SECRET, Rig, strict
+from tests.callbacks.conftest import DEADLINE_SECONDS, SECRET, Rig, strict
 from tests.callbacks.receivers import Delivery, Receiver
 
 
@@ -99,6 +101,39 @@ async def test_an_event_that_is_refused_steps_aside(rig: Rig, receiver: Receiver
     rig.clock.advance(timedelta(minutes=5))
     await rig.until_empty()
     assert receiver.ids == [*made, made[1]]
+
+
+async def test_a_change_brings_back_what_stepped_aside(rig: Rig, receiver: Receiver) -> None:
+    made = await _with_refused(rig, receiver)
+    await rig.until(lambda: len(receiver.ids) == 5)
+    await rig.until_empty(but=1)
+    receiver.answer = lambda _: 200
+    async with rig.services.database.begin() as uow:
+        version = (await service.get_subscription(uow, EVERYTHING, "hook")).version
+        await service.update_subscription(
+            uow, EVERYTHING, "hook", version, SubscriptionUpdate(url=receiver.url)
+        )
+    await rig.until_empty()
+    assert receiver.ids == [*made, made[1]]
+
+
+async def test_who_has_much_to_be_told_makes_room_for_others(
+    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With room for one, each is served in turn, and no turn waits for the next look."""
+
+    def take(_: Delivery) -> int:
+        rig.clock.advance(timedelta(seconds=1))
+        return 200
+
+    receiver.answer = take
+    monkeypatch.setattr(delivering, "MOST_IN_A_ROW", 2)
+    for name in ("one", "two"):
+        await rig.subscribe(f"{receiver.url}/{name}", name)
+    made = await rig.make(6)
+    await rig.deliver(look_seconds=DEADLINE_SECONDS, most_at_once=1)
+    await rig.until_empty()
+    assert receiver.ids == [each for at in (0, 2, 4) for each in made[at : at + 2] * 2]
 
 
 async def _with_refused(rig: Rig, receiver: Receiver) -> list[str]:

@@ -8,10 +8,11 @@ from prometheus_client import REGISTRY
 from sqlalchemy import update
 
 from app.contract.paging import EVERYTHING
+from app.contract.resources.subscription import SubscriptionUpdate
 from app.kit.bus import Bus, Delivery, Event
 from app.migration.callbacks import service
 from app.migration.callbacks.sweeping import sweep_once
-from app.migration.callbacks.tables import OutboxRow
+from app.migration.callbacks.tables import OutboxRow, SubscriptionRow
 from tests.callbacks.conftest import Rig
 from tests.callbacks.receivers import Receiver
 
@@ -72,6 +73,36 @@ async def test_deleting_a_subscription_takes_what_waits_with_it(rig: Rig) -> Non
         was = await service.delete_subscription(uow, EVERYTHING, "hook", made.version)
     assert was.waiting == 2
     assert await rig.waiting() == 0
+
+
+async def test_disabling_a_subscription_takes_what_waits_with_it(rig: Rig) -> None:
+    """Else it would be counted as late, and in the end as given up."""
+    made = await rig.subscribe(NOWHERE)
+    await rig.make(2)
+    async with rig.services.database.begin() as uow:
+        off = SubscriptionUpdate(enabled=False)
+        await service.update_subscription(uow, EVERYTHING, "hook", made.version, off)
+    assert await rig.waiting() == 0
+
+
+async def test_what_was_written_while_its_subscription_was_disabled_is_nobodys(rig: Rig) -> None:
+    await rig.subscribe(NOWHERE)
+    await rig.make(2)
+    async with rig.services.database.begin() as uow:
+        await uow.session.execute(update(SubscriptionRow).values(enabled=False))
+    rig.clock.advance(timedelta(hours=100))
+    before = value("go2cloud_callback_dropped_total", reason="too_old")
+    await sweep_once(rig.services)
+    assert await rig.waiting() == 0
+    assert value("go2cloud_callback_dropped_total", reason="too_old") == before
+
+
+async def test_two_processes_drop_a_surplus_once(rig: Rig) -> None:
+    await rig.subscribe(NOWHERE)
+    await rig.make(10)
+    await asyncio.gather(*(sweep_once(rig.services, most_waiting=4) for _ in range(4)))
+    assert await rig.waiting() == 4
+    assert (await rig.show()).dropped == 6
 
 
 async def test_depth_age_and_failures_are_measured(rig: Rig) -> None:

@@ -211,6 +211,15 @@ async def test_a_broken_rule_is_not_repeated(bank: Database) -> None:
     assert attempts == 1
 
 
+async def test_an_error_does_not_show_what_was_to_be_written(bank: Database) -> None:
+    """It comes into logs, and what was to be written may be a secret."""
+    with pytest.raises(DBAPIError) as raised:
+        async with bank.begin() as unit:
+            await unit.session.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "g2w_hush"})
+    assert "nowhere" in str(raised.value)
+    assert "g2w_hush" not in str(raised.value)
+
+
 async def test_values_come_back_as_they_went(bank: Database) -> None:
     at = datetime(2026, 7, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
     name, value = new_id("srv"), {"b": [1, None, "ü🚚"], "a": {"x": True}}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Update, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Update, and_, case, exists, func, or_, select, update
 from sqlalchemy.sql.elements import SQLColumnExpression
 
 from app.kit.database import UnitOfWork
@@ -62,14 +62,21 @@ class Next:
 
 
 async def candidates(uow: UnitOfWork) -> list[Candidate]:
-    """Subscriptions that have an event to deliver now."""
+    """Subscriptions that have an event to deliver now, first those that were served longest ago, or never."""
     query = select(SubscriptionRow.id, SubscriptionRow.fence, SubscriptionRow.beat, SubscriptionRow.holder)
     waiting = exists().where(
         OutboxRow.subscription_id == SubscriptionRow.id, _is_due(OutboxRow.not_before, uow.now)
     )
     ready = (SubscriptionRow.enabled.is_(True), _is_due(SubscriptionRow.not_before, uow.now), waiting)
-    rows = await uow.session.execute(query.where(*ready).order_by(SubscriptionRow.id).limit(MOST_LOOKED_AT))
+    order = (_served_at(), SubscriptionRow.id)
+    rows = await uow.session.execute(query.where(*ready).order_by(*order).limit(MOST_LOOKED_AT))
     return [Candidate(Sign(row.id, row.fence, row.beat), row.holder) for row in rows]
+
+
+def _served_at() -> ColumnElement[datetime | None]:
+    """When the last attempt ended; both databases sort none before all others."""
+    success, failure = SubscriptionRow.last_success_at, SubscriptionRow.last_failure_at
+    return case((failure > success, failure), else_=func.coalesce(success, failure))
 
 
 def _is_due(until: SQLColumnExpression[datetime | None], now: datetime) -> ColumnElement[bool]:

@@ -3,7 +3,8 @@
 A process claims a subscription (`claims`), sends its events one after the other in their order, and removes
 each from the outbox when its receiver has said that it has it. Whoever dies in between leaves the event where
 it is: it is sent again, under the same id. A receiver that fails is left alone for a while, longer each time;
-an event that it refuses (400, 413, 422) steps aside alone, and those behind it go on.
+an event that it refuses (400, 413, 422) steps aside alone, and those behind it go on. Who has much to be told
+makes room for others after a while.
 """
 
 import asyncio
@@ -34,6 +35,9 @@ LOOK_SECONDS: Final = 2.0
 MOST_AT_ONCE: Final = 16
 """Subscriptions that one process delivers to at a time."""
 
+MOST_IN_A_ROW: Final = 100
+"""Events of one subscription; then, or after a lease's time, those that were served longer ago come first."""
+
 ATTEMPT_SHARE: Final = 1 / 3
 """Of the lease, which one attempt may take."""
 
@@ -49,13 +53,14 @@ class Deliverer:
     ticks: Ticks = time.monotonic
     draw: Callable[[], float] = random.random
     look_seconds: float = LOOK_SECONDS
+    most_at_once: int = MOST_AT_ONCE
     holder: str = field(default_factory=lambda: f"{socket.gethostname()[:40]}-{uuid4().hex[:16]}")
 
     def __post_init__(self) -> None:
         """Nothing is delivered yet."""
         self.lease_seconds = self.services.settings.callbacks.timeout_seconds / ATTEMPT_SHARE
         self._watch = Watch(self.lease_seconds, self.ticks)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._news = asyncio.Event()
         self._is_failing = False
 
@@ -112,7 +117,7 @@ class Deliverer:
         abandoned = self._watch.abandoned(each.sign for each in found if each.holder)
         for each in found:
             is_free = not each.holder or each.sign.job_id in abandoned
-            if is_free and each.sign.job_id not in self._tasks and len(self._tasks) < MOST_AT_ONCE:
+            if is_free and each.sign.job_id not in self._tasks and len(self._tasks) < self.most_at_once:
                 self._begin(each, stopping)
 
     def _begin(self, wanted: Candidate, stopping: asyncio.Event) -> None:
@@ -120,36 +125,48 @@ class Deliverer:
         self._tasks[task.get_name()] = task
         task.add_done_callback(self._over)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
-        """A delivery that ends in anything unforeseen is a defect, and said at once; others go on."""
-        self._tasks.pop(task.get_name(), None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("callbacks.died", subscription=task.get_name(), exc_info=error)
+    def _over(self, task: asyncio.Task[bool]) -> None:
+        """A delivery that ends in anything unforeseen is a defect, and said at once; others go on.
 
-    async def _deliver(self, wanted: Candidate, stopping: asyncio.Event) -> None:
-        """Deliver to one subscription until nothing is left, it fails, or somebody else has it."""
+        After one that served somebody there is room for another: it is looked for at once.
+        """
+        self._tasks.pop(task.get_name(), None)
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            _log.error("callbacks.died", subscription=task.get_name(), exc_info=error)
+        elif task.result():
+            self._news.set()
+
+    async def _deliver(self, wanted: Candidate, stopping: asyncio.Event) -> bool:
+        """Deliver to one subscription until nothing is left, it fails, or it is others' turn.
+
+        Whether something was sent and written down.
+        """
         database = self.services.database
         try:
             held = await database.run(partial(claims.claim, wanted=wanted, holder=self.holder))
             if held is None:
-                return
+                return False
             try:
-                await self._drain(held, stopping)
+                return await self._drain(held, stopping) > 0
             finally:
                 await database.run(partial(claims.release, held=held))
         except Fenced as lost:
             _log.info("callbacks.fenced", detail=str(lost))
         except TROUBLE as error:
             _log.warning("callbacks.broke_off", subscription=wanted.sign.job_id, error=str(error))
+        return False
 
-    async def _drain(self, held: Claim, stopping: asyncio.Event) -> None:
-        """Send one event after the other; the claim is renewed where sending might outlast it."""
-        database, goes_on, beaten = self.services.database, True, self.ticks()
-        while goes_on and not stopping.is_set():
+    async def _drain(self, held: Claim, stopping: asyncio.Event) -> int:
+        """Send one event after the other; how many. The claim is renewed where sending might outlast it."""
+        database, goes_on, sent, began = self.services.database, True, 0, self.ticks()
+        beaten = began
+        while goes_on and not stopping.is_set() and not self._is_others_turn(sent, began):
             async with database.reading() as uow:
                 found = await claims.next_of(uow, held, self.services.settings)
             if found is None:
-                return
+                break
             if self.ticks() - beaten > (OWN_SHARE - ATTEMPT_SHARE) * self.lease_seconds:
                 beaten = self.ticks()
                 await database.run(partial(claims.renew, held=held))
@@ -158,6 +175,11 @@ class Deliverer:
             goes_on = await database.run(
                 partial(settle, held=held, sent=found, answer=answer, draw=self.draw)
             )
+            sent += 1
+        return sent
+
+    def _is_others_turn(self, sent: int, began: float) -> bool:
+        return sent >= MOST_IN_A_ROW or self.ticks() - began >= self.lease_seconds
 
 
 def _deaf(listening: asyncio.Task[None]) -> None:

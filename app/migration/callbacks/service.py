@@ -92,6 +92,8 @@ async def update_subscription(
 ) -> Subscription:
     """Change a subscription that is at `version`; what waits for it is delivered at once then.
 
+    What waits for one that is disabled is deleted.
+
     Raises SubscriptionNotFound, SubscriptionBuiltIn, SubscriptionChanged, SubscriptionExists.
     """
     row = _own(await _find(uow, scope, ref))
@@ -105,7 +107,18 @@ async def update_subscription(
         raise _taken(changes.name or row.name) from error
     if not changed:
         raise _changed(row, version)
+    await _settle_waiting(uow, row.id, is_told=changes.enabled is not False)
     return await get_subscription(uow, scope, row.id)
+
+
+async def _settle_waiting(uow: UnitOfWork, subscription: str, *, is_told: bool) -> None:
+    """Events that stepped aside come back; all go where nobody is to be told."""
+    same = OutboxRow.subscription_id == subscription
+    if is_told:
+        aside = update(OutboxRow).where(same, OutboxRow.not_before.is_not(None))
+        await uow.session.execute(aside.values(not_before=None))
+    else:
+        await uow.session.execute(delete(OutboxRow).where(same))
 
 
 async def delete_subscription(uow: UnitOfWork, scope: Scope, ref: str, version: int) -> Subscription:

@@ -53,14 +53,15 @@ async def sweep(services: Services) -> None:
 async def sweep_once(services: Services, most_waiting: int = MOST_WAITING) -> None:
     """Drop what is too old, too much or nobody's, then set the gauges."""
     age = timedelta(hours=services.settings.callbacks.give_up_hours)
-    while await services.database.run(partial(_drop_old, age=age)):
-        continue
     while await services.database.run(_drop_orphans):
+        continue
+    while await services.database.run(partial(_drop_old, age=age)):
         continue
     async with services.database.reading() as uow:
         counts = await waiting(uow)
-    for subscription, count in counts.items():
-        await _cut(services, subscription, count - most_waiting)
+    for subscription in (name for name, count in counts.items() if count > most_waiting):
+        while await services.database.run(partial(_cut, subscription=subscription, most=most_waiting)):
+            continue
     async with services.database.reading() as uow:
         await measure(uow)
 
@@ -70,22 +71,24 @@ async def _drop_old(uow: UnitOfWork, *, age: timedelta) -> int:
 
 
 async def _drop_orphans(uow: UnitOfWork) -> int:
-    """Events whose subscription was deleted while they were being made."""
-    orphaned = OutboxRow.subscription_id.not_in(select(SubscriptionRow.id))
+    """Events whose subscription was deleted or disabled while they were being made."""
+    told = select(SubscriptionRow.id).where(SubscriptionRow.enabled.is_(True))
+    orphaned = OutboxRow.subscription_id.not_in(told)
     return await _drop(uow, orphaned, meters.ORPHANED, MOST_AT_ONCE)
 
 
-async def _cut(services: Services, subscription: str, surplus: int) -> None:
-    """Drop the oldest events of a subscription that has so many too many."""
-    while surplus > 0:
-        step = partial(
-            _drop,
-            which=OutboxRow.subscription_id == subscription,
-            reason=meters.TOO_MANY,
-            most=min(surplus, MOST_AT_ONCE),
-        )
-        dropped = await services.database.run(step)
-        surplus = surplus - dropped if dropped else 0
+async def _cut(uow: UnitOfWork, *, subscription: str, most: int) -> int:
+    """Drop some of the oldest events of a subscription that has more than `most`; how many.
+
+    Its row is locked before they are counted, so that no two processes drop the same surplus twice.
+    """
+    row = select(SubscriptionRow.id).where(SubscriptionRow.id == subscription)
+    await uow.session.execute(row.with_for_update())
+    surplus = (await waiting(uow, [subscription])).get(subscription, 0) - most
+    if surplus <= 0:
+        return 0
+    which = OutboxRow.subscription_id == subscription
+    return await _drop(uow, which, meters.TOO_MANY, min(surplus, MOST_AT_ONCE))
 
 
 async def _drop(uow: UnitOfWork, which: ColumnElement[bool], reason: str, most: int) -> int:
