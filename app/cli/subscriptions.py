@@ -93,11 +93,11 @@ def create(
     given: dict[str, object] = {"name": name, "url": url, "project": project} | _given(kinds, secret_file)
     with connected(context) as client:
         made = client.send(subscriptions.create(_checked(SubscriptionCreate, given)))
-    if output is Format.NAME and made.secret is not None:
-        typer.echo(f"{made.id} {made.name}: the secret is shown this once", err=True)
-        typer.echo(made.secret)
-    else:
+    if output in (Format.JSON, Format.YAML) or made.secret is None:
         show_one(made, VIEW, output)
+        return
+    typer.echo(f"{made.id} {made.name}: the secret is shown this once", err=True)
+    typer.echo(made.secret)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 The header `X-Go2cloud-Signature` is ``t=<unix seconds>,v1=<hex>``: the HMAC-SHA256 (RFC 2104) under the
 secret that both sides have, of the bytes ``<t>.<event id>.<body>``. The time and the id are under the
-signature, so that neither an old delivery nor the body of another one passes for a new event.
+signature, so that neither an old delivery nor the body of another one passes for a new event. The id is
+``evt-`` and lower-case letters and digits: with a dot in it, it could be a part of the body.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ ATTEMPT: Final = "X-Go2cloud-Attempt"
 WINDOW_SECONDS: Final = 300
 """How old a signature may be, and how far ahead the clock of the sender."""
 
+_EVENT_ID = re.compile(r"evt-[0-9a-z]+")
 _HEADER = re.compile(r"t=(\d{1,12}),v1=([0-9a-f]{64})")
 
 
@@ -34,12 +36,14 @@ def signed(secret: str, at: int, event_id: str, body: bytes) -> str:
 
 
 def require_signed(secret: str, header: str, event_id: str, body: bytes, now: float) -> None:
-    """Raise SignatureRefused unless the header is one that `signed` made a short while ago."""
+    """Raise SignatureRefused unless the header is one that `signed` made a short while ago for this event."""
     found = _HEADER.fullmatch(header)
     if found is None:
         raise SignatureRefused(
             f"the header {SIGNATURE} is missing or malformed", remedy="send t=<unix>,v1=<hex>"
         )
+    if not _EVENT_ID.fullmatch(event_id):
+        raise SignatureRefused(f"the header {EVENT_ID} is missing or malformed", remedy="send evt-…")
     if not hmac.compare_digest(_mac(secret, found[1], event_id, body), found[2]):
         raise SignatureRefused(
             "the signature is not that of this body", remedy="let both sides have the same secret"

@@ -1,7 +1,9 @@
-"""`POST /callbacks`: the API tells the platform of an event, which wakes its live events.
+"""`POST /callbacks`: the API tells the platform of an event, which counts it.
+
+Nobody waits for the wake yet: it is there for live events to come.
 
 The signature is checked with the secret that the two roles share, and its age, so that a recorded callback
-wakes nobody later. What the event says is not used: whoever wakes asks the API.
+counts for nothing later. What the event says is not used: whoever is woken is to ask the API.
 """
 
 import time
@@ -32,7 +34,7 @@ async def take_callback(
     event_id: Annotated[str, Header(alias=signedcallback.EVENT_ID)] = "",
     signature: Annotated[str, Header(alias=signedcallback.SIGNATURE)] = "",
 ) -> Response:
-    """Wake whoever waits for news. Raises CallbacksOff, SignatureRefused, TooLarge."""
+    """Count it, and wake whoever waits for news. Raises CallbacksOff, SignatureRefused, TooLarge."""
     if upstream.callback_secret is None:
         raise CallbacksOff(
             "the platform has no secret for callbacks", remedy="set CALLBACKS.SECRET as for role api"

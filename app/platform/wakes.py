@@ -1,10 +1,10 @@
-"""Waking whoever waits for news in this process."""
+"""Waking whoever waits for news in this process: nobody does yet, it is there for live events to come."""
 
 import asyncio
 
 from prometheus_client import Counter
 
-WAKES = Counter("go2cloud_platform_wakes_total", "Callbacks of the API that woke the platform.")
+WAKES = Counter("go2cloud_platform_wakes_total", "Callbacks of the API that the platform took.")
 
 
 class Wakes:

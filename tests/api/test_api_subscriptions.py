@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import update
 
 from app.contract.words import Role
 from app.kit.settings import load_settings
 from app.migration.callbacks.platform import keep_platform
 from app.migration.callbacks.service import PING
+from app.migration.callbacks.tables import SubscriptionRow
 from app.migration.services import Services
 from tests.api.conftest import Api, Callers
 from tests.callbacks.receivers import Receiver
@@ -37,6 +39,15 @@ async def test_a_given_secret_is_never_shown(admin: Api) -> None:
     for told in (made, changed, audit):
         assert SECRET not in str(told)
         assert other not in str(told)
+
+
+async def test_a_kind_of_a_later_version_is_shown_after_going_back(admin: Api, services: Services) -> None:
+    await admin.call("POST", "/subscriptions", 201, {**HOOK, "kinds": ["job.ended"]})
+    later = ["job.ended", "server.exploded"]
+    async with services.database.begin() as uow:
+        await uow.session.execute(update(SubscriptionRow).values(kinds=later))
+    (listed,) = (await admin.call("GET", "/subscriptions", 200))["items"]
+    assert listed["kinds"] == later
 
 
 async def test_a_subscription_is_changed_and_deleted_by_its_version(admin: Api) -> None:

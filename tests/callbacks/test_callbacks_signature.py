@@ -1,6 +1,7 @@
 """A signature holds for one body of one event for a short while; what docs/callbacks.md shows checks it."""
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,23 @@ def test_a_malformed_header_is_refused(header: str) -> None:
         require_signed(SECRET, header, ID, BODY, NOW)
 
 
+@pytest.mark.parametrize("event", ["", "evt-", "evt-1.x", "evt-1\n", "EVT-1", "job-1"])
+def test_an_id_that_is_none_is_refused_though_signed(event: str) -> None:
+    with pytest.raises(SignatureRefused, match="Event-Id is missing or malformed"):
+        require_signed(SECRET, signed(SECRET, NOW, event, BODY), event, BODY, NOW)
+
+
+def test_a_part_of_the_body_does_not_pass_for_the_id(is_genuine: Callable[..., bool]) -> None:
+    """The bytes under the signature are the same."""
+    now = int(time.time())
+    header = signed(SECRET, now, "evt-1", b"2.{}")
+    assert header == signed(SECRET, now, "evt-1.2", b"{}")
+    with pytest.raises(SignatureRefused):
+        require_signed(SECRET, header, "evt-1.2", b"{}", now)
+    headers = {"X-Go2cloud-Event-Id": "evt-1.2", "X-Go2cloud-Signature": header}
+    assert not is_genuine(SECRET, headers, b"{}")
+
+
 def test_another_id_secret_or_time_is_refused() -> None:
     header = signed(SECRET, NOW, ID, BODY)
     for secret, event, now in (
@@ -69,8 +87,6 @@ def is_genuine() -> Callable[..., bool]:
 
 
 def test_the_documented_receiver_tells_genuine_from_forged(is_genuine: Callable[..., bool]) -> None:
-    import time
-
     now = int(time.time())
     headers = {"X-Go2cloud-Event-Id": ID, "X-Go2cloud-Signature": signed(SECRET, now, ID, BODY)}
     assert is_genuine(SECRET, headers, BODY)

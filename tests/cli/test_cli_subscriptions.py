@@ -29,6 +29,12 @@ def test_subscriptions_are_made_changed_tested_and_deleted(go2cloud: CommandLine
     go2cloud("subscription", "show", "hook", code=3)
 
 
+def test_a_made_up_secret_is_shown_in_every_form(go2cloud: CommandLine) -> None:
+    for form in ("name", "table", "wide", "json", "yaml"):
+        shown = go2cloud("subscription", "create", form, "https://h.example.org", "-o", form)
+        assert "g2w_" in shown, form
+
+
 def test_what_is_wrong_is_named_and_no_secret_shown(go2cloud: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("too short")

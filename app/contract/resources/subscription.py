@@ -32,17 +32,18 @@ CallbackSecret = Annotated[str, StringConstraints(min_length=16, max_length=200,
 class Subscription(Resource):
     """A receiver of events; docs/callbacks.md says what it gets and how it checks that.
 
-    `kinds` null: all kinds, also those of later versions. `waiting` counts events that are still to be
-    delivered, `failures` the attempts since the last success, `dropped` what was given up. `secret`
-    is in the answer that created it only, where go2cloud made it up. The subscription `platform` (`builtIn`)
-    is there where PLATFORM_CALLBACK_URL is set, belongs to no project and cannot be changed.
+    `kinds` null: all kinds, also those of later versions. A kind that is named may be of a later version
+    too, if one wrote it down. `waiting` counts events that are still to be delivered, `failures` the
+    attempts since the last success, `dropped` what was given up. `secret` is in the answer that created it
+    only, where go2cloud made it up. The subscription `platform` (`builtIn`) is there where
+    PLATFORM_CALLBACK_URL is set, belongs to no project and cannot be changed.
     """
 
     id: str
     project_id: str | None = None
     name: str
     url: str
-    kinds: tuple[EventKind, ...] | None = None
+    kinds: tuple[str, ...] | None = None
     enabled: bool
     built_in: bool = False
     waiting: int = 0

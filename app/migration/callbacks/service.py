@@ -9,7 +9,6 @@ from typing import Final
 from sqlalchemy import ColumnElement, delete, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
-from app.contract.callbackwords import EventKind
 from app.contract.paging import Page, PageRequest, Scope
 from app.contract.resources.subscription import (
     Ping,
@@ -212,7 +211,7 @@ def _view(row: SubscriptionRow, count: int) -> Subscription:
         project_id=row.project_id,
         name=row.name,
         url=row.url,
-        kinds=None if row.kinds is None else tuple(EventKind(kind) for kind in row.kinds),
+        kinds=None if row.kinds is None else tuple(row.kinds),
         enabled=row.enabled,
         built_in=row.project_id is None,
         waiting=count,
