@@ -109,7 +109,7 @@ async def _lifespan(
     async with AsyncExitStack() as stack:
         if roles & {Role.API, Role.AGENT}:
             await _open_services(app, stack, settings, roles, checks)
-        _run_beside(stack, watch_loop)
+        run_beside(stack, watch_loop)
         if Role.PLATFORM in roles:
             _open_platform(app, stack, settings, checks, base_url)
         spare_long_lived_objects()
@@ -125,9 +125,9 @@ async def _open_services(
     services = await _open_shared(stack, settings)
     (await running.standing(settings.database)).tell()
     app.state.services = services
-    _run_beside(stack, lambda: watch_connections(services.database))
+    run_beside(stack, lambda: watch_connections(services.database))
     if services.live is not None:
-        _run_beside(stack, services.live.follow)
+        run_beside(stack, services.live.follow)
     checks.add("database", services.database.ping)
     checks.add("store", lambda: asyncio.to_thread(services.store.backend.usage))
     if Role.API in roles:
@@ -143,17 +143,17 @@ async def _open_services(
         from app.migration.scrub.work import scrub
         from app.migration.verification.due import order_verifications
 
-        _run_beside(
+        run_beside(
             stack, lambda: bring_forward(services.bus, lambda: getattr(app.state, "command_watch", None))
         )
-        _run_beside(stack, lambda: _collect_garbage(services))
-        _run_beside(stack, lambda: scrub(services))
-        _run_beside(stack, lambda: follow_checkpoints(services))
-        _run_beside(stack, lambda: order_verifications(services))
-        _run_beside(stack, lambda: forget(services))
-        _run_beside(stack, lambda: look_after_tests(services))
-        _run_beside(stack, lambda: _watch_fleet(services))
-        _run_beside(stack, lambda: holdings.watch(services))
+        run_beside(stack, lambda: _collect_garbage(services))
+        run_beside(stack, lambda: scrub(services))
+        run_beside(stack, lambda: follow_checkpoints(services))
+        run_beside(stack, lambda: order_verifications(services))
+        run_beside(stack, lambda: forget(services))
+        run_beside(stack, lambda: look_after_tests(services))
+        run_beside(stack, lambda: _watch_fleet(services))
+        run_beside(stack, lambda: holdings.watch(services))
 
 
 async def _open_shared(stack: AsyncExitStack, settings: Settings) -> "Services":
@@ -212,8 +212,8 @@ async def _call_back(app: FastAPI, stack: AsyncExitStack, services: "Services") 
     await keep_platform(services)
     sender = await stack.enter_async_context(Sender(services.settings.callbacks, services.clock))
     deliverer = Deliverer(services, sender)
-    _run_beside(stack, lambda: sweep(services))
-    _run_beside(stack, lambda: deliverer.run(app.state.stopping))
+    run_beside(stack, lambda: sweep(services))
+    run_beside(stack, lambda: deliverer.run(app.state.stopping))
 
 
 async def _collect_garbage(services: "Services") -> None:
@@ -262,7 +262,7 @@ def _work(app: FastAPI, stack: AsyncExitStack, services: "Services", roles: froz
     stack.push_async_callback(crew.stop)
 
 
-def _run_beside(stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run_beside(stack: AsyncExitStack, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a task as long as the application lives; one that dies before is logged."""
     task = asyncio.create_task(work())
     task.add_done_callback(_tell_death)
@@ -287,7 +287,7 @@ def _open_platform(
 
     url = settings.api_migrate_server_url or base_url or f"http://127.0.0.1:{default_port(frozenset(Role))}"
     if not hasattr(app.state, "services"):
-        _run_beside(stack, LiveSettings(settings, reloads=frozenset()).follow)
+        run_beside(stack, LiveSettings(settings, reloads=frozenset()).follow)
     platform = Platform.connect(settings, url)
     stack.push_async_callback(platform.close)
     app.state.platform = platform

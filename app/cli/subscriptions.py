@@ -109,7 +109,12 @@ def update(
     kinds: Kinds = None,
     all_kinds: Annotated[bool, typer.Option("--all-kinds", help="Events of all kinds.")] = False,
     secret_file: SecretFile = None,
-    enabled: Annotated[bool | None, typer.Option("--enable/--disable", help="Whether it is told.")] = None,
+    enabled: Annotated[
+        bool | None,
+        typer.Option(
+            "--enable/--disable", help="Whether it is told; what waits for one that is disabled is deleted."
+        ),
+    ] = None,
     output: Out = Format.TABLE,
 ) -> None:
     """Change a subscription; what waits for it is delivered at once then."""
