@@ -2,12 +2,15 @@
 
 Each source becomes a `Layer` of text under upper-case key paths, ``("STORE", "PATH")``, that knows how to
 name the place of a key in a message. An unknown key is refused here, by its name, with the nearest known
-key.
+key. But in the secrets folder it is a warning, unless it looks like a slip: the folder is often one Secret
+of a cluster for pods of two versions, and a key that only the newer one knows must not keep pods of the older
+one from starting. A password that is thereby missed is asked for by what it opens.
 
 Every YAML scalar is read as text, so that the password 0123456 is not the octal number 42798.
 """
 
 import difflib
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +23,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.kit.settingserror import SettingsError
 
+_log = logging.getLogger("go2cloud.settings")
+"""Settings are read before logging is set up with them; until then a warning goes to stderr."""
+
 PREFIX = "G2C_"
 NESTING = "__"
 KeyPath: TypeAlias = tuple[str, ...]
 Texts: TypeAlias = dict[KeyPath, str]
+
+SLIP = 0.9
+"""How alike, by `difflib`, an unknown key and a known one are where one was meant for the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +90,19 @@ class Vocabulary:
             )
         raise SettingsError(f"{written} ({place}) is not a known key: {self._advice(path, spell)}")
 
+    def is_foreign(self, path: KeyPath) -> bool:
+        """Whether a key is not known, is no section, and looks like no known one."""
+        is_section = len(path) == 1 and path[0] in self.sections
+        return path not in self.paths and not is_section and self._nearest(path, SLIP) is None
+
     def _advice(self, path: KeyPath, spell: Callable[[KeyPath], str]) -> str:
+        near = self._nearest(path, 0.6)
+        return f"did you mean {spell(near)}?" if near else "remove it (config/config.yaml has all keys)"
+
+    def _nearest(self, path: KeyPath, likeness: float) -> KeyPath | None:
         known = {".".join(each): each for each in self.paths}
-        near = difflib.get_close_matches(".".join(path).upper(), known, n=1, cutoff=0.6)
-        return (
-            f"did you mean {spell(known[near[0]])}?"
-            if near
-            else "remove it (config/config.yaml has all keys)"
-        )
+        near = difflib.get_close_matches(".".join(path).upper(), known, n=1, cutoff=likeness)
+        return known[near[0]] if near else None
 
 
 def environment_layer(environ: Mapping[str, str], vocabulary: Vocabulary) -> Layer:
@@ -103,11 +117,16 @@ def environment_layer(environ: Mapping[str, str], vocabulary: Vocabulary) -> Lay
 
 
 def secrets_layer(folder: Path, vocabulary: Vocabulary) -> Layer:
-    """One file a key, named like the environment variable; a trailing line end is not part of the value."""
+    """One file a key, named like the environment variable; a trailing line end is not part of the value.
+
+    A key of another version is left alone, with a warning.
+    """
     texts: Texts = {}
     for file in _secret_files(folder):
         path = _path_of(file.name)
-        if file.name.startswith(PREFIX):
+        if file.name.startswith(PREFIX) and vocabulary.is_foreign(path):
+            _log.warning("%s is not a key of this version: it is not read", file)
+        elif file.name.startswith(PREFIX):
             vocabulary.check(path, file.name, str(folder), _variable)
             texts[path] = _text_of(file).rstrip("\r\n")
         elif path in vocabulary.paths:

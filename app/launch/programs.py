@@ -1,11 +1,14 @@
 """The programs and the firmware that drivers need from the node."""
 
 import shutil
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from app.launch.errors import ToolMissing
+from app.launch.threads import Stop
 
 QEMU: Final = "qemu-system-x86_64"
 QEMU_IMG: Final = "qemu-img"
@@ -26,6 +29,8 @@ _PACKAGES: Final = {
     RBD: "ceph-common",
     CEPH: "ceph-common",
 }
+_LOOK: Final = 0.2
+"""Seconds between looks at `Stop` while a program runs."""
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/libexec"
 
 
@@ -46,6 +51,23 @@ def require_program(name: str) -> str:
             f"{name} is not installed", remedy=f"apt-get install --no-install-recommends {package}"
         )
     return found
+
+
+def run_stoppable(command: Sequence[str], stop: Stop) -> "subprocess.CompletedProcess[str]":
+    """A program's end and what it said, which is short. Raises LaunchStopped, when the program has ended."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while True:
+                stop.check()
+                try:
+                    said, complained = process.communicate(timeout=_LOOK)
+                except subprocess.TimeoutExpired:
+                    continue
+                return subprocess.CompletedProcess(command, process.returncode, said, complained)
+        finally:
+            process.kill()  # harmless where it has ended
 
 
 def require_ovmf() -> Ovmf:

@@ -38,7 +38,7 @@ def require_program(revision: str) -> None:
     """In a version's `upgrade` or `downgrade`: only programs that know `revision` run on the schema now.
 
     It is the first step of a contracting upgrade, so that no older program starts on what is half taken away,
-    and the last of its downgrade, with what held before.
+    and the last of its downgrade, with what held before. May be repeated.
     """
     table = sa.table("schema_compat", sa.column("id"), sa.column("minimum_revision"))
     op.execute(sa.delete(table))

@@ -120,6 +120,7 @@ async def _change(
         async with _connection(make_schema_engine(settings)) as connection, _alone(connection):
             found = await connection.run_sync(_standing)
             await connection.rollback()
+            found.require_not_too_new()
             if found.is_newer:
                 _leave(found, leaves_newer=leaves_newer)
             else:
@@ -131,7 +132,6 @@ async def _change(
 
 def _leave(found: Standing, *, leaves_newer: bool) -> None:
     """A schema of a later program is nothing to be changed by this one. Raises SchemaTooNew."""
-    found.require_not_too_new()
     if not leaves_newer:
         raise SchemaTooNew(
             f"the database has schema version {found.present}, this program knows none after {found.wanted}",

@@ -53,14 +53,23 @@ class Standing:
         return not self.is_newer and self.present != self.wanted
 
     def require_not_too_new(self) -> None:
-        """Raises SchemaTooNew where this program does not run on a newer schema. Versions sort as text."""
-        if not self.is_newer or (self.minimum is not None and self.minimum <= self.wanted):
+        """Raises SchemaTooNew where this program does not run on the schema. Versions sort as text.
+
+        A known version with a minimum that we do not know is half contracted: the upgrade broke off.
+        """
+        if not self.is_newer if self.minimum is None else self.minimum <= self.wanted:
             return
         known = f"needs a program that knows {self.minimum}" if self.minimum else "is none of go2cloud's"
+        remedy = (
+            "start the newer go2cloud that made it, or take the schema back with that one: "
+            f"go2cloud db downgrade {self.wanted}"
+        )
+        if self.is_known:
+            known = f"a newer go2cloud began to change, so that it {known}"
+            remedy = "let that newer go2cloud end it: go2cloud db upgrade; or restore a backup"
         raise SchemaTooNew(
             f"the database has schema version {self.present}, which {known}; this one knows {self.wanted}",
-            remedy="start the newer go2cloud that made it, or take the schema back with that one: "
-            f"go2cloud db downgrade {self.wanted}",
+            remedy=remedy,
         )
 
     def require_usable(self) -> None:

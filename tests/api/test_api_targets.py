@@ -76,6 +76,8 @@ async def test_qemu_is_there_by_itself_and_stays(admin: Api) -> None:
         ("image", {"bucket": "images", "endpoint": "s3.example.com"}, "endpoint: .*https?"),
         ("image", {"bucket": "images", "endpoint": "https://me:word@s3.example.com"}, "without keys"),
         ("image", {"bucket": "images", "endpoint": "https://s3.example.com/images"}, "without a path"),
+        ("image", {"bucket": "images", "endpoint": "https://s3.example.com:99999"}, "endpoint: .*host:port"),
+        ("image", {"bucket": "images", "endpoint": "https://s3.example.com:s3"}, "endpoint: .*host:port"),
         ("image", {"bucket": "images", "prefix": "/a"}, "prefix"),
         ("image", {"bucket": "images", "prefix": "a/../b"}, "prefix"),
         ("image", {"bucket": "images", "credentials": ""}, "credentials"),

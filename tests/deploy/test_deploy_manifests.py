@@ -82,7 +82,9 @@ def test_the_namespace_is_held_to_the_restricted_standard() -> None:
 @pytest.mark.parametrize("overlay", ["production", "canary", "schema"])
 def test_what_is_deployed_brings_no_password_along(overlay: str) -> None:
     patches = yaml.safe_load((OVERLAYS / overlay / "kustomization.yaml").read_text())["patches"]
-    assert any("$patch: delete" in each["patch"] and "Secret" in str(each) for each in patches)
+    removals = [str(each) for each in patches if "$patch: delete" in each["patch"]]
+    for name in ("go2cloud-secrets", "go2cloud-callbacks"):
+        assert any("Secret" in each and (name in each or "'target'" in each) for each in removals)
 
 
 def test_the_end_to_end_overlay_needs_nothing_that_kubernetes_1_20_does_not_know() -> None:

@@ -147,8 +147,19 @@ def test_a_secret_file_without_the_prefix_is_not_ignored_in_silence(tmp_path: Pa
     assert "rename it to G2C_DB_PASSWORD" in _refusal(tmp_path, "", {"DB_PASSWORD": "x"})
 
 
-def test_an_unknown_secret_file_is_refused_by_name(tmp_path: Path) -> None:
-    assert "G2C_DB_PASSWRD" in _refusal(tmp_path, "", {"G2C_DB_PASSWRD": "x"})
+@pytest.mark.parametrize("name", ["G2C_DB_PASSWRD", "G2C_DB_PASS_WORD", "G2C_CALLBACKS_SECRET", "G2C_STORE"])
+def test_a_secret_file_whose_name_is_a_slip_is_refused(tmp_path: Path, name: str) -> None:
+    assert name in _refusal(tmp_path, "", {name: "x"})
+
+
+def test_a_secret_of_a_later_version_is_a_warning_and_lets_this_one_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets = {"G2C_DB_PASSWORD": "x", "G2C_TELEPATHY__SECRET": "hush"}
+    assert _load(tmp_path, "", secrets).database.password == SecretStr("x")
+    assert "G2C_TELEPATHY__SECRET is not a key of this version" in caplog.text
+    assert "hush" not in caplog.text
+    assert "G2C_TELEPATHY__SECRET" in _refusal(tmp_path, "", G2C_TELEPATHY__SECRET="x")
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,7 @@ def _relative(place: Path, folder: Path) -> str:
 
 
 def _places(outside: Outside) -> list[dict[str, object]]:
-    secrets = {
-        "G2C_DB_PASSWORD": outside.password,
-        "G2C_REDIS_PASSWORD": outside.password,
-        "G2C_CALLBACKS__SECRET": "end-to-end-of-callbacks",
-    }
+    secrets = {"G2C_DB_PASSWORD": outside.password, "G2C_REDIS_PASSWORD": outside.password}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "go2cloud-secrets"}}
     path = [{"op": "replace", "path": "/spec/hostPath/path", "value": str(outside.store)}]
     return [

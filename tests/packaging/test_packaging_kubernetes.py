@@ -36,15 +36,26 @@ def _deployment(base: Manifests, role: Role) -> Document:
 
 
 def _settings(base: Manifests, role: Role, folder: Path) -> Settings:
-    """What a pod of the role reads: its ConfigMap as the file, the Secret as the folder."""
+    """What a pod of the role reads: its ConfigMap as the file, its Secrets as the folder."""
     (text,) = base.named("ConfigMap", f"go2cloud-{role}")["data"].values()
     secrets = folder / "secrets"
     secrets.mkdir()
-    for name, value in base.named("Secret", "go2cloud-secrets")["stringData"].items():
-        (secrets / name).write_text(value)
+    for secret in _secrets(pod_of(_deployment(base, role))):
+        for name, value in base.named("Secret", secret)["stringData"].items():
+            (secrets / name).write_text(value)
     config = folder / "config.yaml"
     config.write_text(text)
     return load_settings({"GO2CLOUD_CONFIG": str(config), "GO2CLOUD_SECRETS": str(secrets), "HOME": "/"})
+
+
+def _secrets(pod: Document) -> list[str]:
+    """The names of the Secrets that a pod mounts as its folder."""
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "secrets"]
+    match volume:
+        case {"projected": {"sources": sources}}:
+            return [each["secret"]["name"] for each in sources]
+        case _:
+            return [volume["secret"]["secretName"]]
 
 
 def test_every_file_of_the_base_is_used() -> None:
@@ -110,10 +121,23 @@ def test_api_and_agent_share_database_bus_and_store(base: Manifests, role: Role,
 def test_the_platform_is_given_the_secret_of_callbacks_and_no_password(
     base: Manifests, tmp_path: Path
 ) -> None:
-    volumes = pod_of(_deployment(base, Role.PLATFORM))["volumes"]
-    (secrets,) = [each["secret"] for each in volumes if "secret" in each]
-    assert [each["key"] for each in secrets["items"]] == ["G2C_CALLBACKS__SECRET"]
+    assert _secrets(pod_of(_deployment(base, Role.PLATFORM))) == ["go2cloud-callbacks"]
+    assert base.named("Secret", "go2cloud-callbacks")["stringData"].keys() == {"G2C_CALLBACKS__SECRET"}
     assert _settings(base, Role.PLATFORM, tmp_path).callbacks.secret is not None
+
+
+def test_pods_of_the_version_before_know_all_keys_of_the_secret_that_they_mount(base: Manifests) -> None:
+    """They refuse others; whatever is new has a Secret of its own."""
+    assert base.named("Secret", "go2cloud-secrets")["stringData"].keys() == {
+        "G2C_DB_PASSWORD",
+        "G2C_REDIS_PASSWORD",
+    }
+
+
+def test_the_schema_is_upgraded_with_the_secrets_of_the_api(base: Manifests) -> None:
+    api = _secrets(pod_of(_deployment(base, Role.API)))
+    assert _secrets(pod_of(base.named("Job", "go2cloud-schema"))) == api
+    assert api == ["go2cloud-secrets", "go2cloud-callbacks"]
 
 
 def test_the_api_calls_the_platform_by_the_name_of_its_service(base: Manifests, tmp_path: Path) -> None:
@@ -159,6 +183,8 @@ def _require_source(base: Manifests, volume: Document) -> None:
             assert name in base.names("ConfigMap")
         case {"secret": {"secretName": name}}:
             assert name in base.names("Secret")
+        case {"projected": {"sources": sources}}:
+            assert {each["secret"]["name"] for each in sources} <= base.names("Secret")
         case {"persistentVolumeClaim": {"claimName": name}}:
             assert name in base.names("PersistentVolumeClaim")
         case _:

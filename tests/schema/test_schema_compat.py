@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from app.kit.settings import DatabaseSettings, Engine
 from app.schema import running
 from app.schema.compat import Change, minimum_revision
-from app.schema.standing import NEWER, SchemaTooNew
+from app.schema.standing import NEWER, SchemaTooNew, Standing
 from tests.schema.later_versions import (
     CONTRACTING,
     EXPANDING,
@@ -135,6 +136,31 @@ async def test_a_contracted_schema_is_refused_with_the_way_back(
     assert f"go2cloud db downgrade {running.head()}" in refusal.value.remedy
     with pytest.raises(SchemaTooNew):
         await running.upgrade(database_settings)
+
+
+def test_a_known_version_that_is_half_contracted_is_refused() -> None:
+    """The program of the version before: the schema still says its version, and lacks what it uses."""
+    with pytest.raises(
+        SchemaTooNew, match="began to change, so that it needs a program that knows 9002"
+    ) as refusal:
+        Standing("9001", "9001", is_known=True, minimum="9002").require_usable()
+    assert refusal.value.remedy is not None
+    assert "go2cloud db upgrade" in refusal.value.remedy
+    Standing("9001", "9001", is_known=True, minimum="9001").require_usable()
+
+
+async def test_a_half_contracted_schema_is_not_changed_by_an_older_program(
+    database_settings: DatabaseSettings,
+) -> None:
+    await running.upgrade(database_settings)
+    await apply(database_settings, _raise_minimum)
+    for change in (running.upgrade(database_settings), running.downgrade(database_settings, FIRST)):
+        with pytest.raises(SchemaTooNew):
+            await change
+
+
+def _raise_minimum(connection: Connection) -> None:
+    connection.execute(sa.text("UPDATE schema_compat SET minimum_revision = '9002'"))
 
 
 async def test_a_contracting_version_that_breaks_off_half_way_lets_no_older_program_start(

@@ -111,7 +111,8 @@ class BucketClient:
         self.settings = settings
         self._stop = stop or Stop()
         self._keys: AccessKeys = settings.access_keys()
-        self._http = httpx2.Client(timeout=_TIMES)
+        self._http = httpx2.Client(timeout=_TIMES, headers={"accept-encoding": "identity"})
+        """Bytes are asked for as they are; not signed, since proxies rewrite this header."""
 
     def __enter__(self) -> "BucketClient":
         """Itself."""
@@ -211,7 +212,10 @@ class BucketClient:
             more = {**query, **marks}
 
     def pieces(self, key: str) -> Iterator[bytes]:
-        """The bytes of a large object. A connection that breaks is taken up where it broke."""
+        """The bytes of a large object. A connection that breaks is taken up where it broke.
+
+        Raises BucketUnreachable where it breaks, or an answer ends, without a byte of what lacks.
+        """
         at, size = 0, int(self.head(key)["content-length"])
         doing = f"read {key} of {self.settings}"
         while at < size:
@@ -223,9 +227,13 @@ class BucketClient:
             except BucketUnreachable:
                 if at == before:
                     raise
+            if at == before:
+                raise BucketUnreachable(f"{doing}: no byte from {at} on, of {size}", remedy=UNREACHABLE)
 
     def _from(self, key: str, at: int, doing: str) -> Iterator[bytes]:
         with self._opened("GET", key, doing, headers={"range": f"bytes={at}-"}) as answer, _reached(doing):
+            if at and answer.status_code != httpx2.codes.PARTIAL_CONTENT:
+                raise BucketRefused(f"{doing}: asked from {at} on, it is sent whole", remedy=SPEAKS_S3)
             yield from answer.iter_bytes(PIECE)
 
     @contextmanager

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from app.launch.bucket.client import BucketClient, FilePart, file_pieces
-from app.launch.errors import UploadDiffers
+from app.launch.bucket.client import BucketClient, FilePart, Upload, file_pieces
+from app.launch.errors import LaunchError, UploadDiffers
 
 MOST_PARTS: Final = 10_000
 _GRAIN: Final = 1 << 20
@@ -66,17 +66,38 @@ class Uploading:
     def run(self) -> None:
         """Send and prove it. Raises UploadDiffers, BucketUnreachable, BucketRefused, BucketFull.
 
-        What an error leaves of it is for `BucketClient.abort` and `delete`.
+        An upload that an error ends, LaunchStopped as well, is aborted. What a process that is killed leaves,
+        and an object that is not the right one, is for `BucketClient.abort` and `delete`.
         """
         kept = {"x-amz-checksum-algorithm": "SHA256", "x-amz-meta-sha256": self.sha256}
         upload = self.client.begin(self.key, kept)
+        try:
+            parts = self._sent(upload)
+        except Exception as error:
+            self._abort(upload, error)
+            raise
+        self._prove([part.sha256 for part in parts])
+
+    def _sent(self, upload: Upload) -> list[FilePart]:
+        """Send all parts, and make the object of them."""
         parts, tags = [], []
         for number, part in enumerate(self._parts(), start=1):
             said = {_CHECKSUM: _base64(part.sha256)}
             tags.append(self.client.send_part(upload, number, part, said))
             parts.append(part)
         self.client.complete(upload, _listed(parts, tags))
-        self._prove([part.sha256 for part in parts])
+        return parts
+
+    def _abort(self, upload: Upload, reason: Exception) -> None:
+        """Drop the upload while its id is known: MinIO lists uploads by their whole key only.
+
+        By a client of its own, since this one may have been stopped. A failure is told with `reason`.
+        """
+        try:
+            with BucketClient(self.client.settings) as client:
+                client.abort(upload)
+        except LaunchError as error:
+            reason.add_note(f"its upload {upload.id} is still there: {error}")
 
     def _parts(self) -> Iterator[FilePart]:
         """The parts with their digests. Raises UploadDiffers where the file is another by now."""

@@ -94,7 +94,7 @@ class BucketPlace:
         """See `ImagePlace.published`."""
         with BucketClient(self.settings) as client:
             found = client.get(self._start(instance) + MANIFEST)
-        return None if found is None else Published.parse(found)
+        return None if found is None else Published.parse(found, f"{self.address(instance)}/{MANIFEST}")
 
     @contextmanager
     def publishing(self, instance: str, stop: Stop) -> Iterator[BucketPublication]:

@@ -3,7 +3,6 @@
 Every call states its formats: a probed format would let a hostile disk name the node's files as its backing.
 """
 
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,8 @@ from app.launch.durable import sync
 from app.launch.errors import ToolFailed
 from app.launch.image.manifest import Image
 from app.launch.machine import Volume
-from app.launch.programs import QEMU_IMG, require_program
+from app.launch.programs import QEMU_IMG, require_program, run_stoppable
+from app.launch.threads import Stop
 
 OPTIONS: Final = {
     ImageFormat.RAW: (),
@@ -22,19 +22,23 @@ OPTIONS: Final = {
 }
 
 
-def make_image(volume: Volume, format_: ImageFormat, folder: Path) -> Image:
-    """Convert a volume into `folder`, compare the two, sum the result up. Raises ToolFailed, ToolMissing."""
+def make_image(volume: Volume, format_: ImageFormat, folder: Path, stop: Stop) -> Image:
+    """Convert a volume into `folder`, compare the two, sum the result up.
+
+    Raises ToolFailed, ToolMissing, and LaunchStopped within a second of `stop`: what was made stays.
+    """
     output, tool = folder / f"{volume.disk}.{format_.value}", require_program(QEMU_IMG)
     kind, source = format_.value, str(volume.path)
-    _run([tool, "convert", "-q", "-f", "raw", "-O", kind, *OPTIONS[format_], source, str(output)], volume)
-    _run([tool, "compare", "-q", "-f", "raw", "-F", kind, source, str(output)], volume)
+    convert = [tool, "convert", "-q", "-f", "raw", "-O", kind, *OPTIONS[format_], source, str(output)]
+    _run(convert, volume, stop)
+    _run([tool, "compare", "-q", "-f", "raw", "-F", kind, source, str(output)], volume, stop)
     output.chmod(0o640)
     sync(output)
-    return Image.of(output, format_, volume)
+    return Image.of(output, format_, volume, stop)
 
 
-def _run(command: list[str], volume: Volume) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def _run(command: list[str], volume: Volume, stop: Stop) -> None:
+    done = run_stoppable(command, stop)
     if done.returncode:
         said = (done.stderr or done.stdout).strip() or f"ended with {done.returncode}"
         raise ToolFailed(f"qemu-img {command[1]} of disk {volume.disk}: {said}")

@@ -144,7 +144,7 @@ class ImageTarget:
         with shared(volume.path):
             for each in self.settings.formats:
                 stop.check()
-                image = make_image(volume, each, publication.folder)
+                image = make_image(volume, each, publication.folder, stop)
                 publication.add(image)
                 yield image
 

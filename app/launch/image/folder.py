@@ -66,8 +66,9 @@ class FolderPlace:
 
     def published(self, instance: str) -> Published | None:
         """See `ImagePlace.published`."""
+        manifest = self.folder(instance) / MANIFEST
         try:
-            return Published.parse((self.folder(instance) / MANIFEST).read_bytes())
+            return Published.parse(manifest.read_bytes(), str(manifest))
         except FileNotFoundError:
             return None
 

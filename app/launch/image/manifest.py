@@ -17,6 +17,7 @@ from typing import Final
 from app.contract.words import ImageFormat
 from app.launch.boot.proof import document
 from app.launch.durable import json_text, sync, write_json
+from app.launch.errors import InstanceDiffers
 from app.launch.machine import LaunchOrder, Volume
 from app.launch.threads import Stop
 
@@ -40,9 +41,9 @@ class Image:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path, format_: ImageFormat, volume: Volume) -> "Image":
-        """Read a finished file of a volume."""
-        size, digest = path.stat().st_size, sha256_of(path)
+    def of(cls, path: Path, format_: ImageFormat, volume: Volume, stop: Stop) -> "Image":
+        """Read a finished file of a volume. Raises LaunchStopped."""
+        size, digest = path.stat().st_size, sha256_of(path, stop)
         return cls(path.name, format_, volume.disk, volume.root, volume.size, size, digest)
 
 
@@ -81,11 +82,17 @@ class Published:
     """Each file and its SHA-256."""
 
     @classmethod
-    def parse(cls, text: bytes) -> "Published":
-        """Of a manifest's file."""
-        found = json.loads(text)
-        sums = tuple((str(image["file"]), str(image["sha256"])) for image in found["images"])
-        return cls(json.dumps(found["order"], sort_keys=True), sums)
+    def parse(cls, text: bytes, where: str) -> "Published":
+        """Of a manifest's file, at `where`. Raises InstanceDiffers where it is none of ours."""
+        try:
+            found = json.loads(text)
+            sums = tuple((str(image["file"]), str(image["sha256"])) for image in found["images"])
+            return cls(json.dumps(found["order"], sort_keys=True), sums)
+        except (ValueError, LookupError, TypeError) as error:
+            raise InstanceDiffers(
+                f"{where} is no manifest that go2cloud wrote",
+                remedy="look whose it is and take it away, or let the target write to another place",
+            ) from error
 
 
 def order_text(order: LaunchOrder) -> str:
@@ -93,9 +100,8 @@ def order_text(order: LaunchOrder) -> str:
     return json.dumps(document(order), sort_keys=True)
 
 
-def sha256_of(path: Path, stop: Stop | None = None) -> str:
+def sha256_of(path: Path, stop: Stop) -> str:
     """The SHA-256 of a file, hexadecimal. Raises LaunchStopped."""
-    stop = stop or Stop()
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

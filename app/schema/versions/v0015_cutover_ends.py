@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from app.kit import columns
+from app.schema.repeating import add_column, add_index
 
 revision: str = "0015"
 down_revision: str | None = "0014"
@@ -21,11 +22,10 @@ def upgrade() -> None:
         sa.Column("checkpoint_id", columns.Id(), nullable=False),
         sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_publishing_job_id")),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_publishing")),
+        if_not_exists=True,
     )
-    with op.batch_alter_table("publishing", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_publishing_checkpoint_id"), ["checkpoint_id"], unique=False)
-    with op.batch_alter_table("cutover", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("source_gone", sa.String(length=1000), nullable=True))
+    add_index("ix_publishing_checkpoint_id", "publishing", ["checkpoint_id"])
+    add_column("cutover", sa.Column("source_gone", sa.String(length=1000), nullable=True))
 
 
 def downgrade() -> None:

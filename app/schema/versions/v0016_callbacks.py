@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from app.kit import columns
+from app.schema.repeating import add_index
 
 revision: str = "0016"
 down_revision: str | None = "0015"
@@ -39,9 +40,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project_id"], ["project.id"], name=op.f("fk_subscription_project_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subscription")),
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_subscription_project_id_name")),
+        if_not_exists=True,
     )
-    with op.batch_alter_table("subscription", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_subscription_project_id"), ["project_id"], unique=False)
+    add_index("ix_subscription_project_id", "subscription", ["project_id"])
 
     op.create_table(
         "outbox",
@@ -59,10 +60,10 @@ def upgrade() -> None:
         sa.Column("not_before", columns.UtcDateTime(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_outbox")),
+        if_not_exists=True,
     )
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index("ix_outbox_subscription_id_number", ["subscription_id", "number"], unique=False)
-        batch_op.create_index(batch_op.f("ix_outbox_created_at"), ["created_at"], unique=False)
+    add_index("ix_outbox_subscription_id_number", "outbox", ["subscription_id", "number"])
+    add_index("ix_outbox_created_at", "outbox", ["created_at"])
 
 
 def downgrade() -> None:

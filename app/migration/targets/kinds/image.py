@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -33,9 +33,17 @@ def _endpoint(value: str) -> str:
         or not parts.hostname
         or "@" in value
         or value.rstrip("/") != plain
+        or not _has_usable_port(parts)
     ):
         raise ValueError("write http(s)://host or http(s)://host:port, without a path and without keys")
     return plain
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 Endpoint = Annotated[str, Field(max_length=500), AfterValidator(_endpoint)]
