@@ -19,9 +19,12 @@ from yaml.serializer import Serializer
 from app.launch.conversion.changes import Privacy
 from app.launch.conversion.facts import CardAddressing, SourceNic
 from app.launch.conversion.network import real_cards
+from app.launch.conversion.readdressing import networkd
 from app.launch.conversion.readdressing.outcome import MADE, Outcome, is_part_of, stays
 
 FOLDER: Final = "/etc/netplan/"
+_RENDERED: Final = "10-netplan-"
+"""Begins the names of what netplan makes for systemd-networkd at each boot; drop-ins lie on the disk."""
 _KINDS: Final = ("ethernets", "bonds", "bridges", "vlans")
 _ADDRESSING: Final = frozenset(("addresses", "dhcp4", "dhcp6", "gateway4", "gateway6"))
 _DEFAULTS: Final = frozenset(("default", "0.0.0.0/0", "::/0", "0/0"))
@@ -73,6 +76,14 @@ def rewritten(files: Mapping[str, str], card: CardAddressing, nics: Iterable[Sou
         if refusal is not None:
             return refusal
         places = [place for place, body in _cards(trees) if _is_of(place, body, card)]
+        added = {
+            path: sections
+            for place in places
+            for path, sections in networkd.drop_ins(files, f"{_RENDERED}{place.name}.network").items()
+        }
+        overridden = networkd.overriding(added, card)
+        if overridden is not None:
+            return overridden
         found, left = {}, []
         for place in places:
             mine = [each for each in places if each.path == place.path]
