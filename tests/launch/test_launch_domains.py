@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from app.contract.words import DiskBus, Firmware, InstancePurpose, InstanceState
+from app.contract.words import Accelerator, DiskBus, Firmware, InstancePurpose, InstanceState
 from app.launch.boot.checks import CheckPlan, LoginCheck, ScreenCheck
 from app.launch.errors import DomainForeign, InstanceRetired, MachineRefused, SettingsWrong
+from app.launch.libvirt.console import LibvirtConsole
+from app.launch.libvirt.domain import Domain
 from app.launch.libvirt.driver import LibvirtTarget
+from app.launch.libvirt.machinefolder import MachineFolder
+from app.launch.libvirt.virsh import Virsh
 from app.launch.machine import LaunchOrder, MachineSpec, Nic, Volume
 from app.store.errors import VolumeBusy
 from tests.launch.boot_sector import talking_disk
@@ -142,6 +146,28 @@ async def test_a_machine_that_ended_goes_on_with_what_was_written(
     read = ["qemu-io", "-r", "-U", "-f", "qcow2", "-c", "read -q -P 0x5a 0 4096", str(overlay)]
     done = await asyncio.to_thread(subprocess.run, read, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+async def test_a_domain_that_is_started_again_by_us_or_by_libvirt_has_a_log_and_a_start_of_its_own(
+    domains: LibvirtTarget, libvirtd: LibvirtDaemon, volume: Volume
+) -> None:
+    folder = MachineFolder((await domains.launch(order_of(volume))).folder)
+    console = LibvirtConsole(
+        "ins-1", Accelerator.TCG, (), Domain(Virsh(libvirtd.uri), "ins-1"), folder, domains.settings.verdict
+    )
+    starts = [await console.start()]
+    assert await console.start() == starts[0]
+    for again in (domains.launch(order_of(volume)), None):
+        libvirtd.virsh("destroy", NAME)
+        folder.serial.write_bytes(b"Kernel panic - not syncing\n")
+        if again is None:
+            libvirtd.virsh("start", NAME)
+        else:
+            await again
+            assert b"Kernel panic" in folder.serial.with_name("serial.log.before").read_bytes()
+        assert b"Kernel panic" not in folder.serial.read_bytes()
+        starts.append(await console.start())
+    assert len(set(starts)) == 3, starts
 
 
 async def test_a_hostile_header_is_a_raw_disk_to_libvirt_and_to_the_machine(

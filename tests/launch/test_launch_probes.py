@@ -36,6 +36,9 @@ class Here:
     target: str = "here"
     accelerator: Accelerator = Accelerator.TCG
 
+    async def start(self) -> str:
+        return "first"
+
     def after(self) -> float:
         return 1.0
 

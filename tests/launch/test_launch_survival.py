@@ -14,8 +14,10 @@ import pytest
 from app.contract.words import InstanceState
 from app.launch.errors import MachineRefused
 from app.launch.machine import Instance, LaunchOrder, MachineSpec, Volume
+from app.launch.qemu.console import QemuConsole
 from app.launch.qemu.driver import QemuSettings, QemuTarget
 from app.launch.qemu.process import ProcessRecord, boot_id
+from app.launch.qemu.runfolder import RunFolder
 from tests.launch.replica import Replica
 
 pytestmark = pytest.mark.slow
@@ -130,6 +132,11 @@ def stranger() -> subprocess.Popen[bytes]:
     return subprocess.Popen(["sleep", "60"])
 
 
+def append(log: Path, words: bytes) -> None:
+    with log.open("ab") as file:
+        file.write(words)
+
+
 def own_start() -> int:
     """When this process was started, in ticks since the boot."""
     return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
@@ -157,6 +164,24 @@ async def test_a_prepared_machine_starts_on_the_overlays_that_were_changed(
     done = await asyncio.to_thread(subprocess.run, read, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert await qemu.terminate("ins-1")
+
+
+async def test_a_machine_that_is_started_again_has_a_log_and_a_start_of_its_own(
+    qemu: QemuTarget, volume: Volume
+) -> None:
+    first = await qemu.launch(order_of(volume))
+    log = first.folder / "serial.log"
+    before = await QemuConsole.of(RunFolder(first.folder), qemu.settings.verdict).start()
+    await asyncio.to_thread(append, log, b"Kernel panic - not syncing\n")
+    assert await qemu.launch(order_of(volume)) == first, "it runs"
+    assert b"Kernel panic" in log.read_bytes()
+    assert await QemuConsole.of(RunFolder(first.folder), qemu.settings.verdict).start() == before
+    await qemu.power_off("ins-1", 0.1)
+    RunFolder(first.folder).end()
+    await qemu.launch(order_of(volume))
+    assert b"Kernel panic" not in log.read_bytes()
+    assert b"Kernel panic" in log.with_name("serial.log.before").read_bytes()
+    assert await QemuConsole.of(RunFolder(first.folder), qemu.settings.verdict).start() != before
 
 
 async def test_two_targets_launch_the_same_instance_at_once_and_it_is_one(

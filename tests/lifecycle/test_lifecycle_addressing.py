@@ -1,6 +1,7 @@
 """Other addresses and cloud-init in launch settings: what is refused and why, and who may read user-data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -38,6 +39,10 @@ def test_the_machine_has_the_addresses_that_the_guest_will_have() -> None:
     assert machine.nics[1:] == effective(wanted(), SOURCE, CAPS).nics[1:]
     by_mac = wanted({"nic": mac, "mode": "dhcp"})
     assert effective(by_mac, SOURCE, CAPS).nics[0] == LaunchNic(mac=mac)
+    office = replace(SOURCE, nics=(Nic("eth0", "52:54:00:ab:cd:ef", ("192.168.7.20/24",)),))
+    for mac in ("52:54:00:AB:CD:EF", "52:54:00:ab:cd:ef"):
+        (nic,) = effective(wanted({**STATIC, "nic": mac}), office, CAPS).nics
+        assert (nic.address, nic.gateway) == ("10.9.0.5/24", "10.9.0.1"), mac
     kept = effective(wanted({"nic": "eth0", "mode": "keep"}), SOURCE, CAPS)
     assert kept == effective(wanted(), SOURCE, CAPS)
 

@@ -30,7 +30,10 @@ class Console(Protocol):
 
     @property
     def serial(self) -> Path:
-        """What the machine wrote to its serial line; it grows."""
+        """What the machine wrote to its serial line; it grows, and is begun anew at each start."""
+
+    async def start(self) -> str:
+        """Which start of the machine it is: the same as long as it runs, another when it is started again."""
 
     def after(self) -> float:
         """Seconds since the launch, by a clock that nobody sets."""

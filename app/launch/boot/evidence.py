@@ -3,7 +3,8 @@
 screen-0001.png …   screenshots over time, the last one is the proof
 thumbnail.png       the last one, small
 serial.log          the end of what the machine wrote to its serial line
-phases.json         when which phase was first seen, for a watch that is begun again
+phases.json         which start of the machine it is and when which phase was first seen, for a watch that is
+                    begun again
 proof.json          the result
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from app.contract.words import BootPhase
+from app.kit.errors import Json
 from app.launch.boot.proof import BootProof, Screenshot, document
 from app.launch.boot.screen import Picture
 from app.launch.durable import sync, write_json
@@ -32,20 +34,31 @@ class Evidence:
     folder: Path
     pictures: list[Screenshot] = field(default_factory=list)
     _number: int = 0
+    _start: str = ""
 
-    def begin(self) -> dict[BootPhase, float]:
-        """Make the folder, drop the pictures of a watch that was cut off, and return the phases it saw."""
+    def begin(self, start: str = "") -> dict[BootPhase, float]:
+        """Make the folder, drop the pictures of a watch that was cut off, and return the phases it saw.
+
+        `start` says which start of the machine it is (`Console.start`): what was seen of another one is
+        dropped. Empty for what is no machine and has no phases.
+        """
+        self._start = start
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for old in (*self.folder.glob("screen-*.png"), self.folder / THUMBNAIL_FILE):
             old.unlink(missing_ok=True)
         phases = self.folder / "phases.json"
         if not phases.exists():
             return {}
-        return {BootPhase(name): float(after) for name, after in json.loads(phases.read_text()).items()}
+        found = json.loads(phases.read_text())
+        if found.get("start") != start:
+            phases.unlink()
+            return {}
+        return {BootPhase(name): float(after) for name, after in found["phases"].items()}
 
     def keep_phases(self, phases: dict[BootPhase, float]) -> None:
         """Note when which phase was first seen."""
-        write_json(self.folder / "phases.json", {phase.value: after for phase, after in phases.items()})
+        seen: dict[str, Json] = {phase.value: after for phase, after in phases.items()}
+        write_json(self.folder / "phases.json", {"start": self._start, "phases": seen})
 
     def keep_picture(self, picture: Picture, after: float) -> Screenshot:
         """Add a screenshot; of many, every second one of the older ones goes, the first and the last stay."""

@@ -65,7 +65,7 @@ class BootWatch:
             forwarded(self.console, port)
         least = self.console.after() + min(LEAST_SECONDS, self.plan.seconds)
         self._until = max(self.plan.seconds, least)
-        self.serial.phases = await in_thread(self.evidence.begin)
+        self.serial.phases = await in_thread(self.evidence.begin, await self.console.start())
         tasks = [asyncio.create_task(self._until_passed(check)) for check in self._network_checks()]
         try:
             ending = await self._watched(tasks)

@@ -4,7 +4,11 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 from typing import TypeAlias
+
+from app.launch.conversion.network import is_configuration
+from app.launch.conversion.shown import shown
 
 MOST_LINES = 200
 """Of a change that a report shows."""
@@ -30,14 +34,18 @@ class FileChange:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines that go ('-') and that come ('+'); of a hidden file, how much that is."""
+        """The lines that go ('-') and that come ('+'); of a hidden file, how much that is.
+
+        Of the network's configuration, which may hold passwords, those of addresses.
+        """
         if self.privacy is Privacy.HIDDEN:
             sides = (("-", self.before), ("+", self.after))
             return tuple(f"{sign}{len(text.encode())} bytes, not shown" for sign, text in sides if text)
         found = difflib.unified_diff(
             (self.before or "").splitlines(), (self.after or "").splitlines(), lineterm="", n=0
         )
-        return tuple(line for line in found if not line.startswith(("---", "+++", "@@")))[:MOST_LINES]
+        lines = [line for line in islice(found, 2, None) if not line.startswith("@@")]
+        return tuple(shown(lines) if is_configuration(self.path) else lines)[:MOST_LINES]
 
 
 @dataclass(frozen=True)

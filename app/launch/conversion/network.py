@@ -12,6 +12,11 @@ _VIRTUAL: Final = re.compile(
     r"(lo|docker|veth|br|virbr|cni|flannel|cali|tun|tap|wg|kube|dummy|vnet|bond|team|vlan)"
 )
 _UNNAMED: Final = re.compile(r"\bnet\.ifnames=0\b")
+NETWORKD: Final = tuple(
+    f"{place}/systemd/network" for place in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
+)
+"""Where systemd-networkd looks, the first one first."""
+_DROP_IN: Final = re.compile(rf"({'|'.join(NETWORKD)})/[^/]+\.network\.d/[^/]+\.conf")
 CONFIGURATION: Final = (
     "/etc/network/interfaces",
     "/etc/network/interfaces.d/*",
@@ -22,6 +27,7 @@ CONFIGURATION: Final = (
     "/etc/sysconfig/network/ifcfg-*",
     "/etc/sysconfig/network/ifroute-*",
     "/etc/systemd/network/*.network",
+    *(f"{folder}/*.network.d/*.conf" for folder in NETWORKD),
 )
 """ifupdown, netplan, NetworkManager, Red Hat's and SUSE's scripts, systemd-networkd."""
 _FOLDERS: Final = tuple(pattern.rpartition("/")[0] for pattern in CONFIGURATION[1:])
@@ -29,8 +35,10 @@ _FOLDERS: Final = tuple(pattern.rpartition("/")[0] for pattern in CONFIGURATION[
 
 def is_configuration(path: str) -> bool:
     """Whether it is a file of the network's configuration."""
-    return path == CONFIGURATION[0] or (
-        path.rpartition("/")[0] in _FOLDERS and not path.endswith((".link", ".netdev"))
+    return (
+        path == CONFIGURATION[0]
+        or (path.rpartition("/")[0] in _FOLDERS and not path.endswith((".link", ".netdev")))
+        or _DROP_IN.fullmatch(path) is not None
     )
 
 

@@ -46,6 +46,10 @@ class LibvirtConsole:
         """See `Console.serial`."""
         return self.folder.serial
 
+    async def start(self) -> str:
+        """See `Console.start`."""
+        return f"{self.folder.start()} {await in_thread(self.domain.number)}"
+
     def after(self) -> float:
         """See `Console.after`."""
         return self.folder.age()

@@ -112,7 +112,7 @@ class Description:
         self._disks(devices)
         _add(devices, "controller", type="usb", model="none")
         serial = _add(devices, "serial", type="file")
-        _add(serial, "source", path=str(self.folder.serial), append="on")
+        _add(serial, "source", path=str(self.folder.serial), append="off")
         _add(serial, "target", port="0")
         if self._takes_over:
             self._connections(devices)

@@ -51,6 +51,15 @@ class Domain:
         """Whether its machine runs, paused ones included; False where there is no such domain."""
         return self.name in self.virsh.lines("list", "--name")
 
+    def number(self) -> str:
+        """What libvirt numbers its running machines by, anew at each start; `-` where it does not run."""
+        try:
+            return self.virsh.run("domid", self.name).strip()
+        except ToolFailed:
+            if self.active():
+                raise
+            return "-"
+
     def remove(self) -> bool:
         """End the machine and forget the domain with its variables; False when there was none.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from app.contract.words import Accelerator, Firmware, InstancePurpose
+from app.launch.boot.seriallog import begin_log
 from app.launch.durable import sync
 from app.launch.errors import MachineRefused, ToolFailed
 from app.launch.libvirt.description import Description
@@ -37,7 +38,7 @@ class Launching:
         return self.order.purpose is InstancePurpose.CUTOVER
 
     def prepare(self) -> None:
-        """Make what the machine writes to: overlays, UEFI variables, log. A half-made folder is made anew.
+        """Make what the machine writes to: overlays, UEFI variables. A half-made folder is made anew.
 
         Nothing to do where that is done. Raises ToolMissing, ToolFailed, and SettingsWrong for an order that
         cannot be described.
@@ -50,7 +51,6 @@ class Launching:
             make_overlay(self.folder.overlay(number), volume)
         if self.order.machine.firmware is Firmware.UEFI:
             shutil.copyfile(require_ovmf().variables, self.folder.variables)
-        self.folder.serial.touch(mode=0o600)
         sync(self.folder.path)
         self.folder.note(self.order, self.accelerator, ())
 
@@ -68,6 +68,7 @@ class Launching:
         Raises MachineRefused with what libvirt and QEMU said.
         """
         self._let_in()
+        begin_log(self.folder.serial)
         for _ in range(PORT_TRIES):
             self._define()
             said = self._started()

@@ -9,7 +9,8 @@
         variables.fd            its UEFI variables
         converting, conversion.json
                                 who converts the overlays, and what came of it: one of them, or none
-        serial.log              what the machine said
+        serial.log              what the machine said since its start
+        serial.log.before       what it said at the start before
     <pool_folder>/machines/.<instance>.retired      it is gone for good
 
 Folders can be entered by everybody and listed by us alone, since QEMU runs as another user, to which libvirt
@@ -161,6 +162,11 @@ class MachineFolder:
         """Note that the machine is being started now."""
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         write_json(self.path / "started.json", {"boot": boot_id(), "seconds": now})
+
+    def start(self) -> str:
+        """When it was last started by us, and the boot of the node; only these two are the same as before."""
+        noted = self.path / "started.json"
+        return f"{boot_id()} {noted.read_text(encoding='utf-8') if noted.exists() else ''}"
 
     def age(self) -> float:
         """Seconds since the machine was started, by a clock that counts from the node's boot.

@@ -51,6 +51,10 @@ class QemuConsole:
         """See `Console.serial`."""
         return self.folder.serial
 
+    async def start(self) -> str:
+        """See `Console.start`."""
+        return f"{self.process.boot} {self.process.start} {self.process.pid}"
+
     def after(self) -> float:
         """See `Console.after`."""
         return self.process.age()

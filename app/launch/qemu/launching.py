@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from app.contract.words import Accelerator, Firmware
+from app.launch.boot.seriallog import begin_log
 from app.launch.durable import sync
 from app.launch.errors import MachineRefused, MachineSilent
 from app.launch.locking import hold_shared
@@ -39,7 +40,7 @@ class Launching:
     user: MachineUser | None
 
     def prepare(self) -> None:
-        """Make what the machine writes to: overlays, UEFI variables, logs. A half-made folder is made anew.
+        """Make what the machine writes to: overlays, UEFI variables. A half-made folder is made anew.
 
         Nothing to do where that is done. Raises ToolMissing, ToolFailed.
         """
@@ -51,7 +52,6 @@ class Launching:
             make_overlay(self.folder.overlay(number), volume)
         if self.order.machine.firmware is Firmware.UEFI:
             shutil.copyfile(require_ovmf().variables, self.folder.variables)
-        self.folder.serial.touch(mode=0o600)
         sync(self.folder.path)
         self.folder.write_order(self.order, self.accelerator, ())
 
@@ -68,6 +68,7 @@ class Launching:
 
         Raises MachineRefused with what QEMU said.
         """
+        begin_log(self.folder.serial)
         for _ in range(PORT_TRIES):
             forwards = free_forwards(self.order.machine.ports)
             self.folder.log.write_text("")

@@ -8,7 +8,8 @@
         variables.fd            its UEFI variables
         converting, conversion.json
                                 who converts the overlays, and what came of it: one of them, or none
-        serial.log, qemu.log    what the machine, and what QEMU said
+        serial.log, qemu.log    what the machine, and what QEMU said since the start
+        serial.log.before       what the machine said at the start before
         qmp.sock                QEMU's monitor
 
 A folder without process.json has no process: the lock is held until QEMU exists (see `starter`).

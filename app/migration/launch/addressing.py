@@ -156,7 +156,8 @@ def readdressed(
         nic.mac.lower(): each
         for each in addressing
         for nic in inventory.nics
-        if each.nic in (nic.name, nic.mac.lower()) and each.mode is not AddressingMode.KEEP
+        if (each.nic == nic.name or each.nic.lower() == nic.mac.lower())
+        and each.mode is not AddressingMode.KEEP
     }
     return tuple(_nic(nic, wanted[nic.mac]) if nic.mac in wanted else nic for nic in nics)
 

@@ -1,5 +1,6 @@
 """ifupdown: /etc/network/interfaces and interfaces.d (interfaces(5), Debian)."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ _ADDRESSING: Final = frozenset(
     )
 )
 _COMMANDS: Final = frozenset(("up", "pre-up", "post-up", "down", "pre-down", "post-down"))
+_ROUTING: Final = re.compile(r"(/\S*/)?(ip( -[46])? (a|r|ru)\w*|route|ifconfig) [\w./: -]*(\|\| true)?")
 _PARTS: Final = frozenset(("bridge_ports", "bridge-ports", "bond-slaves", "bond_slaves", "slaves"))
 _MASTERS: Final = frozenset(("bond-master", "bond_master"))
 _NAMES: Final = {4: "inet", 6: "inet6"}
@@ -154,8 +156,17 @@ def _new(mine: list[Stanza], card: CardAddressing) -> tuple[str, list[str]]:
         wanted = card.of_family(version)
         made = _family(card, family, wanted, old, kept)
         text += made
-        left.extend(line for line in kept if _option(line) in _COMMANDS or not made)
+        left.extend(_told(line) for line in kept if _option(line) in _COMMANDS or not made)
     return text, left
+
+
+def _told(line: str) -> str:
+    """A line as a warning tells it: what sets routes whole; how others begin, since they may hold keys."""
+    words = line.replace("\\\n", " ").split()
+    if words[:1] and words[0] in _COMMANDS:
+        is_route = bool(_ROUTING.fullmatch(" ".join(words[1:])))
+        return " ".join(words) if is_route else " ".join([*words[:2], "…"][: len(words)])
+    return " ".join(words[:1])
 
 
 def _family(

@@ -4,6 +4,7 @@ Scalars are read and written as the text that they are: netplan does so, and YAM
 address 52:54:00:12:34:56 for a number.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,12 +19,17 @@ from yaml.serializer import Serializer
 from app.launch.conversion.changes import Privacy
 from app.launch.conversion.facts import CardAddressing, SourceNic
 from app.launch.conversion.network import real_cards
+from app.launch.conversion.readdressing import networkd
 from app.launch.conversion.readdressing.outcome import MADE, Outcome, is_part_of, stays
 
 FOLDER: Final = "/etc/netplan/"
+_RENDERED: Final = "10-netplan-"
+"""Begins the names of what netplan makes for systemd-networkd at each boot; drop-ins lie on the disk."""
 _KINDS: Final = ("ethernets", "bonds", "bridges", "vlans")
 _ADDRESSING: Final = frozenset(("addresses", "dhcp4", "dhcp6", "gateway4", "gateway6"))
 _DEFAULTS: Final = frozenset(("default", "0.0.0.0/0", "::/0", "0/0"))
+_QUOTED: Final = re.compile(r"(['\"])(?!<)..+\1")
+"""Words of the file in what its reader says of it; not names of what was expected, such as '<scalar>'."""
 _PLAIN: Final = "tag:yaml.org,2002:str"
 
 Tree: TypeAlias = Any
@@ -70,6 +76,14 @@ def rewritten(files: Mapping[str, str], card: CardAddressing, nics: Iterable[Sou
         if refusal is not None:
             return refusal
         places = [place for place, body in _cards(trees) if _is_of(place, body, card)]
+        added = {
+            path: sections
+            for place in places
+            for path, sections in networkd.drop_ins(files, f"{_RENDERED}{place.name}.network").items()
+        }
+        overridden = networkd.overriding(added, card)
+        if overridden is not None:
+            return overridden
         found, left = {}, []
         for place in places:
             mine = [each for each in places if each.path == place.path]
@@ -88,12 +102,22 @@ def _read(path: str, text: str) -> Tree:
         has_aliases = _has_aliases(text)
         tree = {} if has_aliases else _loaded(text) or {}
     except (yaml.YAMLError, RecursionError) as error:
-        raise _Unreadable(f"{path} cannot be read as netplan: {error}") from error
+        raise _Unreadable(f"{path} cannot be read as netplan: {_problem(error)}") from error
     if has_aliases:
         raise _Unreadable(f"{path} has aliases of YAML (`*name`), which are not followed: write them out")
     if not _is_netplan(tree):
         raise _Unreadable(f"{path} is no netplan: cards do not stand where they should")
     return tree
+
+
+def _problem(error: yaml.YAMLError | RecursionError) -> str:
+    """What is wrong and in which line, without a word of the file: its passwords are not for reports."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it is no text of YAML"
+    problem = _QUOTED.sub("…", error.problem or "it is no YAML")
+    return f"line {error.problem_mark.line + 1}: {problem}"
 
 
 def _loaded(text: str) -> Tree:

@@ -1,10 +1,14 @@
-"""systemd-networkd: /etc/systemd/network/*.network (systemd.network(5)); the first that matches counts."""
+"""systemd-networkd: /etc/systemd/network/*.network (systemd.network(5)); the first that matches counts.
+
+Its drop-ins (`10-lan.network.d/*.conf`) are read after it; their addresses would come beside the new ones.
+"""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
 from app.launch.conversion.facts import CardAddressing, SourceNic
+from app.launch.conversion.network import NETWORKD
 from app.launch.conversion.readdressing.inifile import Section, named, parsed, put, text_of
 from app.launch.conversion.readdressing.outcome import MADE, Outcome, is_part_of, stays
 
@@ -30,18 +34,48 @@ def rewritten(files: Mapping[str, str], card: CardAddressing, nics: Iterable[Sou
     me = SourceNic(card.name, card.mac)
     others = [nic for nic in nics if nic.name != card.name]
     for path in _paths(files):
-        sections = parsed(files[path], joined=True)
+        own = parsed(files[path], joined=True)
+        added = drop_ins(files, path.removeprefix(FOLDER))
+        sections = [*own, *(section for each in added.values() for section in each)]
         if _matches(sections, me):
             whole = next(
                 (word for each in named(sections, "Network") for word in each.values("Bond", "Bridge")), ""
             )
             if whole:
                 return is_part_of(card.name, whole, path)
-            if not any(_matches(sections, nic) for nic in others):
-                text, left = _readdressed(sections, card)
-                return Outcome({path: text}, stays(path, left))
-            return _own_file(path, sections, card)
+            if any(_matches(sections, nic) for nic in others):
+                return _own_file(path, sections, card)
+            text, left = _readdressed(own, card)
+            kept = [line for each in added.values() for line in _routes(each)]
+            return overriding(added, card) or Outcome({path: text}, stays(path, [*left, *kept]))
     return Outcome()
+
+
+def drop_ins(files: Mapping[str, str], name: str) -> dict[str, list[Section]]:
+    """The drop-ins of the .network file of this name: of those of one name, that of the first folder."""
+    found: dict[str, str] = {}
+    for folder in NETWORKD:
+        head = f"{folder}/{name}.d/"
+        for path in files:
+            if path.startswith(head) and path.endswith(".conf"):
+                found.setdefault(path.removeprefix(head), path)
+    return {path: parsed(files[path], joined=True) for _, path in sorted(found.items())}
+
+
+def overriding(added: Mapping[str, list[Section]], card: CardAddressing) -> Outcome | None:
+    """The refusal of a card to which one of these drop-ins gives addresses."""
+    for path, sections in added.items():
+        if any(
+            section.name == "Address"
+            or _is_default(section)
+            or (section.name == "Network" and section.values(*_ADDRESSING))
+            for section in sections
+        ):
+            return Outcome(
+                refusal=f"{path} gives {card.name} addresses beside those that were asked for: move its "
+                "addresses, gateways, name servers and DHCP on the source into the file that it belongs to"
+            )
+    return None
 
 
 def _matches(sections: list[Section], nic: SourceNic) -> bool:
@@ -86,10 +120,13 @@ def _head(card: CardAddressing) -> str:
 def _readdressed(sections: list[Section], card: CardAddressing) -> tuple[str, list[str]]:
     """The file, and what of it may still speak of the source's network."""
     kept = [section for section in sections if section.name != "Address" and not _is_default(section)]
-    left = [line for section in named(kept, "Route") for line in section.values("Destination")]
-    return text_of(put(kept, "Network", _lines(card), _ADDRESSING.__contains__)), [
-        f"route to {each}" for each in left
-    ]
+    return text_of(put(kept, "Network", _lines(card), _ADDRESSING.__contains__)), _routes(kept)
+
+
+def _routes(sections: list[Section]) -> list[str]:
+    """What may still speak of the source's network."""
+    found = (line for section in named(sections, "Route") for line in section.values("Destination"))
+    return [f"route to {each}" for each in found]
 
 
 def _is_default(section: Section) -> bool:
