@@ -184,9 +184,17 @@ async def fence_older_agent(uow: UnitOfWork, server: ServerRow) -> None:
 
 
 async def note_taken_up(
-    uow: UnitOfWork, server: ServerRow, grant: InstallGrant, message: Enroll, request_id: str | None
+    uow: UnitOfWork,
+    server: ServerRow,
+    grant: InstallGrant,
+    message: Enroll,
+    request_id: str | None,
+    stopped_for: str | None,
 ) -> None:
-    """Write down who took the server up, and by which evidence; before its inventory is replaced."""
+    """Write down who took the server up, and by which evidence; before its inventory is replaced.
+
+    `stopped_for` is the cutover for which the older agent stopped services that it never started again.
+    """
     known = await known_of(uow, server)
     details: dict[str, Json] = {
         "claim": message.claim,
@@ -195,6 +203,7 @@ async def note_taken_up(
         "disksKnownAgain": list(known_again(known.disks, message.inventory.disks)),
         "lastSeenAt": server.last_seen_at.isoformat() if server.last_seen_at else None,
         "generation": server.generation,
+        "servicesStoppedFor": stopped_for,
     }
     change = audit.Change("server.reenroll", server.id, server.project_id, details)
     await audit.record(uow, audit.Actor(grant.token_id, grant.token_name), change, request_id)
