@@ -32,22 +32,25 @@ MOST_NAME = 253
 MOST_BYTES = 1 << 50
 
 
-async def enroll(uow: UnitOfWork, message: Enroll, request_id: str | None = None) -> Enrolled:
+async def enroll(
+    uow: UnitOfWork, message: Enroll, lease: timedelta, request_id: str | None = None
+) -> Enrolled:
     """Redeem the install token: the host takes up the server that it is known to be, or becomes a new one of
     the token's project. It gets a credential that only this server has; an older one is worthless. After a
     cutover that was taken back without its source the new agent is believed without the lost one's proof.
+    For a `lease` it counts as alive.
 
     Raises the errors of `redeem_install_token` and `claimed_server`, and ReverseRefused for the token of a
     way back.
     """
     grant = await redeem_install_token(uow, message.token)
     await hold_project(uow, grant.project_id)
-    claimed = await claimed_server(uow, grant, message)
+    claimed = await claimed_server(uow, grant, message, lease)
     stopped_for = None
     if claimed is not None:
         stopped_for = await forget_holder(uow, claimed)
         await note_taken_up(uow, claimed, grant, message, request_id, stopped_for)
-        await fence_older_agent(uow, claimed)
+        await fence_older_agent(uow, claimed, message.instance)
         claimed.agent_version = message.agent_version[:64]
         await note_inventory(uow, claimed, message.inventory)
     server = claimed or await _new_server(uow, grant, message)
@@ -68,6 +71,7 @@ async def _new_server(uow: UnitOfWork, grant: InstallGrant, message: Enroll) -> 
         name=name,
         hostname=hostname,
         machine_id=message.inventory.machine_id[:64],
+        instance=message.instance,
         agent_version=message.agent_version[:64],
         inventory=asdict(message.inventory),
         created_at=uow.now,
