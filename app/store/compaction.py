@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from app.store.errors import ObjectDamaged, StoreFull
+from app.store.errors import ObjectDamaged, ObjectMissing, StoreFull
 from app.store.index import Candidate, CompactedPack, GarbageIndex, Location, PackInfo
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_RECORDS, TARGET_BYTES, PackBuilder, SealedPack
@@ -57,7 +57,7 @@ class Sparse:
 
 @dataclass(frozen=True)
 class Compacted:
-    """What compaction did: old packs emptied, packs left alone because they are damaged."""
+    """What compaction did: old packs emptied, packs left alone because they are damaged or lost."""
 
     packs: int = 0
     damaged: tuple[bytes, ...] = ()
@@ -101,12 +101,12 @@ def _worthwhile(group: list[Sparse]) -> Iterator[list[Sparse]]:
 def _copied(
     objects: ObjectStore, project: str, server: str, group: Sequence[Sparse]
 ) -> tuple[SealedPack | None, list[bytes]]:
-    """A new pack with the group's live records, and the packs that are too damaged to copy from."""
+    """A new pack with the group's live records, and the packs that are lost or too damaged to copy from."""
     builder = PackBuilder(project, server)
     bad: list[bytes] = []
     for sparse in group:
-        examination, data = objects.examine_pack(sparse.pack.name)
-        if examination.index is None or not _agrees(examination, sparse):
+        data = _whole(objects, sparse)
+        if data is None:
             bad.append(sparse.pack.name)
             continue
         view = memoryview(data)
@@ -115,6 +115,15 @@ def _copied(
             codec, packed = encode(stored, LEVEL) if at.codec is Codec.NONE else (at.codec, stored)
             builder.add(name, codec, at.raw_length, packed, at.base, at.depth)
     return (None if builder.is_empty else builder.seal()), bad
+
+
+def _whole(objects: ObjectStore, sparse: Sparse) -> bytes | None:
+    """The bytes of a pack whose live records are all there and good; None where they are not."""
+    try:
+        examination, data = objects.examine_pack(sparse.pack.name)
+    except (ObjectMissing, ObjectDamaged):
+        return None
+    return data if examination.index is not None and _agrees(examination, sparse) else None
 
 
 def _agrees(examination: PackExamination, sparse: Sparse) -> bool:

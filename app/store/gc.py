@@ -43,7 +43,7 @@ _BATCH: Final = 500
 
 @dataclass(frozen=True)
 class Collected:
-    """What one run did; `damaged` are packs that compaction found damaged and left alone."""
+    """What one run did; `damaged` are packs that compaction found damaged or lost, and left alone."""
 
     condemned_packs: int = 0
     condemned_nodes: int = 0

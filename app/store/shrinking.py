@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from app.store.compaction import LEVEL, Sparse
+from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.index import Location
 from app.store.objects import ObjectStore
 from app.wire.codec import Codec, encode
@@ -28,7 +29,7 @@ def is_uncompressed(sparse: Sparse) -> bool:
 def worth_shrinking(objects: ObjectStore, found: Sequence[Sparse], most_bytes: int) -> Iterator[Sparse]:
     """Packs among these that get smaller, as long as what is read for it stays below about `most_bytes`.
 
-    Raises StoreError.
+    One that is lost or cut off is left to the scrub, which names it. Raises StoreError.
     """
     left = most_bytes
     for sparse in random.sample(found, len(found)):
@@ -48,5 +49,8 @@ def _samples(sparse: Sparse) -> list[Location]:
 
 
 def _shrinks(objects: ObjectStore, samples: Sequence[Location]) -> bool:
-    packed = sum(memoryview(encode(objects.read_record(at), LEVEL)[1]).nbytes for at in samples)
+    try:
+        packed = sum(memoryview(encode(objects.read_record(at), LEVEL)[1]).nbytes for at in samples)
+    except (ObjectMissing, ObjectDamaged):
+        return False
     return bool(samples) and packed < MOST_SHARE * sum(at.stored_length for at in samples)

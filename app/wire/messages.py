@@ -182,12 +182,14 @@ class Enroll:
 @dataclass(frozen=True)
 class Enrolled:
     """The server that this agent now is, and the credential that is bound to it. `is_taken_up`: the server
-    is not new, and its older credential is worthless."""
+    is not new, and its older credential is worthless. `stopped_for`: the cutover, taken back since, for which
+    its older agent stopped the host's services, without having started them again."""
 
     server_id: str
     name: str
     credential: str
     is_taken_up: bool = False
+    stopped_for: Annotated[str, AtMost(64)] | None = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ async def stand(services: Services, agent: AgentDouble, lifecycle: str, cutover:
 
 async def enrolled(services: Services, token: str, inventory: Inventory = INSIDE) -> Enrolled:
     async with services.database.begin() as uow:
-        return await enroll(uow, Enroll(token, "inside", "1.0", inventory))
+        return await enroll(uow, Enroll(token, "inside", "1.0", inventory), LEASE)
 
 
 async def begun(admin: Api, services: Services) -> AgentDouble:

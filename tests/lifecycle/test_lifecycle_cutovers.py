@@ -41,7 +41,7 @@ from app.work.tables import JobEventRow, JobRow
 from tests.launch.boot_sector import dead_disk, talking_disk
 from tests.lifecycle.conftest import Rig
 from tests.lifecycle.held_source import HeldSource
-from tests.replication.agent_double import AgentDouble
+from tests.replication.agent_double import LEASE, AgentDouble
 
 pytestmark = pytest.mark.slow
 
@@ -157,7 +157,7 @@ async def replicating_back(rig: Rig, server: str) -> str:
     async with rig.services.database.begin() as uow:
         _, token = await reversing.order_reverse(rig.services, uow, EVERYTHING, server)
         assert token.secret is not None
-        made = await enroll(uow, Enroll(token.secret, "inside", "1.0", Inventory("web-1")))
+        made = await enroll(uow, Enroll(token.secret, "inside", "1.0", Inventory("web-1")), LEASE)
     await AgentDouble(rig.services, made.server_id, "inside").replicate({"disk-a": FINAL})
     return made.server_id
 

@@ -59,7 +59,7 @@ class AgentDouble:
         assert token.secret is not None
         message = Enroll(token.secret, "instance-1", "1.0", Inventory(hostname))
         async with services.database.begin() as uow:
-            return cls(services, (await enroll(uow, message)).server_id)
+            return cls(services, (await enroll(uow, message, LEASE)).server_id)
 
     async def open(self, sizes: Mapping[str, int]) -> Opened:
         """Open a session of disks with these keys and sizes."""

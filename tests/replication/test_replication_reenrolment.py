@@ -18,7 +18,14 @@ from app.migration.access.errors import CredentialInvalid
 from app.migration.access.install_tokens import create_install_token, list_install_tokens
 from app.migration.projects.service import ensure_default_project
 from app.migration.replication.errors import Fenced
-from app.migration.servers.enrolment import disk_rows, enroll, find_server, hold_lease, note_inventory
+from app.migration.servers.enrolment import (
+    disk_rows,
+    enroll,
+    find_server,
+    hold_lease,
+    note_inventory,
+    release_lease,
+)
 from app.migration.servers.errors import (
     ReenrolmentRefused,
     ServerDisconnected,
@@ -47,20 +54,30 @@ async def token(database: Database) -> str:
 
 
 async def enrolled(
-    database: Database, token: str, inventory: Inventory = HOST, claim: str = "known", server: str = ""
+    database: Database,
+    token: str,
+    inventory: Inventory = HOST,
+    claim: str = "known",
+    server: str = "",
+    instance: str = "instance-1",
 ) -> Enrolled:
     """Enrol a host."""
-    message = Enroll(token, "instance-1", "1.0", inventory, claim, server)
-    return await database.run(lambda uow: enroll(uow, message, "req-1"))
+    message = Enroll(token, instance, "1.0", inventory, claim, server)
+    return await database.run(lambda uow: enroll(uow, message, LEASE, "req-1"))
 
 
 async def refusal(
-    database: Database, token: str, inventory: Inventory = HOST, claim: str = "known", server: str = ""
+    database: Database,
+    token: str,
+    inventory: Inventory = HOST,
+    claim: str = "known",
+    server: str = "",
+    instance: str = "instance-1",
 ) -> str:
     """The code with which an enrolment is refused; it took no use of the token."""
     before = await uses_left(database)
     with pytest.raises(ReenrolmentRefused) as refused:
-        await enrolled(database, token, inventory, claim, server)
+        await enrolled(database, token, inventory, claim, server, instance)
     assert await uses_left(database) == before
     return refused.value.code
 
@@ -75,6 +92,11 @@ async def uses_left(database: Database) -> int:
 async def alive(database: Database, server: str) -> None:
     """The server's agent holds its lease."""
     await database.run(lambda uow: hold_lease(uow, server, "instance-1", LEASE))
+
+
+async def released(database: Database, server: str) -> None:
+    """The server's agent says good-bye."""
+    await database.run(lambda uow: release_lease(uow, server, "instance-1"))
 
 
 async def test_a_reinstalled_agent_goes_on_with_its_server(services: Services, token: str) -> None:
@@ -125,6 +147,24 @@ async def test_a_host_whose_agent_is_alive_is_not_taken_over(
         assert await agent_of(uow, first.credential) == first.server_id, "the refusals changed nothing"
     clock.advance(LEASE + timedelta(seconds=1))
     assert (await enrolled(database, token)).server_id == first.server_id
+
+
+async def test_a_host_that_has_only_just_enrolled_is_not_taken_over(
+    database: Database, token: str, clock: ManualClock
+) -> None:
+    """It has not polled yet. A clone on a machine without a firmware UUID seems to be it."""
+    for claim in ("new", "replace"):
+        first = await enrolled(database, token, HOST, claim, "" if claim == "new" else "web")
+        for named in (("known", ""), ("server", "web")):
+            assert await refusal(database, token, HOST, *named, "instance-2") == "SERVER_IN_USE"
+        assert (await enrolled(database, token)).is_taken_up, "the answer may have been lost"
+        await alive(database, first.server_id)
+        await released(database, first.server_id)
+    taken = await enrolled(database, token, instance="instance-2")
+    assert taken.server_id == first.server_id, "its agent said good-bye"
+    clock.advance(LEASE + timedelta(seconds=1))
+    again = await enrolled(database, token, instance="instance-3")
+    assert again.server_id == first.server_id, "it was not heard for a lease"
 
 
 async def test_a_clone_becomes_a_server_of_its_own(database: Database, token: str) -> None:

@@ -41,7 +41,7 @@ async def token(database: Database) -> str:
 async def enrolled(database: Database, token: str, hostname: str = "web") -> Enrolled:
     """Enrol one host with one disk."""
     message = Enroll(token, "instance-1", "1.0", Inventory(hostname, disks=(DISK,)))
-    return await database.run(lambda uow: enroll(uow, message))
+    return await database.run(lambda uow: enroll(uow, message, LEASE))
 
 
 async def test_the_credential_speaks_for_exactly_this_server(database: Database, token: str) -> None:

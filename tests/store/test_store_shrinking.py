@@ -1,8 +1,10 @@
 """What came uncompressed is compressed in the background, at its pace, and is readable at every moment."""
 
+import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -122,6 +124,35 @@ async def test_it_never_takes_from_the_stores_reserve(world: World) -> None:
     full = ObjectStore(FolderBackend(world.path, 1 << 60), clock=world.clock, grace=GRACE)
     assert await collect(full, world.index, 1 << 40) == Collected()
     assert await is_whole(world, made, data)
+
+
+def cut_off(file: Path) -> None:
+    """The file loses all but its first bytes."""
+    os.truncate(file, 1000)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, cut_off])
+@pytest.mark.parametrize("rest", [0, 3])
+async def test_a_pack_that_is_lost_or_cut_off_does_not_stop_garbage_collection(
+    world: World, harm: Callable[[Path], None], rest: int
+) -> None:
+    """A whole one would be sampled; one of which only `rest` chunks live would be rewritten."""
+    data, good, gone = text(), text(), secrets.token_bytes(PACK)
+    harmed, other, dropped = sent_plain(world, data), sent_plain(world, good), sent_plain(world, gone)
+    pack, dead = (world.index.chunks[PROJECT, made.ids[0]].pack for made in (harmed, dropped))
+    if rest:
+        world.checkpoint(data[: rest * CHUNK])
+        world.drop(harmed)
+    world.drop(dropped)
+    world.age(LONG)
+    harm(world.pack_file(pack))
+    done = await run(world)
+    assert (done.compacted_packs, done.condemned_packs) == (1, 1), "the good one shrinks"
+    assert done.damaged == ((pack,) if rest else ())
+    world.age(LONG)
+    assert (await run(world)).deleted_packs == 2
+    assert dead not in {found.name for found in world.objects.packs()}
+    assert await is_whole(world, other, good)
 
 
 class CutIndex(MemoryIndex):

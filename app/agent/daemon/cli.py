@@ -220,20 +220,26 @@ def _enroll(options: argparse.Namespace, streams: Streams) -> int:
         state.save_enrolment(enrolment)
     for warning in message.inventory.warnings:
         streams.err.write(f"go2cloud-agent: warning: {warning}\n")
-    streams.out.write(_enrolled_as(enrolled))
+    _say_enrolled(enrolled, streams)
     if not options.no_preflight:
         preflight.after_enrolment(enrolment, VERSION, streams.out, streams.err)
     return 0
 
 
-def _enrolled_as(enrolled: Enrolled) -> str:
+def _say_enrolled(enrolled: Enrolled, streams: Streams) -> None:
     who = f"{enrolled.name} ({enrolled.server_id})"
     if not enrolled.is_taken_up:
-        return f"enrolled as {who}\n"
-    return (
+        streams.out.write(f"enrolled as {who}\n")
+        return
+    streams.out.write(
         f"enrolled again as {who}: its settings and checkpoints are kept, older agents of it are shut out; "
         "the next pass reads the disks and sends what differs\n"
     )
+    if enrolled.stopped_for is not None:
+        streams.err.write(
+            f"go2cloud-agent: warning: an earlier agent stopped services for cutover {enrolled.stopped_for}, "
+            "which was taken back, and never started them again; nor does this one: look whether they run\n"
+        )
 
 
 def _set_aside(state: StateDir, copied: Enrolment, streams: Streams) -> None:

@@ -46,8 +46,8 @@ Watch = Annotated[CommandWatch, Depends(_watch)]
 async def enroll(request: Request, services: Serving) -> Response:
     """Redeem an install token: the host becomes a server, or the one again that it was."""
     wanted = await message(request, Enroll, INVENTORY_BYTES)
-    by = request_id(request)
-    return answer(await services.database.run(lambda uow: enrolment.enroll(uow, wanted, by)), 201)
+    by, lease = request_id(request), timedelta(seconds=services.settings.agent.lease_seconds)
+    return answer(await services.database.run(lambda uow: enrolment.enroll(uow, wanted, lease, by)), 201)
 
 
 @router.post("/poll")

@@ -17,6 +17,7 @@ from app.kit.errors import Invalid
 from app.kit.ids import new_id
 from app.migration.access.agents import issue_agent_credential
 from app.migration.access.install_tokens import InstallGrant, redeem_install_token
+from app.migration.hold.leaving import forget_holder
 from app.migration.projects.service import hold_project
 from app.migration.servers.errors import DuplicateAgent, ServerDisconnected, ServerNotFound
 from app.migration.servers.reenrolment import claimed_server, fence_older_agent, note_taken_up
@@ -31,24 +32,30 @@ MOST_NAME = 253
 MOST_BYTES = 1 << 50
 
 
-async def enroll(uow: UnitOfWork, message: Enroll, request_id: str | None = None) -> Enrolled:
+async def enroll(
+    uow: UnitOfWork, message: Enroll, lease: timedelta, request_id: str | None = None
+) -> Enrolled:
     """Redeem the install token: the host takes up the server that it is known to be, or becomes a new one of
-    the token's project. It gets a credential that only this server has; an older one is worthless.
+    the token's project. It gets a credential that only this server has; an older one is worthless. After a
+    cutover that was taken back without its source the new agent is believed without the lost one's proof.
+    For a `lease` it counts as alive.
 
     Raises the errors of `redeem_install_token` and `claimed_server`, and ReverseRefused for the token of a
     way back.
     """
     grant = await redeem_install_token(uow, message.token)
     await hold_project(uow, grant.project_id)
-    claimed = await claimed_server(uow, grant, message)
+    claimed = await claimed_server(uow, grant, message, lease)
+    stopped_for = None
     if claimed is not None:
-        await note_taken_up(uow, claimed, grant, message, request_id)
-        await fence_older_agent(uow, claimed)
+        stopped_for = await forget_holder(uow, claimed)
+        await note_taken_up(uow, claimed, grant, message, request_id, stopped_for)
+        await fence_older_agent(uow, claimed, message.instance)
         claimed.agent_version = message.agent_version[:64]
         await note_inventory(uow, claimed, message.inventory)
     server = claimed or await _new_server(uow, grant, message)
     credential = await issue_agent_credential(uow, server.id)
-    return Enrolled(server.id, server.name, credential, is_taken_up=claimed is not None)
+    return Enrolled(server.id, server.name, credential, claimed is not None, stopped_for)
 
 
 async def _new_server(uow: UnitOfWork, grant: InstallGrant, message: Enroll) -> ServerRow:
@@ -64,6 +71,7 @@ async def _new_server(uow: UnitOfWork, grant: InstallGrant, message: Enroll) -> 
         name=name,
         hostname=hostname,
         machine_id=message.inventory.machine_id[:64],
+        instance=message.instance,
         agent_version=message.agent_version[:64],
         inventory=asdict(message.inventory),
         created_at=uow.now,
@@ -111,12 +119,7 @@ async def hold_lease(
     )
     server = await find_server(uow, server_id)
     if not renewed and not may_take:
-        raise DuplicateAgent(
-            f"server {server.name} is held for a cutover, and this agent has not the proof of the one that "
-            "holds it: it counts as a copy",
-            remedy="in the launched machine stop the agent, or enrol it with the token of: go2cloud server "
-            "reverse; on the source upgrade the agent",
-        )
+        raise _not_the_holder(server)
     if not renewed:
         raise DuplicateAgent(
             f"another live agent replicates server {server.name}",
@@ -126,6 +129,18 @@ async def hold_lease(
     if server.lifecycle_state == LifecycleState.DISCONNECTED:
         raise ServerDisconnected(f"server {server.name} was disconnected", remedy="enrol the host again")
     return server
+
+
+def _not_the_holder(server: ServerRow) -> DuplicateAgent:
+    """The refusal of an agent that may be that of the launched machine."""
+    return DuplicateAgent(
+        f"server {server.name} is held for a cutover, and this agent has not the proof of the one that "
+        "holds it: it counts as a copy",
+        remedy="in the launched machine stop the agent, or enrol it with the token of: go2cloud server "
+        "reverse; on the source upgrade the agent; on a source that was restored from a backup, once the "
+        "cutover was taken back, move the agent's state directory away and enrol it: go2cloud-agent enroll "
+        f"--replace {server.name}",
+    )
 
 
 async def release_lease(uow: UnitOfWork, server_id: str, instance: str) -> bool:

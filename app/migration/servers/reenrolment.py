@@ -6,6 +6,7 @@ has open can commit nothing. An agent that may be alive is never shut out unless
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -40,8 +41,12 @@ class Claim(StrEnum):
     REPLACE = "replace"
 
 
-async def claimed_server(uow: UnitOfWork, grant: InstallGrant, message: Enroll) -> ServerRow | None:
+async def claimed_server(
+    uow: UnitOfWork, grant: InstallGrant, message: Enroll, lease: timedelta
+) -> ServerRow | None:
     """The server, locked, that the host takes up again; None where it becomes a new one.
+
+    An agent that enrolled and was not heard since counts as alive for a `lease`.
 
     Raises BadRequest UNKNOWN_CLAIM, ServerNotFound, ServerDisconnected, ServerIsReverse, ReenrolmentRefused.
     """
@@ -49,8 +54,8 @@ async def claimed_server(uow: UnitOfWork, grant: InstallGrant, message: Enroll) 
     if claim is Claim.NEW or grant.reverse_of is not None:
         return None
     if claim is Claim.KNOWN:
-        return await _known_server(uow, grant.project_id, message)
-    return await _named_server(uow, grant.project_id, message, claim)
+        return await _known_server(uow, grant.project_id, message, lease)
+    return await _named_server(uow, grant.project_id, message, claim, lease)
 
 
 def _claim_of(message: Enroll) -> Claim:
@@ -72,7 +77,9 @@ def _claim_of(message: Enroll) -> Claim:
     return claim
 
 
-async def _known_server(uow: UnitOfWork, project_id: str, message: Enroll) -> ServerRow | None:
+async def _known_server(
+    uow: UnitOfWork, project_id: str, message: Enroll, lease: timedelta
+) -> ServerRow | None:
     if not message.inventory.machine_id:
         return None
     query = (
@@ -90,11 +97,13 @@ async def _known_server(uow: UnitOfWork, project_id: str, message: Enroll) -> Se
         return None
     server = await _locked(uow, found[0].id)
     _require_replicated(server)
-    _require_silent(uow, server)
+    _require_silent(uow, server, message.instance, lease)
     return server
 
 
-async def _named_server(uow: UnitOfWork, project_id: str, message: Enroll, claim: Claim) -> ServerRow:
+async def _named_server(
+    uow: UnitOfWork, project_id: str, message: Enroll, claim: Claim, lease: timedelta
+) -> ServerRow:
     named = await find_in_scope(uow, Scope(frozenset((project_id,))), message.server)
     server = await _locked(uow, named.id)
     require_source(server, "to enrol as it")
@@ -102,7 +111,7 @@ async def _named_server(uow: UnitOfWork, project_id: str, message: Enroll, claim
     if claim is Claim.SERVER:
         if not may_be_same_host(await known_of(uow, server), message.inventory):
             raise _another_host(server)
-        _require_silent(uow, server)
+        _require_silent(uow, server, message.instance, lease)
     return server
 
 
@@ -133,19 +142,33 @@ def _require_replicated(server: ServerRow) -> None:
         )
 
 
-def _require_silent(uow: UnitOfWork, server: ServerRow) -> None:
-    """Raise ReenrolmentRefused while the server's agent holds its lease."""
-    if server.lease_until is None or server.lease_until < uow.now:
+def _require_silent(uow: UnitOfWork, server: ServerRow, instance: str, lease: timedelta) -> None:
+    """Raise ReenrolmentRefused while the server's agent holds its lease, or has only just enrolled."""
+    until = _alive_until(server, instance, lease)
+    if until is None or until < uow.now:
         return
     raise ReenrolmentRefused(
         f"server {server.name!r} ({server.id}), which this host seems to be, has an agent that is alive",
         code="SERVER_IN_USE",
         remedy=f"was the agent reinstalled: stop the old one, or enrol again after "
-        f"{server.lease_until:%H:%M:%S} UTC, or shut it out with --replace {server.name}; "
+        f"{until:%H:%M:%S} UTC, or shut it out with --replace {server.name}; "
         "is this host a clone: enrol it as a new server with --new",
         server=server.id,
-        leaseUntil=server.lease_until.isoformat(),
+        leaseUntil=until.isoformat(),
     )
+
+
+def _alive_until(server: ServerRow, instance: str, lease: timedelta) -> datetime | None:
+    """When the lease of the server's agent ends; None where it left, or where this one is it.
+
+    One that enrolled and has not polled yet is an instance without a lease. It may enrol once more, as the
+    answer may have been lost.
+    """
+    if server.lease_until is not None:
+        return server.lease_until
+    if server.instance in ("", instance) or server.last_seen_at is None:
+        return None
+    return server.last_seen_at + lease
 
 
 def _another_host(server: ServerRow) -> ReenrolmentRefused:
@@ -167,11 +190,12 @@ def _ambiguous(found: Sequence[ServerRow]) -> ReenrolmentRefused:
     )
 
 
-async def fence_older_agent(uow: UnitOfWork, server: ServerRow) -> None:
-    """Take lease and generation from the server's agent, and forget what it said of itself."""
+async def fence_older_agent(uow: UnitOfWork, server: ServerRow, instance: str) -> None:
+    """Take lease and generation from the server's agent for the `instance` that enrols, and forget what it
+    said of itself."""
     values = {
         "generation": ServerRow.generation + 1,
-        "instance": "",
+        "instance": instance,
         "lease_until": None,
         "last_seen_at": uow.now,
         "status": None,
@@ -184,9 +208,17 @@ async def fence_older_agent(uow: UnitOfWork, server: ServerRow) -> None:
 
 
 async def note_taken_up(
-    uow: UnitOfWork, server: ServerRow, grant: InstallGrant, message: Enroll, request_id: str | None
+    uow: UnitOfWork,
+    server: ServerRow,
+    grant: InstallGrant,
+    message: Enroll,
+    request_id: str | None,
+    stopped_for: str | None,
 ) -> None:
-    """Write down who took the server up, and by which evidence; before its inventory is replaced."""
+    """Write down who took the server up, and by which evidence; before its inventory is replaced.
+
+    `stopped_for` is the cutover for which the older agent stopped services that it never started again.
+    """
     known = await known_of(uow, server)
     details: dict[str, Json] = {
         "claim": message.claim,
@@ -195,6 +227,7 @@ async def note_taken_up(
         "disksKnownAgain": list(known_again(known.disks, message.inventory.disks)),
         "lastSeenAt": server.last_seen_at.isoformat() if server.last_seen_at else None,
         "generation": server.generation,
+        "servicesStoppedFor": stopped_for,
     }
     change = audit.Change("server.reenroll", server.id, server.project_id, details)
     await audit.record(uow, audit.Actor(grant.token_id, grant.token_name), change, request_id)

@@ -12,6 +12,9 @@ from app.kit.database import Base, Id, JsonText, UtcDateTime
 class ServerRow(Base):
     """A source server. `generation` and `head_checkpoint_id` change only by guarded updates.
 
+    `instance` is that of the agent which has the lease, had it last, or has enrolled and not polled yet (then
+    without a `lease_until`); empty after it left.
+
     `goal`, `checkpoint_interval_seconds` (None: the installation's, 0: only on command), `rescan_request` and
     `wire_rate` (bytes a second, None: no limit of its own) are orders to the agent. `status` is a wire Status
     as JSON, received at `status_at`; `clock_skew_ms` is the source's clock minus the service's. Replication
