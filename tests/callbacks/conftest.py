@@ -26,12 +26,21 @@ from tests.callbacks.receivers import Receiver
 
 SECRET = "a-secret-of-the-two-of-us"
 DEADLINE_SECONDS = 240.0
-LOOPBACK = {"G2C_CALLBACKS__ALLOW": "127.0.0.0/8", "G2C_CALLBACKS__TIMEOUT_SECONDS": "2"}
+LOOPBACK = {"G2C_CALLBACKS__ALLOW": "127.0.0.0/8"}
 
 
 @pytest.fixture
-async def services(database: Database, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Services]:
-    settings = load_settings({"G2C_DATA_DIR": str(tmp_path), "HOME": str(tmp_path), **LOOPBACK})
+def timeout_seconds() -> str:
+    """How long an answer is awaited. Where a receiver may be slow, a test has its own."""
+    return "2"
+
+
+@pytest.fixture
+async def services(
+    database: Database, clock: ManualClock, tmp_path: Path, timeout_seconds: str
+) -> AsyncIterator[Services]:
+    wanted = {"G2C_DATA_DIR": str(tmp_path), "HOME": str(tmp_path), **LOOPBACK}
+    settings = load_settings(wanted | {"G2C_CALLBACKS__TIMEOUT_SECONDS": timeout_seconds})
     bus = InProcessBus()
     yield Services(settings, clock, database, bus, None)
     await bus.close()

@@ -264,6 +264,7 @@ async def test_two_processes_deliver_each_event_once(rig: Rig, receiver: Receive
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("timeout_seconds", ["30"])
 async def test_a_thousand_events_are_drained_in_bounded_memory(rig: Rig, receiver: Receiver) -> None:
     sizes: list[int] = []
 

@@ -15,7 +15,10 @@ from tests.e2e.deployment import Deployment, embedded, until
 @pytest.mark.slow
 def test_an_event_that_was_delivered_but_not_noted_is_delivered_again(tmp_path: Path) -> None:
     killed: list[str] = []
-    with Receiver().listening() as receiver, embedded(tmp_path, **LOOPBACK) as service:
+    with (
+        Receiver().listening() as receiver,
+        embedded(tmp_path, **LOOPBACK, G2C_CALLBACKS__TIMEOUT_SECONDS="2") as service,
+    ):
 
         def kill(delivery: Delivery) -> int:
             """The receiver has the event; its answer finds nobody."""
