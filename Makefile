@@ -18,7 +18,7 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
   libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 
 # Tests without root share nothing, each process has services of its own: files of them run side by side.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE := -n 4 --dist loadfile
 
 # Tests with targets of their own, which `make test` leaves out.
 OTHERS := $(foreach part,fleet cluster kubernetes launch/test_launch_rbd.py,--ignore=tests/$(part))

@@ -83,10 +83,8 @@ FINALIZED: Final = tuple(Cell("api", point) for point in seams.steps("finalize",
 
 ALWAYS: Final = (
     Cell("api", "cutover.cut.after"),
-    Cell("agent", "told.HELD.after"),
     Cell("agent", "machine.launch.after"),
     Cell(SOURCE, seams.FROZEN),
-    Cell("api", "undo.stop.before", Way.CANCELLED),
     Cell("agent", "cutover.convert.before", Way.ALONE),
 )
 """The cells that `make test` has time for."""
