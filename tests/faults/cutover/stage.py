@@ -84,11 +84,12 @@ class Stage:
         assert process.wait(SECONDS) == -SIGKILL
 
     def set(self, **settings: str) -> None:
-        """Restart the service with other settings."""
+        """Restart the service with other settings; the source is heard again at the end."""
         if any(self.deployment.environment.get(name) != value for name, value in settings.items()):
             self.deployment.environment.update(settings)
             self.deployment.stop()
             self.deployment.start()
+            until(self.scene.is_ready, SECONDS, "the source is replicated again")
 
     def ordered(self) -> Job:
         """Order the cutover."""
