@@ -259,8 +259,8 @@ def _value(kind: Any) -> Any:
     """A good value of a declared type."""
     arguments = get_args(kind)
     if get_origin(kind) is Annotated:
-        is_hash = any(isinstance(limit, jsonform.Hex) for limit in arguments[1:])
-        return "ab" * 32 if is_hash else _value(arguments[0])
+        lengths = [limit.length for limit in arguments[1:] if isinstance(limit, jsonform.Hex)]
+        return "ab" * lengths[0] if lengths else _value(arguments[0])
     if get_origin(kind) in (Union, UnionType):
         return _value(next(member for member in arguments if member is not NoneType))
     if get_origin(kind) is tuple:
