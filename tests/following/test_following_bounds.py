@@ -25,7 +25,7 @@ from app.agent.daemon.service import Service
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.tracking.bits import BLOCK
 from app.agent.daemon.tracking.blocks import BlockSet
-from app.wire.chunks import CHUNK_SIZE
+from app.wire.chunks import CHUNK_SIZE, ID_BYTES
 from app.wire.messages import Disk, Open
 from app.wire.tree import LEAF_IDS, ZERO_LEAF, RootNode
 from tests.daemon.fake_gateway import CREDENTIAL, FakeGateway
@@ -92,6 +92,16 @@ class Pass:
         outcome = Delta(self.rounds, self.runner, None, lambda: nothing, self.owner).run({KEY: blocks}, [])
         self.runner.settle()
         return outcome
+
+    def require_chunks_there(self, places: list[int]) -> None:
+        """The chunks of these places are with the gateway, as the disk has them."""
+        with self.path.open("rb") as file:
+            for at in places:
+                name = list(self.disk.root.leaf_hashes())[at // LEAF]
+                slot = at % LEAF // CHUNK_SIZE * ID_BYTES
+                file.seek(at // CHUNK_SIZE * CHUNK_SIZE)
+                chunk = self.gateway.chunks[self.gateway.leaves[name][slot : slot + ID_BYTES]]
+                assert chunk == file.read(CHUNK_SIZE)
 
     def require_all_there(self) -> None:
         """Everything that was written is with the gateway, leaf and chunk."""
@@ -202,3 +212,21 @@ def test_free_space_that_writes_cut_into_too_many_ranges_is_read(
     assert list(scraps) == [(index * LEAF, index * LEAF + BLOCK) for index in (2, 3)]
     work.run(*(start for start, _ in scraps))
     assert list(work.disk.capture.omitted) == [(LEAF, LEAF + 9 * BLOCK)]
+
+
+def test_chunks_that_will_be_written_to_again_are_sent_once(
+    work: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and logs go out in a round of their own; a table waits for the cut, and what is written to it
+    meanwhile is in it."""
+    monkeypatch.setattr(delta, "MOST_LEFT", 8 * CHUNK_SIZE)
+    monkeypatch.setattr(delta, "MOST_WAITING", 4 * CHUNK_SIZE)
+    table = [chunk * CHUNK_SIZE + block * BLOCK for chunk in range(3) for block in (1, 40)]
+    files = [LEAF + chunk * CHUNK_SIZE for chunk in range(0, 60, 2)]
+    work.write(*table, *files)
+    again = CHUNK_SIZE + 9 * BLOCK
+    work.tracking.at_drain = [lambda: None, lambda: work.write(again)]
+    outcome = work.run()
+    assert (outcome.cut.label, outcome.cut.is_complete, outcome.rounds) == (QUIET, True, 1)
+    assert work.disk.tally.counted.read == (len(files) + 3) * CHUNK_SIZE
+    work.require_chunks_there(table + files + [again])

@@ -1,11 +1,14 @@
 """Chunks to be done, cut into leaves, portions and places in a buffer: none is missed, none done twice."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.disk.reader import ALIGNMENT
-from app.agent.daemon.pipeline.leaves import Run, portions, tasks_of
+from app.agent.daemon.following.restless import places_of, restless
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, Run, portions, tasks_of, without
 from app.agent.daemon.pipeline.segment import padded, placed, run_bytes
 from app.wire.tree import LEAF_IDS
 
@@ -75,3 +78,23 @@ def test_places_in_a_buffer_follow_each_other_aligned(runs: list[Run], missing: 
         assert place % ALIGNMENT == 0
         assert 0 <= padded(run, UNIT, size) - (end - start) < ALIGNMENT
         at += padded(run, UNIT, size)
+
+
+@given(runs_of, st.sets(st.integers(0, 800)))
+def test_a_task_without_some_chunks_does_all_others(runs: list[Run], left_out: set[int]) -> None:
+    task = without(LeafTask(LeafKey(0, 0), tuple(runs)), left_out)
+    kept = [chunk for chunk in chunks_of(runs) if chunk not in left_out]
+    assert chunks_of((task.runs or ()) if task else ()) == kept
+    assert (task is None) == (not kept)
+
+
+def test_a_chunk_is_restless_that_was_written_to_in_several_places() -> None:
+    log = (0, 2 * UNIT + 4096)
+    table = [(at, at + 4096) for at in range(4 * UNIT, 6 * UNIT, 16384)]
+    places = places_of([log, *table, (6 * UNIT, 6 * UNIT + 4096), (6 * UNIT + 8192, 7 * UNIT)], UNIT)
+    assert restless({5: places}, 10) == {5: {4, 5, 6}}
+
+
+def test_of_too_many_restless_chunks_those_written_to_in_most_places_are_chosen() -> None:
+    assert restless({0: Counter({1: 2, 2: 9, 3: 1}), 1: Counter({7: 5})}, 2) == {0: {2}, 1: {7}}
+    assert restless({}, 2) == restless({0: Counter({1: 2})}, 0) == {}

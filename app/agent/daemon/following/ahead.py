@@ -13,7 +13,7 @@ from typing import Final
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.following.arena import Arena, Stale
 from app.agent.daemon.following.rounds import Rounds
-from app.agent.daemon.pipeline.leaves import LeafTask, Run
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, chunks_of, without
 from app.agent.daemon.pipeline.segment import run_bytes
 
 SECONDS: Final = 20.0
@@ -33,32 +33,13 @@ def read_ahead(rounds: Rounds, arena: Arena, spare: int) -> None:
 
 def not_ahead(arena: Arena, tasks: Iterable[LeafTask]) -> Iterator[LeafTask]:
     """What of these tasks was not read ahead."""
-    there: dict[object, set[int]] = {}
+    there: dict[LeafKey, set[int]] = {}
     for reading in arena.ahead:
-        there.setdefault(reading.key, set()).update(_chunks(reading.runs))
+        there.setdefault(reading.key, set()).update(chunks_of(reading.runs))
     for task in tasks:
-        runs = tuple(
-            _runs(chunk for chunk in _chunks(task.runs or ()) if chunk not in there.get(task.key, ()))
-        )
-        if runs:
-            yield LeafTask(task.key, runs)
-
-
-def _chunks(runs: Iterable[Run]) -> Iterator[int]:
-    return (chunk for first, count in runs for chunk in range(first, first + count))
-
-
-def _runs(chunks: Iterable[int]) -> Iterator[Run]:
-    first = count = 0
-    for chunk in chunks:
-        if count and chunk == first + count:
-            count += 1
-            continue
-        if count:
-            yield first, count
-        first, count = chunk, 1
-    if count:
-        yield first, count
+        left = without(task, there.get(task.key, ()))
+        if left is not None:
+            yield left
 
 
 def stale(rounds: Rounds, arena: Arena) -> list[Stale]:

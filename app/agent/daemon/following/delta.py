@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from app.agent.daemon.capture.activity import FUZZY
@@ -18,10 +19,11 @@ from app.agent.daemon.errors import RescanNeeded
 from app.agent.daemon.following.ahead import read_ahead
 from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading, TooLate
 from app.agent.daemon.following.cut import Cut, cut
+from app.agent.daemon.following.restless import Chunks
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer import kernel
 from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
-from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, without
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.pipeline.scan import blank
 from app.agent.daemon.pipeline.segment import Segment
@@ -41,6 +43,9 @@ SPARE: Final = 16 * MIB
 MOST_LEFT: Final = MOST_BYTES - SPARE
 """What may be left for a cut, in whole chunks: they are read ahead, and only what is written to meanwhile is
 read within the budget."""
+
+MOST_WAITING: Final = MOST_LEFT - SPARE // 2
+"""What of a first round may wait: the rest of MOST_LEFT is for what is written during it."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,17 @@ class Delta:
         return outcome
 
     def _begin(self, extra: Mapping[str, BlockSet], others: list[LeafTask]) -> Outcome | None:
-        """The first round. Little of it waits for the cut, but nothing of `extra`: a disk may give that only
-        after seconds of trying, or not at all."""
+        """The first round. What will be written to again waits for the cut, or all of it where it is little;
+        but nothing of `extra`: a disk may give that only after seconds of trying, or not at all."""
         tasks = self._rounds.take_all(extra)
         if len(tasks) > MOST_LEAVES:
             return self._only_round(tasks + others)
-        self._round(tasks + others, may_wait=not others and not any(extra.values()))
+        if any(extra.values()):
+            self._round(tasks + others)
+        elif others or self._bytes(tasks) > MOST_LEFT:
+            waiting = self._rounds.restless(MOST_WAITING)
+            now = [without(task, waiting.get(task.key.disk, ())) for task in tasks]
+            self._round([task for task in now if task] + others, waiting)
         return None
 
     def _only_round(self, tasks: list[LeafTask]) -> Outcome:
@@ -128,19 +138,15 @@ class Delta:
             self._round(tasks)
         return None
 
-    def _round(self, tasks: list[LeafTask], *, may_wait: bool = False) -> None:
-        """Send these leaves; little of them `may_wait` for the cut, which takes what is not delivered."""
-        if tasks and may_wait and self._bytes(tasks) <= MOST_LEFT:
-            return
+    def _round(self, tasks: list[LeafTask], waiting: Chunks = MappingProxyType({})) -> None:
+        """Send these leaves; what is `waiting` is still to be done."""
         if tasks:
             self._runner.do(tasks)
             self._done += 1
-        self._rounds.delivered()
+        self._rounds.delivered(waiting)
 
     def _bytes(self, tasks: list[LeafTask]) -> int:
-        followed = {each.disk.number for each in self._rounds.disks}
-        own = [task for task in tasks if task.key.disk in followed]
-        return sum(count * self._rounds.unit(task.key.disk) for task in own for _, count in task.runs or ())
+        return sum(count * self._rounds.unit(task.key.disk) for task in tasks for _, count in task.runs or ())
 
     def _cut(self) -> Outcome:
         for number in range(1, MAX_CUTS + 1):

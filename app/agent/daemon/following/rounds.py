@@ -1,13 +1,15 @@
 """What was written, taken again and again: the leaves of one round over all followed disks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.free_space.unread import swapped
 from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import TrackerGap
 from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
+from app.agent.daemon.following.restless import Chunks, places_of, restless
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.leaves import LeafTask, tasks_of
@@ -66,10 +68,24 @@ class Rounds:
             for start, end in gone:
                 self._undone[each.key].add(start, end - start)
 
-    def delivered(self) -> None:
-        """What was taken is with the service."""
-        for blocks in self._undone.values():
-            blocks.clear()
+    def restless(self, most: int) -> Chunks:
+        """The chunks, `most` bytes of them at most, that are to be done and will be written to again."""
+        places = {
+            each.disk.number: places_of(self._undone[each.key].extents(), each.disk.base.chunk_size)
+            for each in self.disks
+        }
+        return restless(places, most // max(each.disk.base.chunk_size for each in self.disks))
+
+    def delivered(self, but: Chunks = MappingProxyType({})) -> None:
+        """What was taken is with the service, `but` for what was written to these chunks."""
+        self._undone = {each.key: self._kept(each, but.get(each.disk.number, ())) for each in self.disks}
+
+    def _kept(self, each: FollowedDisk, chunks: Iterable[int]) -> BlockSet:
+        unit, kept = each.disk.base.chunk_size, BlockSet()
+        for chunk in chunks:
+            for start, end in self._undone[each.key].within(chunk * unit, (chunk + 1) * unit):
+                kept.add(start, end - start)
+        return kept
 
     @property
     def is_delivered(self) -> bool:

@@ -1,7 +1,7 @@
 """A leaf in the making: the ids of its 1,024 chunks come in by segments, from several threads."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -123,6 +123,31 @@ def _leaf_runs(extents: Iterable[tuple[int, int]], chunk_size: int) -> Iterator[
             count = min(behind, (leaf + 1) * LEAF_IDS) - chunk
             yield leaf, chunk, count
             chunk += count
+
+
+def without(task: LeafTask, chunks: Container[int]) -> LeafTask | None:
+    """A task that names its runs, without these chunks; None where it does no others."""
+    runs = tuple(_runs(chunk for chunk in chunks_of(task.runs or ()) if chunk not in chunks))
+    return LeafTask(task.key, runs) if runs else None
+
+
+def chunks_of(runs: Iterable[Run]) -> Iterator[int]:
+    """The chunks of these runs, one by one."""
+    return (chunk for first, count in runs for chunk in range(first, first + count))
+
+
+def _runs(chunks: Iterable[int]) -> Iterator[Run]:
+    """Ascending chunks as runs."""
+    first = count = 0
+    for chunk in chunks:
+        if count and chunk == first + count:
+            count += 1
+            continue
+        if count:
+            yield first, count
+        first, count = chunk, 1
+    if count:
+        yield first, count
 
 
 def portions(runs: Iterable[Run], most: int) -> Iterator[list[Run]]:
