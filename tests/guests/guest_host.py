@@ -50,6 +50,8 @@ class Guest:
     page: str = "srv/ledger.txt"
     """In the mounted filesystem; the guest serves it as /ledger.txt."""
     firmware: Firmware = Firmware.BIOS
+    is_quiet: bool = False
+    """Whether its kernel is told to say nothing but warnings: its start is seen by luck alone."""
     unconverted: BootFailure | None = None
     """How it ends without its conversion; None: that is not tried."""
 
