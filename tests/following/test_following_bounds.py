@@ -230,3 +230,18 @@ def test_chunks_that_will_be_written_to_again_are_sent_once(
     assert (outcome.cut.label, outcome.cut.is_complete, outcome.rounds) == (QUIET, True, 1)
     assert work.disk.tally.counted.read == (len(files) + 3) * CHUNK_SIZE
     work.require_chunks_there(table + files + [again])
+
+
+def test_what_waited_is_sent_where_no_cut_comes(work: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More leaves are written to meanwhile than are kept: the checkpoint has what was taken all the same."""
+    monkeypatch.setattr(delta, "MOST_LEAVES", LEAVES - 1)
+    monkeypatch.setattr(delta, "MOST_LEFT", CHUNK_SIZE)
+    monkeypatch.setattr(delta, "MOST_WAITING", CHUNK_SIZE)
+    table, file = [7 * BLOCK, 20 * BLOCK], LEAF + 5 * BLOCK
+    work.write(*table, file)
+    work.tracking.at_drain = [lambda: None, lambda: work.write(*PLACES[1:])]
+    outcome = work.run()
+    assert (outcome.cut.is_complete, outcome.rounds, work.owner.cuts) == (False, 2, 0)
+    work.require_chunks_there([*table, file])
+    left = work.tracking.dirty_of(KEY).written()
+    assert list(left.extents()) == [(at, at + BLOCK) for at in PLACES[1:]]

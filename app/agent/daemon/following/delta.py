@@ -130,6 +130,7 @@ class Delta:
         while (left := self._rounds.left()) > MOST_LEFT:
             is_full = self._rounds.leaves() > MOST_LEAVES
             if self._done and (self._done >= MAX_ROUNDS or is_full):
+                self._round(self._rounds.undone())
                 return Outcome(Cut(), self._done, detail=_unfinished(left, self._done))
             write_back(self._look().filesystems)
             tasks = self._rounds.take()

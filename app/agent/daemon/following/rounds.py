@@ -46,7 +46,7 @@ class Rounds:
         for each in self.disks:
             self._undone[each.key].update(self._dirty(each).take_all())
             self._undone[each.key].update(extra.get(each.key, BlockSet()))
-        return self._tasks()
+        return self.undone()
 
     def take(self) -> list[LeafTask]:
         """What was written since the last take, and what is still to be done. Raises TrackerGap."""
@@ -54,7 +54,16 @@ class Rounds:
         for each in self.disks:
             self._latest[each.key] = self._dirty(each).take()
             self._undone[each.key].update(self._latest[each.key])
-        return self._tasks()
+        return self.undone()
+
+    def undone(self) -> list[LeafTask]:
+        """What was taken and is still to be done."""
+        found = []
+        for each in self.disks:
+            undone = self._undone[each.key]
+            each.dirt.begin(undone)
+            found += self._work(each, each.capture.written(undone.extents()))
+        return found
 
     def latest(self, number: int) -> BlockSet:
         """What the last `take` found of the disk with this number: written since the take before it."""
@@ -126,14 +135,6 @@ class Rounds:
     def unit(self, number: int) -> int:
         """Bytes of a chunk of the disk with this number."""
         return self.disk(number).base.chunk_size
-
-    def _tasks(self) -> list[LeafTask]:
-        found = []
-        for each in self.disks:
-            undone = self._undone[each.key]
-            each.dirt.begin(undone)
-            found += self._work(each, each.capture.written(undone.extents()))
-        return found
 
     def _work(self, each: FollowedDisk, extents: Extents) -> list[LeafTask]:
         return tasks_of(each.disk.number, extents, each.disk.base.chunk_size)
