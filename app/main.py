@@ -28,7 +28,6 @@ from app.kit.logging import configure_logging, get_logger
 from app.kit.memory import keep_freed_memory, spare_long_lived_objects
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
-from app.kit.receiving import PROTOCOL
 from app.kit.redisbus import make_bus
 from app.kit.requestid import RequestIdMiddleware
 from app.kit.settings import DatabaseSettings, Engine, Settings
@@ -311,8 +310,6 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     app = create_app(settings, roles, f"{scheme}://{reached}:{port}")
     config = uvicorn.Config(
         app,
-        http=PROTOCOL,
-        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -20,7 +20,6 @@ from app.client import access
 from app.client.transport import Client
 from app.contract.resources.access import InstallTokenCreate, TokenCreate
 from app.contract.words import Role as AccessRole
-from app.kit.receiving import PROTOCOL
 from app.kit.settings import Settings, load_settings
 from app.migration.access.users import OneTimePassword
 from app.migration.services import Services
@@ -57,13 +56,7 @@ class Listening:
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = main.create_app(settings, roles, self.url)
         config = uvicorn.Config(
-            self.app,
-            "127.0.0.1",
-            self.port,
-            http=PROTOCOL,
-            ws="none",
-            log_config=None,
-            timeout_graceful_shutdown=2,
+            self.app, "127.0.0.1", self.port, log_config=None, timeout_graceful_shutdown=2
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="service", daemon=True)
