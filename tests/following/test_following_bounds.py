@@ -1,7 +1,7 @@
 """What a pass over writes may hold in memory, and what it may do while the source is frozen."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from app.agent.daemon.link.endpoint import Endpoint
 from app.agent.daemon.link.link import Link
 from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.leaves import LeafTask
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.service import Service
 from app.agent.daemon.stopping import Stop
@@ -82,6 +83,21 @@ class Pass:
                 file.seek(at)
                 file.write(at.to_bytes(8, "big") + b"written")
                 self.tracking.dirty_of(KEY).mark(at, BLOCK)
+
+    def write_in_rounds(self, monkeypatch: pytest.MonkeyPatch, *numbers: int) -> None:
+        """At so many places something is written while a round is under way, from the first one on."""
+        left = list(numbers)
+
+        def then_written(take: Callable[..., list[LeafTask]]) -> Callable[..., list[LeafTask]]:
+            def taken(*arguments: Any) -> list[LeafTask]:
+                tasks = take(*arguments)
+                self.write(*PLACES[: left.pop(0) if left else 0])
+                return tasks
+
+            return taken
+
+        for name in ("take_all", "take"):
+            monkeypatch.setattr(self.rounds, name, then_written(getattr(self.rounds, name)))
 
     def run(self, *extra: int) -> delta.Outcome:
         """The whole pass; `extra` are places of blocks to be read besides."""
@@ -245,3 +261,24 @@ def test_what_waited_is_sent_where_no_cut_comes(work: Pass, monkeypatch: pytest.
     work.require_chunks_there([*table, file])
     left = work.tracking.dirty_of(KEY).written()
     assert list(left.extents()) == [(at, at + BLOCK) for at in PLACES[1:]]
+
+
+def test_rounds_end_where_the_writers_are_as_fast(work: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round leaves as much as the one before it: twelve of them would only make the copy older."""
+    monkeypatch.setattr(delta, "MOST_LEFT", 2 * CHUNK_SIZE)
+    monkeypatch.setattr(delta, "MOST_WAITING", 0)
+    work.write(*PLACES)
+    work.write_in_rounds(monkeypatch, *[LEAVES] * 20)
+    outcome = work.run()
+    assert (outcome.cut.label, outcome.cut.is_complete, work.owner.cuts) == (FUZZY, False, 0)
+    assert outcome.rounds == 1 + delta.FRUITLESS_ROUNDS
+    assert "during the last of 3 rounds" in outcome.detail
+
+
+def test_rounds_go_on_as_long_as_they_leave_less(work: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delta, "MOST_LEFT", CHUNK_SIZE)
+    monkeypatch.setattr(delta, "MOST_WAITING", 0)
+    work.write(*PLACES)
+    work.write_in_rounds(monkeypatch, 4, 3, 2, 1)
+    outcome = work.run()
+    assert (outcome.cut.label, outcome.cut.is_complete, outcome.rounds) == (QUIET, True, 4)

@@ -5,6 +5,7 @@ of the next one, and rounds get shorter as long as the way to the service is fas
 left then fits into memory and is read while the source stands still.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,10 @@ from app.wire.chunks import MIB
 from app.wire.messages import Counters
 
 MAX_ROUNDS: Final = 12
+FRUITLESS_ROUNDS: Final = 2
+"""Rounds one after the other that left hardly less than one before, after which no more are tried: the
+writers are as fast as the rounds, and a checkpoint without a cut is better now than later."""
+_LESS: Final = 0.9
 MAX_CUTS: Final = 4
 RAW_CUTS: Final = 2
 """Where somebody writes past all filesystems: holding these still again and again would not help."""
@@ -57,6 +62,20 @@ class Outcome:
     rounds: int
     read_bytes: int = 0
     detail: str = ""
+
+
+@dataclass
+class _Trend:
+    """Of what rounds leave: does it get less?"""
+
+    least: float = math.inf
+    rounds: int = 0
+
+    def fruitless(self, left: int) -> int:
+        """How many rounds, this one the last of them, left hardly less than one before."""
+        self.rounds = 0 if left < _LESS * self.least else self.rounds + 1
+        self.least = min(self.least, left)
+        return self.rounds
 
 
 class Hooks(Protocol):
@@ -127,9 +146,11 @@ class Delta:
 
     def _catch_up(self) -> Outcome | None:
         """Rounds until little is left; the end where that does not come."""
+        trend = _Trend()
         while (left := self._rounds.left()) > MOST_LEFT:
             is_full = self._rounds.leaves() > MOST_LEAVES
-            if self._done and (self._done >= MAX_ROUNDS or is_full):
+            is_vain = self._done >= MAX_ROUNDS or trend.fruitless(left) >= FRUITLESS_ROUNDS
+            if self._done and (is_vain or is_full):
                 self._round(self._rounds.undone())
                 return Outcome(Cut(), self._done, detail=_unfinished(left, self._done))
             write_back(self._look().filesystems)
