@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from app.kit.settings import DatabaseSettings, Engine
+from app.kit.sqlitedriver import EndingConnection
 
 SQLITE_BUSY_SECONDS = 10
 SERVER_CONNECTIONS = 10
@@ -99,21 +100,22 @@ def database_url(settings: DatabaseSettings) -> URL:
 
 
 def _sqlite(settings: DatabaseSettings, begin: str, *pragmas: str) -> AsyncEngine:
-    engine = create_async_engine(database_url(settings), hide_parameters=True)
+    ending = {"factory": EndingConnection}
+    engine = create_async_engine(database_url(settings), hide_parameters=True, connect_args=ending)
     _on_connect(engine, (*_SQLITE_PRAGMAS, *pragmas))
 
     @event.listens_for(engine.sync_engine, "begin")
-    def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+    def _begin(begun: Connection) -> None:
+        begun.exec_driver_sql(begin)
 
     return engine
 
 
 def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None
-        with _cursor(connection) as cursor:
+    def _prepare(made: Any, _record: object) -> None:
+        made.isolation_level = None
+        with _cursor(made) as cursor:
             for pragma in pragmas:
                 cursor.execute(f"PRAGMA {pragma}")
 

@@ -103,8 +103,14 @@ def test_a_tracefs_that_cannot_be_mounted_is_named(tmp_path: Path) -> None:
     assert "cannot be mounted" in probe.reason
 
 
+def trials() -> set[Path]:
+    """The instances that a trial makes for itself."""
+    return set((TRACEFS / "instances").glob("go2cloud-trial-*"))
+
+
 @pytest.mark.root
 def test_a_loop_device_is_tracked_through_tracefs(tmp_path: Path) -> None:
+    before = trials()
     device = Path(run("losetup", "--show", "-f", sparse(tmp_path / "disk", 16 * MIB)).strip())
     try:
         disk = TrackedDisk("disk", device.stat().st_rdev, 0, 16 * MIB)
@@ -115,7 +121,7 @@ def test_a_loop_device_is_tracked_through_tracefs(tmp_path: Path) -> None:
         assert has_queues(disk.number)
     finally:
         run("losetup", "-d", device)
-    assert not list((TRACEFS / "instances").glob("go2cloud-trial-*"))
+    assert trials() <= before, "a killed agent may have left one, and others may be at theirs"
 
 
 @pytest.mark.root

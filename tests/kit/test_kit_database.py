@@ -2,8 +2,10 @@
 
 import asyncio
 import multiprocessing
+import random
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -129,6 +131,31 @@ async def test_a_unit_that_is_cancelled_leaves_nothing_and_frees_its_turn(bank: 
     async with asyncio.timeout(5), bank.begin() as unit:
         await _deposit(unit, "b")
     assert (await _balance(bank, "a"), await _balance(bank, "b")) == (0, 1)
+
+
+async def test_units_that_are_given_up_at_any_moment_keep_nobody_from_writing(bank: Database) -> None:
+    """A statement ends in its own time: what it locked is free once its connection is closed."""
+    chance = random.Random(3)
+
+    async def deposit_and_count(unit: UnitOfWork) -> None:
+        await _deposit(unit, "a")
+        await unit.session.execute(text("SELECT COUNT(*) FROM kit_account"))
+
+    async def give_up() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(0, 0.01)):
+                await bank.run(deposit_and_count)
+
+    async def look_away() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(chance.uniform(0, 0.004)):
+                await _balance(bank, "a")
+
+    async with asyncio.timeout(60):
+        for _ in range(150):
+            kept = bank.run(lambda unit: _deposit(unit, "b"))
+            await asyncio.gather(kept, *(give_up() for _ in range(3)), *(look_away() for _ in range(3)))
+    assert await _balance(bank, "b") == 150
 
 
 async def test_a_reading_unit_cannot_write(bank: Database) -> None:

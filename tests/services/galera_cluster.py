@@ -15,6 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from app.kit.settings import DatabaseSettings, Engine
+from tests.services.mariadb_server import apart
 from tests.services.processes import Service, free_port, required_binary
 
 PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
@@ -84,7 +85,10 @@ def _node(folder: Path, number: int, group: list[int], address: str) -> Node:
     install = required_binary("mariadb-install-db", "mariadb-server")
     options = ["--auth-root-authentication-method=normal", "--skip-test-db", *owner]
     subprocess.run(
-        [install, "--no-defaults", f"--datadir={folder}", *options], check=True, capture_output=True
+        [install, "--no-defaults", f"--datadir={folder}", *options],
+        env=apart(folder.parent),
+        check=True,
+        capture_output=True,
     )
     port, transfer, increments = free_port(), free_port(), free_port()
     provider = f"gmcast.listen_addr=tcp://127.0.0.1:{group[number]};ist.recv_addr=127.0.0.1:{increments}"

@@ -93,11 +93,18 @@ def mariadb_server(*options: str) -> Iterator[MariaDb]:
         shutil.rmtree(folder)
 
 
+def apart(folder: Path) -> dict[str, str]:
+    """An environment in which a server's temporary tables are in its own folder. One that starts removes all
+    that it finds, those of others that start at the same time as well."""
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
 def _install(folder: Path, owner: list[str]) -> None:
     install = required_binary("mariadb-install-db", PACKAGE)
     options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
     done = subprocess.run(
         [install, "--no-defaults", f"--datadir={folder / 'data'}", *options, *owner],
+        env=apart(folder),
         capture_output=True,
         text=True,
         check=False,
@@ -112,6 +119,7 @@ def _server(folder: Path, options: list[str]) -> MariaDb:
         required_binary("mariadbd", PACKAGE),
         "--no-defaults",
         f"--datadir={folder / 'data'}",
+        f"--tmpdir={folder}",
         f"--socket={folder / 'socket'}",
         f"--pid-file={folder / 'pid'}",
         f"--port={port}",
