@@ -105,17 +105,17 @@ def _sqlite(settings: DatabaseSettings, begin: str, *pragmas: str) -> AsyncEngin
     _on_connect(engine, (*_SQLITE_PRAGMAS, *pragmas))
 
     @event.listens_for(engine.sync_engine, "begin")
-    def _begin(begun: Connection) -> None:
-        begun.exec_driver_sql(begin)
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
 
     return engine
 
 
 def _on_connect(engine: AsyncEngine, pragmas: tuple[str, ...]) -> None:
     @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(made: Any, _record: object) -> None:
-        made.isolation_level = None
-        with _cursor(made) as cursor:
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+        with _cursor(connection) as cursor:
             for pragma in pragmas:
                 cursor.execute(f"PRAGMA {pragma}")
 
