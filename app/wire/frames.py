@@ -14,6 +14,8 @@ END      no record and no payload; a stream without it was cut off
 LEAF_PATCHES
          hash of the base leaf 32, hash of the new leaf 32, count u16, then as many changes: index in the
          leaf u16, chunk id 32; at least one, the indexes ascending and below 1,024
+BLOCKS   as PATCHES, but that the patch's digest (see `patch`) takes the place of the new id, which the
+         sender does not know: it read nothing but the blocks that were written
 
 The zero bytes between fields are written as zeros and not looked at. No other frame type is without payload
 unless it is also without records.
@@ -41,6 +43,8 @@ MAX_PAYLOAD: Final = 8 * 1024 * 1024
 MAX_ROOT_PAYLOAD: Final = MAX_LEAVES * ID_BYTES + ROOT_HEADER_BYTES
 TARGET_PAYLOAD: Final = 2 * 1024 * 1024
 MAX_RECORDS: Final = 4096
+MAX_BLOCKS_RECORDS: Final = 65_536
+"""In all BLOCKS frames of one put, since its answer names each of their chunks."""
 
 _CHUNK: Final = struct.Struct("!32sB3xII")
 _PATCH: Final = struct.Struct("!32s32sB3xIII")
@@ -59,6 +63,7 @@ class FrameType(IntEnum):
     ROOT = 5
     END = 6
     LEAF_PATCHES = 7
+    BLOCKS = 8
 
 
 PUT_TYPES: Final = frozenset(FrameType) - {FrameType.ROOT}
@@ -86,6 +91,11 @@ class PatchRecord:
     codec: Codec
     patch_length: int
     data: Buffer
+
+
+@dataclass(frozen=True)
+class BlocksRecord(PatchRecord):
+    """The same where the sender does not know the new chunk's id: `id` is the patch's digest."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,15 @@ def encode_chunks(records: Sequence[ChunkRecord]) -> list[Buffer]:
 
 def encode_patches(records: Sequence[PatchRecord]) -> list[Buffer]:
     """A PATCHES frame as buffers to write one after the other."""
+    return _patches(FrameType.PATCHES, records)
+
+
+def encode_blocks(records: Sequence[BlocksRecord]) -> list[Buffer]:
+    """A BLOCKS frame as buffers to write one after the other."""
+    return _patches(FrameType.BLOCKS, records)
+
+
+def _patches(kind: FrameType, records: Sequence[PatchRecord]) -> list[Buffer]:
     parts: list[Buffer] = []
     for record in records:
         lengths = (record.raw_length, record.patch_length, memoryview(record.data).nbytes)
@@ -133,7 +152,7 @@ def encode_patches(records: Sequence[PatchRecord]) -> list[Buffer]:
             encode_extents(record.extents),
             record.data,
         )
-    return _frame(FrameType.PATCHES, len(records), parts)
+    return _frame(kind, len(records), parts)
 
 
 def encode_leaves(leaves: Sequence[Buffer]) -> list[Buffer]:
@@ -208,16 +227,17 @@ def chunk_records(frame: Frame) -> list[ChunkRecord]:
 
 
 def patch_records(frame: Frame) -> list[PatchRecord]:
-    """The records of a PATCHES frame. Raises FrameError or PatchError."""
+    """The records of a PATCHES or a BLOCKS frame. Raises FrameError or PatchError."""
     cursor = _Cursor(frame)
     records = []
+    kind = BlocksRecord if frame.type is FrameType.BLOCKS else PatchRecord
     for _ in range(frame.count):
         name, base, codec, raw, length, stored = cursor.take(_PATCH)
         _require_lengths(raw, stored)
         extents = cursor.extents()
         if patched_bytes(extents, raw) != length:
             raise FrameError("a patch declares another length than its extents")
-        records.append(PatchRecord(name, base, raw, extents, _codec(codec), length, cursor.bytes(stored)))
+        records.append(kind(name, base, raw, extents, _codec(codec), length, cursor.bytes(stored)))
     cursor.finish()
     return records
 

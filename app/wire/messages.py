@@ -278,21 +278,31 @@ class Opened:
 @dataclass(frozen=True)
 class Refused:
     """A chunk id of a put that was not accepted, PROOF_REFUSED, PATCH_MISMATCH or BASE_MISSING: the
-    agent sends it whole."""
+    agent sends it whole; or the digest of a BLOCKS record, BLOCKS_REFUSED: the agent reads the chunk."""
 
     id: Hash
     code: str
 
 
 @dataclass(frozen=True)
+class Named:
+    """The chunk that a BLOCKS record gave, by the record's digest; its id is zeros where it is all zero."""
+
+    digest: Hash
+    id: Hash
+
+
+@dataclass(frozen=True)
 class PutResult:
-    """Everything accepted in the request is durable. Counts are chunks; `stored_bytes` is what packs grew."""
+    """Everything accepted in the request is durable. Counts are chunks; `stored_bytes` is what packs grew.
+    `named` has each BLOCKS record that was not refused."""
 
     stored: int
     known: int
     leaves: int
     stored_bytes: int
     refused: tuple[Refused, ...] = ()
+    named: tuple[Named, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ signatures   8-byte XXH3-64 (big-endian) of each 4 KiB block, the last block may
 extents      (first block, block count), ascending and not overlapping; the data holds those blocks' new
              bytes, the last one of a chunk perhaps a short one. `make_patch` joins extents that touch.
 encoded      extent count u16, then per extent first block u16 and count u16, then the data.
+digest       names a patch whose new chunk the sender does not know: BLAKE3 in key derivation mode (context
+             BLOCKS_CONTEXT) of base id, length of the chunk u32 and the encoded patch, big-endian.
 """
 
 import struct
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
+from blake3 import blake3
 from xxhash import xxh3_64_digest
 
 from app.wire.buffers import Buffer
@@ -19,8 +22,10 @@ from app.wire.chunks import BLOCK
 from app.wire.errors import PatchError
 
 SIGNATURE_BYTES: Final = 8
+BLOCKS_CONTEXT: Final = "go2cloud wire 1 blocks"
 _COUNT: Final = struct.Struct("!H")
 _EXTENT: Final = struct.Struct("!HH")
+_LENGTH: Final = struct.Struct("!I")
 
 Extent = tuple[int, int]
 
@@ -47,6 +52,12 @@ class Patch:
         """Parse a stored patch. Raises PatchError."""
         extents, used = decode_extents(data)
         return cls(extents, memoryview(data)[used:])
+
+
+def blocks_digest(base: bytes, raw_length: int, patch: Patch) -> bytes:
+    """The digest (32 bytes) of a patch on the chunk `base` (id) of `raw_length` bytes."""
+    digest = blake3(base + _LENGTH.pack(raw_length), derive_key_context=BLOCKS_CONTEXT)
+    return digest.update(encode_extents(patch.extents)).update(patch.data).digest()
 
 
 def encode_extents(extents: tuple[Extent, ...]) -> bytes:

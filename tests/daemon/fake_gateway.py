@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.wire.buffers import Buffer
-from app.wire.chunks import CHUNK_SIZE, ZERO_ID, chunk_id, chunk_length, possession_proof
+from app.wire.chunks import CHUNK_SIZE, ZERO_ID, chunk_id, chunk_length, name_of, possession_proof
 from app.wire.codec import decode as decompress
 from app.wire.frames import (
     MAX_PAYLOAD,
@@ -34,6 +34,7 @@ from app.wire.messages import (
     Enroll,
     Enrolled,
     Limits,
+    Named,
     Open,
     Opened,
     Poll,
@@ -41,7 +42,7 @@ from app.wire.messages import (
     PutResult,
     Refused,
 )
-from app.wire.patch import Patch, apply_patch, signatures
+from app.wire.patch import Patch, apply_patch, blocks_digest, signatures
 from app.wire.tree import LEAF_BYTES, ZERO_LEAF, RootNode, changed_leaf, leaf_hash, leaf_ids
 
 TOKEN = "g2i_secret"
@@ -79,6 +80,8 @@ class Faults:
     fenced_commits: int = 0
     missing_commits: int = 0
     refuse_patches: int = 0
+    refuse_blocks: int = 0
+    keep_names_back: int = 0
     refuse_proofs: int = 0
     refuse_leaf_patches: int = 0
     busy_answers: int = 0
@@ -118,6 +121,7 @@ class FakeGateway:
     results: int = 0
     received: int = 0
     patches: int = 0
+    blocks: int = 0
     proofs: int = 0
     whole_leaves: int = 0
     leaf_patches: int = 0
@@ -253,6 +257,7 @@ class Ingest:
         self._leaves = 0
         self._bytes = 0
         self._refused: list[Refused] = []
+        self._named: list[Named] = []
 
     def accept(self, frame: Frame) -> None:
         """Take a frame in."""
@@ -262,6 +267,8 @@ class Ingest:
                     self._store(chunk.id, bytes(decompress(chunk.codec, chunk.data, chunk.raw_length)))
             elif frame.type is FrameType.PATCHES:
                 self._patches(frame)
+            elif frame.type is FrameType.BLOCKS:
+                self._blocks(frame)
             elif frame.type is FrameType.PROOFS:
                 self._proofs(frame)
             elif frame.type is FrameType.LEAVES:
@@ -302,6 +309,20 @@ class Ingest:
             patch = Patch(record.extents, data)
             self._store(record.id, apply_patch(self._gateway.chunks[record.base], patch, record.raw_length))
 
+    def _blocks(self, frame: Frame) -> None:
+        for record in patch_records(frame):
+            self._gateway.blocks += 1
+            if self._gateway.faults.take("refuse_blocks"):
+                self._refused.append(Refused(record.id.hex(), "BLOCKS_REFUSED"))
+                continue
+            patch = Patch(record.extents, decompress(record.codec, record.data, record.patch_length))
+            assert blocks_digest(record.base, record.raw_length, patch) == record.id, "a false digest"
+            data = apply_patch(self._gateway.chunks[record.base], patch, record.raw_length)
+            if name_of(data) != ZERO_ID:
+                self._store(chunk_id(data), data)
+            if not self._gateway.faults.take("keep_names_back"):
+                self._named.append(Named(record.id.hex(), name_of(data).hex()))
+
     def _proofs(self, frame: Frame) -> None:
         for record in proof_records(frame):
             self._gateway.proofs += 1
@@ -313,4 +334,5 @@ class Ingest:
 
     def result(self) -> PutResult:
         """What became of it."""
-        return PutResult(self._stored, 0, self._leaves, self._bytes, tuple(self._refused))
+        refused, named = tuple(self._refused), tuple(self._named)
+        return PutResult(self._stored, 0, self._leaves, self._bytes, refused, named)

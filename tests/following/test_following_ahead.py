@@ -18,7 +18,6 @@ from app.agent.daemon.following.cut import Cut, cut
 from app.agent.daemon.following.rounds import FollowedDisk, Rounds
 from app.agent.daemon.pipeline.base import BaseLeaves, LeafCache
 from app.agent.daemon.pipeline.disk_pass import DiskPass
-from app.agent.daemon.pipeline.segment import placed, run_bytes
 from app.agent.daemon.tracking.bits import BLOCK
 from app.wire.chunks import KIB, MIB
 from app.wire.messages import DiskBase
@@ -68,10 +67,9 @@ class Source:
         """These chunks were read, each once, and all bytes of them are the disk's."""
         data, seen = self.path.read_bytes(), list[int]()
         for reading in done.readings:
-            for run, at in zip(reading.runs, placed(reading.runs, UNIT, SIZE), strict=True):
-                low, high = run_bytes(run, UNIT, SIZE)
-                assert reading.view[at : at + high - low] == data[low:high], run
-                seen += range(run[0], sum(run))
+            for low, high, at in reading.places():
+                assert reading.view[at : at + high - low] == data[low:high], low
+                seen += range(low // UNIT, -(-high // UNIT))
         assert sorted(seen) == sorted(chunks)
 
 

@@ -99,13 +99,14 @@ class Pass:
         for name in ("take_all", "take"):
             monkeypatch.setattr(self.rounds, name, then_written(getattr(self.rounds, name)))
 
-    def run(self, *extra: int) -> delta.Outcome:
+    def run(self, *extra: int, may_be_sparse: bool = False) -> delta.Outcome:
         """The whole pass; `extra` are places of blocks to be read besides."""
         blocks = BlockSet()
         for at in extra:
             blocks.add(at, BLOCK)
         nothing = OnDisks((), (), (), is_complete=True)
-        outcome = Delta(self.rounds, self.runner, None, lambda: nothing, self.owner).run({KEY: blocks}, [])
+        made = Delta(self.rounds, self.runner, None, lambda: nothing, self.owner, may_be_sparse=may_be_sparse)
+        outcome = made.run({KEY: blocks}, [])
         self.runner.settle()
         return outcome
 

@@ -33,6 +33,7 @@ from tests.following.fake_tracking import FakeTracking
 SIZE = 64 * MIB
 KEY = "disk"
 UNIT = 256 * 1024
+PER_CHUNK = UNIT // BLOCK
 STANDING = Standing("ext4", "7:0", ("7:0",), Path("/x"), 1, "/x", False, 0, frozenset({KEY}))
 MOUNTED = OnDisks((STANDING,), (), (), is_complete=True)
 RAW = RawUse("sda3", frozenset({KEY}), None, "sda3 is in exclusive use")
@@ -109,7 +110,7 @@ def test_what_was_left_is_read_between_freeze_and_thaw(rounds: Rounds) -> None:
     done = tried(rounds, freezer)
     assert freezer.calls == ["prepare", "freeze", "thaw"]
     assert (done.label, done.is_complete, done.read_bytes, done.seconds) == (FROZEN, True, UNIT, 0.25)
-    assert [reading.runs for reading in done.readings] == [[(5, 1)]]
+    assert [reading.runs for reading in done.readings] == [[(5 * PER_CHUNK, PER_CHUNK)]]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_swap_that_ended_is_copied(rounds: Rounds) -> None:
     rounds.note_swap(swap_at((SIZE - MIB, MIB // 2)))
     done = tried(rounds, ScriptedFreezer())
     chunks = [run for reading in done.readings for run in reading.runs]
-    assert chunks == [(5, 1), (SIZE // UNIT - 2, 2)]
+    assert chunks == [(5 * PER_CHUNK, PER_CHUNK), ((SIZE // UNIT - 2) * PER_CHUNK, 2 * PER_CHUNK)]
 
 
 def test_new_swap_is_done_once_as_zeros(tracking: FakeTracking) -> None:

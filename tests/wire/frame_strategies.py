@@ -8,6 +8,7 @@ from app.wire.buffers import Buffer
 from app.wire.chunks import BLOCK
 from app.wire.codec import Codec
 from app.wire.frames import (
+    BlocksRecord,
     ChunkRecord,
     Frame,
     FrameType,
@@ -15,6 +16,7 @@ from app.wire.frames import (
     PatchRecord,
     ProofRecord,
     chunk_records,
+    encode_blocks,
     encode_chunks,
     encode_end,
     encode_leaf_patches,
@@ -42,11 +44,11 @@ def chunks(draw: st.DrawFn) -> ChunkRecord:
 
 
 @st.composite
-def patches(draw: st.DrawFn) -> PatchRecord:
+def patches(draw: st.DrawFn, kind: type[PatchRecord] = PatchRecord) -> PatchRecord:
     starts = sorted(draw(st.sets(st.integers(0, 60), max_size=5)))
     extents = tuple((start, 1) for start in starts)
     data = draw(st.binary(max_size=100))
-    return PatchRecord(draw(IDS), draw(IDS), 61 * BLOCK, extents, draw(CODECS), len(starts) * BLOCK, data)
+    return kind(draw(IDS), draw(IDS), 61 * BLOCK, extents, draw(CODECS), len(starts) * BLOCK, data)
 
 
 LEAVES = st.builds(
@@ -60,6 +62,7 @@ LEAF_CHANGES = st.dictionaries(st.integers(0, LEAF_IDS - 1), IDS, min_size=1, ma
 SENT: st.SearchStrategy[Sent] = st.one_of(
     st.tuples(st.just(FrameType.CHUNKS), st.lists(chunks(), max_size=5)),
     st.tuples(st.just(FrameType.PATCHES), st.lists(patches(), max_size=3)),
+    st.tuples(st.just(FrameType.BLOCKS), st.lists(patches(BlocksRecord), max_size=3)),
     st.tuples(st.just(FrameType.LEAVES), st.lists(LEAVES, max_size=2)),
     st.tuples(st.just(FrameType.PROOFS), st.lists(st.builds(ProofRecord, IDS, IDS), max_size=5)),
     st.tuples(
@@ -84,6 +87,8 @@ def _parts(kind: FrameType, records: object) -> Sequence[Buffer]:
             return encode_chunks(records)
         case FrameType.PATCHES:
             return encode_patches(records)
+        case FrameType.BLOCKS:
+            return encode_blocks(records)
         case FrameType.LEAVES:
             return encode_leaves(records)
         case FrameType.PROOFS:
@@ -99,7 +104,7 @@ def received(frame: Frame) -> Sent:
     match frame.type:
         case FrameType.CHUNKS:
             return frame.type, chunk_records(frame)
-        case FrameType.PATCHES:
+        case FrameType.PATCHES | FrameType.BLOCKS:
             return frame.type, patch_records(frame)
         case FrameType.LEAVES:
             return frame.type, leaves_of(frame)

@@ -62,7 +62,7 @@ def read(stream: bytes) -> None:
         (header(1, 1, 1, version=0), "version 0 is unknown"),
         (header(1, 1, 1, version=2), "version 2 is unknown"),
         (header(0, 1, 1), "type 0 is unknown"),
-        (header(8, 1, 1), "type 8 is unknown"),
+        (header(9, 1, 1), "type 9 is unknown"),
         (header(255, 1, 1), "type 255 is unknown"),
         (header(1, 1, MAX_PAYLOAD + 1), "too large"),
         (header(1, 1, 0xFFFFFFFF), "too large"),

@@ -221,7 +221,7 @@ class Daemon:
         """Make the final checkpoint of a cutover. For want of the service it is tried again, until the hold
         ends; any other failure is the end of it."""
         try:
-            result = self._sync(replace(polled, orders=replace(polled.orders, rescan="")))
+            result = self._sync(replace(polled, orders=replace(polled.orders, rescan="")), is_final=True)
         except Stopped:
             raise
         except (Paused, LinkError) as error:
@@ -232,11 +232,11 @@ class Daemon:
         else:
             self._keeper.final_made(result)
 
-    def _sync(self, polled: Polled) -> SyncResult:
+    def _sync(self, polled: Polled, *, is_final: bool = False) -> SyncResult:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         try:
             with Heartbeat(self._beat, self._hear, polled.heartbeat_seconds, self._console.note):
-                result = self._synchroniser.run(polled.orders.rescan)
+                result = self._synchroniser.run(polled.orders.rescan, is_final=is_final)
         except AgentError as error:
             self._keep(LastPass(now, error=str(error)))
             raise

@@ -77,7 +77,9 @@ class Service:
 
 class Session:
     """A replication session. `doubted` are ids of chunks that are sent whole, whatever the service has, and
-    `whole_leaves` hashes of such leaves; `mismatched` are chunks whose patch did not give them.
+    `whole_leaves` hashes of such leaves; `mismatched` are chunks whose patch did not give them. `named` has,
+    by their digests, the ids of chunks of which only blocks were sent; `refused_blocks` are those digests
+    that it did not take.
 
     What sends much waits for the link's pace. It raises Stopped when `is_over` holds; a put that is under way
     when `is_broken_off` does: an order to pause lets it end.
@@ -93,6 +95,8 @@ class Session:
         self.doubted: set[bytes] = {_hex(text, "resend") for text in opened.resend}
         self.mismatched: set[bytes] = set()
         self.whole_leaves: set[bytes] = set()
+        self.named: dict[bytes, bytes] = {}
+        self.refused_blocks: set[bytes] = set()
 
     @property
     def head_time(self) -> datetime | None:
@@ -162,10 +166,17 @@ class Session:
             name = _hex(each.id, "refused")
             if each.code in _LEAF_CODES:
                 self.whole_leaves.add(name)
-                continue
-            self.doubted.add(name)
+            elif each.code == "BLOCKS_REFUSED":
+                self.refused_blocks.add(name)
+            else:
+                self.doubted.add(name)
             if each.code == "PATCH_MISMATCH":
                 self.mismatched.add(name)
+
+    def take_named(self, named: tuple[messages.Named, ...]) -> None:
+        """Remember what a put named. Raises LinkError."""
+        for each in named:
+            self.named[_hex(each.digest, "digest")] = _hex(each.id, "id")
 
     def pause(self, attempt: int, at_least: float = 0.0) -> None:
         """Wait before another attempt, as long as the service asked for at least. Raises Stopped."""

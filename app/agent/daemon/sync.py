@@ -127,6 +127,7 @@ class Synchroniser:
         self._resending = Resending()
         self._leaves = LeafCache()
         self._told_clock: datetime | None = None
+        self._may_be_sparse = True
         self._freezer = host.freezer
         self._gate = host.gate
         self._board = host.board
@@ -139,11 +140,13 @@ class Synchroniser:
         """Whether a synchronisation is due whatever the interval: a replica was found to differ."""
         return self._follower.has_doubts
 
-    def run(self, order: str = "") -> SyncResult:
-        """Synchronise once; `order` names an ordered rescan, which the commit ends.
+    def run(self, order: str = "", *, is_final: bool = False) -> SyncResult:
+        """Synchronise once; `order` names an ordered rescan, which the commit ends. The final checkpoint of a
+        cutover has no sparse cut: this end computes its new ids from chunks that it reads.
 
         Raises DiskError, LinkError, Refusal, Denied, Stopped, Paused.
         """
+        self._may_be_sparse = not is_final
         result = self._committed(order)
         for _ in range(MORE):
             if not result.is_catching_up:
@@ -260,7 +263,8 @@ class Synchroniser:
             runner.do(rounds.take_all(passes.extra) + wholes)
             return Outcome(Cut(), 0)
         look = partial(what_stands_on, disks)
-        delta = Delta(rounds, runner, self._ready_freezer(), look, self, self._budget)
+        freezer, may_be_sparse = self._ready_freezer(), self._may_be_sparse
+        delta = Delta(rounds, runner, freezer, look, self, self._budget, may_be_sparse=may_be_sparse)
         outcome = delta.run(passes.extra, wholes)
         self._board.froze(outcome.cut.seconds, outcome.read_bytes)
         return outcome

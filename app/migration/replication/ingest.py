@@ -19,13 +19,15 @@ from app.migration.replication.meters import CHUNKS, STORED_BYTES
 from app.migration.replication.nodes import write_leaves
 from app.migration.replication.packing import PackStream
 from app.migration.replication.patching import Patching
-from app.migration.replication.possession import grant, known, live_chunks
+from app.migration.replication.possession import grant, known, live_chunks, placed
 from app.migration.replication.reading import BATCH, chunk_reader, readable
 from app.migration.replication.received import Stored, is_proved, verify
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
 from app.wire.chunks import MIB
+from app.wire.errors import FrameError
 from app.wire.frames import (
+    MAX_BLOCKS_RECORDS,
     MAX_RECORDS,
     ChunkRecord,
     Frame,
@@ -39,7 +41,7 @@ from app.wire.frames import (
     patch_records,
     proof_records,
 )
-from app.wire.messages import PutResult, Refused
+from app.wire.messages import Named, PutResult, Refused
 
 T = TypeVar("T")
 
@@ -67,6 +69,8 @@ class Ingest:
         self._patching = Patching(services, scope)
         self._patches: list[PatchRecord] = []
         self._patch_bytes = 0
+        self._nameless = 0
+        self._named: dict[bytes, bytes] = {}
         self._rebuilding: asyncio.Task[None] | None = None
         self._handing = asyncio.Lock()
         self._gathered_bytes = 0
@@ -81,7 +85,7 @@ class Ingest:
         match frame.type:
             case FrameType.CHUNKS:
                 await self._gather(frame)
-            case FrameType.PATCHES:
+            case FrameType.PATCHES | FrameType.BLOCKS:
                 await self._gather_patches(frame)
             case FrameType.PROOFS:
                 for proofs in _batches(proof_records(frame)):
@@ -109,8 +113,9 @@ class Ingest:
         await self.settle()
         await self._packs.finish()
         self._count()
+        named = tuple(Named(digest.hex(), name.hex()) for digest, name in self._named.items())
         return PutResult(
-            self._stored, self._known, self._leaves, self._packs.stored_bytes, tuple(self._refused)
+            self._stored, self._known, self._leaves, self._packs.stored_bytes, tuple(self._refused), named
         )
 
     def _count(self) -> None:
@@ -173,6 +178,7 @@ class Ingest:
         """
         stored = await self._grant_known(chunk.id for chunk in chunks)
         fresh = [chunk for chunk in chunks if chunk.id not in stored and chunk.id not in self._packs.pending]
+        fresh = await self._without_lost(fresh)
         for chunk in fresh:
             if chunk.id not in self._packs.pending:
                 is_all = len(fresh) == len(chunks)
@@ -181,6 +187,20 @@ class Ingest:
             else:
                 self._known += 1
         self._known += len(chunks) - len(fresh)
+
+    async def _without_lost(self, chunks: list[Stored]) -> list[Stored]:
+        """Refuse those of these chunks, of BLOCKS records, that would take the place of a lost one as deltas:
+        their bases might stand on that very chunk, and nobody could look before they had a name."""
+        doubtful = {chunk.id for chunk in chunks if chunk.digest and chunk.base}
+        if not doubtful:
+            return chunks
+        async with self._services.database.reading() as uow:
+            doubtful = await placed(uow, self._scope, doubtful)
+        lost = {chunk.digest for chunk in chunks if chunk.id in doubtful and chunk.digest and chunk.base}
+        for digest in lost:
+            self._named.pop(digest, None)
+            self._refused.append(Refused(digest.hex(), "BLOCKS_REFUSED"))
+        return [chunk for chunk in chunks if chunk.digest not in lost]
 
     async def _grant_known(self, ids: Iterable[bytes]) -> set[bytes]:
         wanted = set(ids) - self._packs.pending
@@ -192,8 +212,11 @@ class Ingest:
         return set(found)
 
     async def _gather_patches(self, frame: Frame) -> None:
-        """Keep a frame's patches until there are enough of them to go on with."""
+        """Keep a frame's patches until there are enough of them to go on with. Raises FrameError."""
         self._patches += patch_records(frame)
+        self._nameless += frame.count if frame.type is FrameType.BLOCKS else 0
+        if self._nameless > MAX_BLOCKS_RECORDS:
+            raise FrameError(f"a put has more than {MAX_BLOCKS_RECORDS} BLOCKS records")
         self._patch_bytes += memoryview(frame.payload).nbytes
         is_idle = self._rebuilding is None or self._rebuilding.done()
         most = patching.FEW if is_idle else patching.BATCH
@@ -217,6 +240,7 @@ class Ingest:
             async with aclosing(self._patching.rebuild(some)) as done:
                 async for rebuilt in done:
                     self._refused += rebuilt.refused
+                    self._named |= rebuilt.named
                     await self._gather_rebuilt(rebuilt.chunks)
 
     async def _rebuild_leaves(self, records: Sequence[LeafPatchRecord]) -> None:

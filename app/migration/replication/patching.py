@@ -17,8 +17,8 @@ from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
 from app.store.layers import Layers, layers_of, portions, read_layers
 from app.store.objects import ObjectStore
-from app.wire.chunks import MIB
-from app.wire.frames import PatchRecord
+from app.wire.chunks import MIB, ZERO_ID
+from app.wire.frames import BlocksRecord, PatchRecord
 from app.wire.messages import Refused
 
 BATCH: Final = 1024
@@ -34,17 +34,29 @@ CHUNKS: Final = 16
 
 @dataclass
 class Rebuilt:
-    """What came of some patches: chunks to be stored, and what is refused."""
+    """What came of some patches: chunks to be stored, what is refused, and by their digests the ids of those
+    that the sender did not name."""
 
     chunks: list[Stored] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    named: dict[bytes, bytes] = field(default_factory=dict)
+
+    def take(self, made: Stored) -> None:
+        """A record gave this chunk."""
+        if made.digest is not None:
+            self.named[made.digest] = made.id
+        if made.id != ZERO_ID:
+            self.chunks.append(made)
 
     def refuse(self, records: Iterable[PatchRecord], fault: Fault) -> None:
         """These records gave no chunk."""
-        self.refused += [_refused(record.id.hex(), fault) for record in records]
+        self.refused += [_refused(record, fault) for record in records]
 
 
-def _refused(name: str, fault: Fault) -> Refused:
+def _refused(record: PatchRecord, fault: Fault) -> Refused:
+    name = record.id.hex()
+    if isinstance(record, BlocksRecord):
+        return Refused(name, "BLOCKS_REFUSED")
     if fault is Fault.BASE:
         return Refused(name, "BASE_MISSING")
     return Refused(name, "PATCH_MISMATCH")
@@ -119,7 +131,7 @@ def _rebuild(
         for record in by_base[base.id]:
             made = rebuild(record, base, plain, may_stand=record.id not in replaced)
             if isinstance(made, Stored):
-                done.chunks.append(made)
+                done.take(made)
             else:
                 done.refuse([record], made)
     for each in layers:

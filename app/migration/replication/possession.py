@@ -57,9 +57,12 @@ async def live_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]
 
 
 async def placed(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> set[bytes]:
-    """Those of `ids` (at most 4,096) that have a row in the project, be they damaged or condemned."""
-    rows = select(ChunkRow.id).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(list(ids)))
-    return set(await uow.session.scalars(rows))
+    """Those of `ids` that have a row in the project, be they damaged or condemned."""
+    found: set[bytes] = set()
+    for batch in _batches(ids):
+        rows = select(ChunkRow.id).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(batch))
+        found |= set(await uow.session.scalars(rows))
+    return found
 
 
 async def _live_chunks(

@@ -9,16 +9,17 @@ from app.kit.errors import Invalid
 from app.store.layers import Layers
 from app.store.pack import MAX_DEPTH
 from app.wire.buffers import Buffer
-from app.wire.chunks import chunk_id, is_zero, possession_proof
+from app.wire.chunks import chunk_id, is_zero, name_of, possession_proof
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
-from app.wire.frames import ChunkRecord, PatchRecord, ProofRecord
-from app.wire.patch import Patch, patched_copy
+from app.wire.frames import BlocksRecord, ChunkRecord, PatchRecord, ProofRecord
+from app.wire.patch import Patch, blocks_digest, patched_copy
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A checked chunk in the form in which a pack keeps it; `base` and `depth` only for a delta."""
+    """A checked chunk in the form in which a pack keeps it; `base` and `depth` are for a delta, `digest` is
+    that of a BLOCKS record."""
 
     id: bytes
     codec: Codec
@@ -26,6 +27,7 @@ class Stored:
     data: Buffer
     base: bytes | None = None
     depth: int = 0
+    digest: bytes | None = None
 
 
 class Fault(Enum):
@@ -34,7 +36,7 @@ class Fault(Enum):
     BASE = auto()
     """Its base is not the server's, or cannot be read as what it was."""
     MISMATCH = auto()
-    """The patch does not give the chunk that it names."""
+    """The patch does not give the chunk that it names, or is not what its digest says."""
 
 
 def verify(records: Sequence[ChunkRecord]) -> list[Stored]:
@@ -55,7 +57,8 @@ def verify(records: Sequence[ChunkRecord]) -> list[Stored]:
 
 def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool) -> Stored | Fault:
     """The patched chunk as a delta on its base, whose bytes need not have been verified, or whole where that
-    is not much larger, the chain of deltas is at its end, or it may not stand on another chunk.
+    is not much larger, the chain of deltas is at its end, or it may not stand on another chunk. The blocks of
+    a BLOCKS record may give zeros.
 
     A delta of less than half of what the chain's whole chunk takes is taken without packing the new chunk:
     that costs as much as everything else here together.
@@ -64,17 +67,35 @@ def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool
         patch = Patch(record.extents, decode(record.codec, record.data, record.patch_length))
         rebuilt = patched_copy(plain, patch, record.raw_length)
     except WireError:
-        rebuilt = bytearray()
-    if not rebuilt or chunk_id(rebuilt) != record.id or is_zero(rebuilt):
-        return Fault.MISMATCH if chunk_id(plain) == record.base else Fault.BASE
+        return _blame(record, plain)
+    name = _name(record, plain, patch, rebuilt)
+    if isinstance(name, Fault):
+        return name
+    digest = record.id if isinstance(record, BlocksRecord) else None
     delta, depth = patch.encode(), base.depth + 1
     may_stand = may_stand and depth <= MAX_DEPTH
+    as_delta = Stored(name, Codec.DELTA, record.raw_length, delta, record.base, depth, digest)
     if may_stand and len(delta) < base.bottom.stored_length // 2:
-        return Stored(record.id, Codec.DELTA, record.raw_length, delta, record.base, depth)
+        return as_delta
     codec, whole = encode(rebuilt)
     if may_stand and len(delta) < memoryview(whole).nbytes // 2:
-        return Stored(record.id, Codec.DELTA, record.raw_length, delta, record.base, depth)
-    return Stored(record.id, codec, record.raw_length, whole)
+        return as_delta
+    return Stored(name, codec, record.raw_length, whole, digest=digest)
+
+
+def _name(record: PatchRecord, plain: Buffer, patch: Patch, rebuilt: bytearray) -> bytes | Fault:
+    """The id of the chunk that the patch gives: the one that the sender names; or where it names none its
+    own, if base and patch are what they should be."""
+    if not isinstance(record, BlocksRecord):
+        is_good = chunk_id(rebuilt) == record.id and not is_zero(rebuilt)
+        return record.id if is_good else _blame(record, plain)
+    if blocks_digest(record.base, record.raw_length, patch) != record.id:
+        return Fault.MISMATCH
+    return name_of(rebuilt) if chunk_id(plain) == record.base else Fault.BASE
+
+
+def _blame(record: PatchRecord, plain: Buffer) -> Fault:
+    return Fault.MISMATCH if chunk_id(plain) == record.base else Fault.BASE
 
 
 def is_proved(record: ProofRecord, plain: bytes, proof_key: bytes) -> bool:

@@ -31,6 +31,7 @@ from app.wire.chunks import BLOCK, CHUNK_SIZE, KIB, chunk_id
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
 from app.wire.frames import (
+    BlocksRecord,
     ChunkRecord,
     Frame,
     FrameReader,
@@ -39,6 +40,7 @@ from app.wire.frames import (
     PatchRecord,
     ProofRecord,
     chunk_records,
+    encode_blocks,
     encode_chunks,
     encode_end,
     encode_leaf_patches,
@@ -84,7 +86,7 @@ def _records(frame: Frame) -> object:
     match frame.type:
         case FrameType.CHUNKS:
             return [decode(each.codec, each.data, each.raw_length) for each in chunk_records(frame)]
-        case FrameType.PATCHES:
+        case FrameType.PATCHES | FrameType.BLOCKS:
             return [_patched(record) for record in patch_records(frame)]
         case FrameType.LEAVES:
             return leaves_of(frame)
@@ -193,6 +195,7 @@ def _stream() -> bytes:
         encode_leaves([bytes(LEAF_BYTES)]),
         encode_chunks(records),
         encode_patches([_patch_record()]),
+        encode_blocks([BlocksRecord(**vars(_patch_record()))]),
         encode_proofs([ProofRecord(bytes(32), bytes(32))]),
         encode_leaf_patches([_leaf_patch(0, 5), _leaf_patch(LEAF_IDS - 1)]),
         encode_end(),

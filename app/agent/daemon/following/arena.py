@@ -1,13 +1,14 @@
 """Memory for what is read while the source is frozen: allocated and locked before, so that nothing waits.
 
-Reading is done by threads that were started before as well.
+Reading is done by threads that were started before as well. What is read is counted in blocks, be it whole
+chunks or the written blocks of chunks alone.
 """
 
 import ctypes
 import mmap
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,9 +18,9 @@ from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.reading import read_span
 from app.agent.daemon.disk.reader import ALIGNMENT
 from app.agent.daemon.pipeline.disk_pass import DiskPass
-from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask, Run, portions
+from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, Run, portions
 from app.agent.daemon.pipeline.segment import padded, placed, run_bytes
-from app.wire.chunks import MIB
+from app.wire.chunks import BLOCK, MIB
 
 MOST_BYTES: Final = 96 * MIB
 """The 80 MiB of the segments that rounds read into are not in memory at the same time."""
@@ -32,9 +33,17 @@ class TooLate(Exception):
     """The budget was over before everything was read."""
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Runs of a leaf's blocks, ascending: blocks are counted over the disk."""
+
+    key: LeafKey
+    runs: tuple[Run, ...]
+
+
 @dataclass
 class Reading:
-    """Runs of a leaf's chunks and where their bytes are; `damaged` are unreadable byte ranges of the disk."""
+    """Runs of a leaf's blocks and where their bytes are; `damaged` are unreadable byte ranges of the disk."""
 
     disk: DiskPass
     key: LeafKey
@@ -42,23 +51,32 @@ class Reading:
     view: memoryview
     damaged: list[tuple[int, int]] = field(default_factory=list)
 
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """(start, end) in bytes of each run on the disk, and where it begins in `view`."""
+        size = self.disk.reader.size
+        for run, at in zip(self.runs, placed(self.runs, BLOCK, size), strict=True):
+            yield *run_bytes(run, BLOCK, size), at
+
 
 @dataclass(frozen=True)
 class Stale:
-    """Byte ranges of a disk, in whole blocks but for its end, within run `number` of a reading: what is in
-    memory of them is older than it must be."""
+    """Byte ranges of a disk, in whole blocks but for its end, within the run of a reading that begins at byte
+    `start` of the disk and at `at` in memory: what is there of them is older than it must be."""
 
     reading: Reading
-    number: int
+    start: int
+    at: int
     ranges: Extents
 
 
 class Arena:
     """Locked memory of `size` bytes and the threads that fill it. `note` says what is not as it should be,
-    `ahead` is what was read into it before the source was frozen."""
+    `ahead` is what was read into it before the source was frozen. With `is_sparse` no whole chunks are read,
+    but their written blocks alone."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, is_sparse: bool = False) -> None:
         self.size = size
+        self.is_sparse = is_sparse
         self._memory = mmap.mmap(-1, size)
         self._view = memoryview(self._memory)
         self._pool = ThreadPoolExecutor(READERS, "cut")
@@ -76,17 +94,16 @@ class Arena:
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def place(self, disk: DiskPass, task: LeafTask, spare: int = 0) -> list[Reading] | None:
+    def place(self, disk: DiskPass, wanted: Wanted, spare: int = 0) -> list[Reading] | None:
         """Where the runs of a leaf go; None where there is no room for them, or less than `spare` would be
         left."""
-        unit, size = disk.base.chunk_size, disk.reader.size
         readings, used = [], self._used
-        for runs in portions(task.runs or (), SEGMENT // unit):
-            length = sum(padded(run, unit, size) for run in runs)
+        for runs in portions(wanted.runs, SEGMENT // BLOCK):
+            length = sum(padded(run, BLOCK, disk.reader.size) for run in runs)
             if self._used + length > self.size - spare:
                 self._used = used
                 return None
-            readings.append(Reading(disk, task.key, runs, self._view[self._used : self._used + length]))
+            readings.append(Reading(disk, wanted.key, runs, self._view[self._used : self._used + length]))
             self._used += length
         return readings
 
@@ -112,23 +129,17 @@ class Arena:
 
 
 def _read(reading: Reading, deadline: float) -> None:
-    unit, size = reading.disk.base.chunk_size, reading.disk.reader.size
-    for run, at in zip(reading.runs, placed(reading.runs, unit, size), strict=True):
-        low, _ = run_bytes(run, unit, size)
-        _read_span(reading, low, reading.view[at : at + padded(run, unit, size)], deadline)
+    for low, high, at in reading.places():
+        _read_span(reading, low, high, at, deadline)
 
 
 def _read_again(stale: Stale, deadline: float) -> None:
-    reading = stale.reading
-    unit, size = reading.disk.base.chunk_size, reading.disk.reader.size
-    start, _ = run_bytes(reading.runs[stale.number], unit, size)
-    at = list(placed(reading.runs, unit, size))[stale.number]
     for low, high in stale.ranges:
-        behind = -(-high // ALIGNMENT) * ALIGNMENT
-        _read_span(reading, low, reading.view[at + low - start : at + behind - start], deadline)
+        _read_span(stale.reading, low, high, stale.at + low - stale.start, deadline)
 
 
-def _read_span(reading: Reading, start: int, view: memoryview, deadline: float) -> None:
+def _read_span(reading: Reading, start: int, end: int, at: int, deadline: float) -> None:
+    view = reading.view[at : at + -(-(end - start) // ALIGNMENT) * ALIGNMENT]
     for done in range(0, view.nbytes, PIECE):
         if time.monotonic() >= deadline:
             raise TooLate

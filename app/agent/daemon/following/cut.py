@@ -82,11 +82,11 @@ def _freeze(freezer: Freezer | None, standing: OnDisks, budget: float, done: Cut
 
 def _read(rounds: Rounds, arena: Arena, done: Cut, deadline: float) -> None:
     """Take what was written up to now and read it; was anything written meanwhile?"""
-    tasks = rounds.take()
+    taken = rounds.take_for_cut(is_sparse=arena.is_sparse)
     done.source_time = datetime.now(UTC)
     fresh: list[Reading] = []
-    for task in not_ahead(arena, tasks):
-        placed = arena.place(rounds.disk(task.key.disk), task)
+    for wanted in not_ahead(arena, taken):
+        placed = arena.place(rounds.disk(wanted.key.disk), wanted)
         if placed is None:
             return
         fresh += placed

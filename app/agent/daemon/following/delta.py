@@ -3,6 +3,10 @@
 The algorithm is that of the live migration of virtual machines: what is written during a round is the work
 of the next one, and rounds get shorter as long as the way to the service is faster than the writers. What is
 left then fits into memory and is read while the source stands still.
+
+A cut reads whole chunks where they fit, so that this end names them. Single blocks that are written all over
+a disk touch more chunks than that: of those the cut reads nothing but the blocks (it is *sparse*), and the
+service names what it makes of them.
 """
 
 import math
@@ -16,21 +20,19 @@ from typing import Final, Protocol
 from app.agent.daemon.capture.activity import FUZZY
 from app.agent.daemon.disk.mounts import open_mount
 from app.agent.daemon.disk.standing import OnDisks, Standing
-from app.agent.daemon.errors import RescanNeeded
 from app.agent.daemon.following.ahead import read_ahead
-from app.agent.daemon.following.arena import MOST_BYTES, Arena, Reading, TooLate
+from app.agent.daemon.following.arena import MOST_BYTES, Arena, TooLate
 from app.agent.daemon.following.cut import Cut, cut
+from app.agent.daemon.following.handover import hand_over
 from app.agent.daemon.following.restless import Chunks
 from app.agent.daemon.following.rounds import Rounds
 from app.agent.daemon.freezer import kernel
 from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
-from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, without
+from app.agent.daemon.pipeline.blockwise import BlocksRefused
+from app.agent.daemon.pipeline.leaves import LeafTask, without
 from app.agent.daemon.pipeline.run import PassRunner
-from app.agent.daemon.pipeline.scan import blank
-from app.agent.daemon.pipeline.segment import Segment
 from app.agent.daemon.tracking.blocks import BlockSet
 from app.wire.chunks import MIB
-from app.wire.messages import Counters
 
 MAX_ROUNDS: Final = 12
 FRUITLESS_ROUNDS: Final = 2
@@ -99,8 +101,11 @@ class Delta:
         look: Callable[[], OnDisks],
         hooks: Hooks,
         budget: float = BUDGET_SECONDS,
+        *,
+        may_be_sparse: bool = True,
     ) -> None:
-        """`look` finds what stands on the disks; a cut lasts `budget` seconds at most."""
+        """`look` finds what stands on the disks; a cut lasts `budget` seconds at most. If it may not be
+        sparse, every id of the checkpoint is from a chunk that was read."""
         self._rounds = rounds
         self._runner = runner
         self._freezer = freezer
@@ -110,6 +115,7 @@ class Delta:
         self._most_cuts = MAX_CUTS
         self._done = 0
         self._was_too_large = False
+        self._may_be_sparse = may_be_sparse
 
     def run(self, extra: Mapping[str, BlockSet], others: list[LeafTask]) -> Outcome:
         """Do the rounds and the cut. `extra` are blocks to be read besides, by their disks' keys, `others`
@@ -132,7 +138,7 @@ class Delta:
             return self._only_round(tasks + others)
         if any(extra.values()):
             self._round(tasks + others)
-        elif others or self._bytes(tasks) > MOST_LEFT:
+        elif others or not self._fits():
             waiting = self._rounds.restless(MOST_WAITING)
             now = [without(task, waiting.get(task.key.disk, ())) for task in tasks]
             self._round([task for task in now if task] + others, waiting)
@@ -147,7 +153,8 @@ class Delta:
     def _catch_up(self) -> Outcome | None:
         """Rounds until little is left; the end where that does not come."""
         trend = _Trend()
-        while (left := self._rounds.left()) > MOST_LEFT:
+        while not self._fits():
+            left = self._rounds.left()
             is_full = self._rounds.leaves() > MOST_LEAVES
             is_vain = self._done >= MAX_ROUNDS or trend.fruitless(left) >= FRUITLESS_ROUNDS
             if self._done and (is_vain or is_full):
@@ -167,8 +174,14 @@ class Delta:
             self._done += 1
         self._rounds.delivered(waiting)
 
-    def _bytes(self, tasks: list[LeafTask]) -> int:
-        return sum(count * self._rounds.unit(task.key.disk) for task in tasks for _, count in task.runs or ())
+    def _fits(self) -> bool:
+        """Whether a cut can take what is left."""
+        fits_sparse = self._may_be_sparse and self._rounds.left_blocks() <= MOST_LEFT
+        return fits_sparse or not self._has_large_chunks()
+
+    def _has_large_chunks(self) -> bool:
+        """Whether the chunks that are left are more than a cut can take."""
+        return self._rounds.left() > MOST_LEFT
 
     def _cut(self) -> Outcome:
         for number in range(1, MAX_CUTS + 1):
@@ -176,6 +189,7 @@ class Delta:
             if tried.is_complete and (tried.label != FUZZY or number >= self._most_cuts):
                 return Outcome(tried, self._done, read, tried.failure or tried.doubt)
             if not tried.is_complete:
+                self._may_be_sparse = self._may_be_sparse and not self._was_too_large
                 self._was_too_large = True
                 self._round(self._rounds.take())
         return Outcome(
@@ -189,13 +203,24 @@ class Delta:
         with ExitStack() as undo:
             with self._owner_told():
                 write_back(standing.filesystems)
-                arena = undo.enter_context(Arena(self._arena_bytes()))
+                is_sparse = self._may_be_sparse and self._has_large_chunks()
+                arena = undo.enter_context(Arena(self._arena_bytes(is_sparse), is_sparse=is_sparse))
                 done = self._read(arena, standing)
             if done.is_complete:
-                self._hand_over(done.readings)
-                self._rounds.delivered()
+                done.is_complete = self._handed_over(done, is_sparse)
             done.readings = []
         return done, done.read_bytes
+
+    def _handed_over(self, done: Cut, is_sparse: bool) -> bool:
+        """Whether the service has what the cut read; where it cannot build on its own chunks it needs whole
+        ones, which were not read."""
+        try:
+            hand_over(self._runner, done.readings, is_sparse=is_sparse)
+        except BlocksRefused:
+            self._may_be_sparse = False
+            return False
+        self._rounds.delivered()
+        return True
 
     def _read(self, arena: Arena, standing: OnDisks) -> Cut:
         """Read ahead, then cut; a disk that is too slow for the first is not waited for by the owner's
@@ -214,37 +239,11 @@ class Delta:
         finally:
             self._hooks.after()
 
-    def _arena_bytes(self) -> int:
+    def _arena_bytes(self, is_sparse: bool) -> int:
         """Room for a cut; all that there may be after one that was too large."""
         if self._was_too_large:
             return MOST_BYTES
-        return min(MOST_BYTES, 2 * SPARE + self._rounds.left())
-
-    def _hand_over(self, readings: list[Reading]) -> None:
-        by_key: dict[LeafKey, list[Reading]] = {}
-        for reading in readings:
-            by_key.setdefault(reading.key, []).append(reading)
-            reading.disk.tally.add(Counters(read=reading.view.nbytes))
-        self._runner.take(
-            set(by_key), lambda keys: [segment for key in keys for segment in _segments(by_key[key])]
-        )
-
-
-def _segments(readings: list[Reading]) -> list[Segment]:
-    """What was read of one leaf, on its way to the hashers."""
-    disk, key = readings[0].disk, readings[0].key
-    before = disk.ids_before(key.index)
-    if before is None:
-        raise RescanNeeded(disk.base.key, disk.reader.path, "the service lost a part of the replica's map")
-    leaf = LeafWork(key, disk.leaves.ids(key.index), len(readings), before)
-    segments = []
-    for reading in readings:
-        segment = Segment(
-            disk, leaf, reading.view.nbytes, reading.runs, reading.view, lambda: None, list(reading.damaged)
-        )
-        blank(segment)
-        segments.append(segment)
-    return segments
+        return min(MOST_BYTES, 2 * SPARE + (self._rounds.left_blocks() if is_sparse else self._rounds.left()))
 
 
 def write_back(filesystems: Iterable[Standing]) -> None:

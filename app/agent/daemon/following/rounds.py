@@ -1,6 +1,6 @@
 """What was written, taken again and again: the leaves of one round over all followed disks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -8,13 +8,16 @@ from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.free_space.unread import swapped
 from app.agent.daemon.disk.standing import OnDisks
 from app.agent.daemon.errors import TrackerGap
+from app.agent.daemon.following.arena import Wanted
 from app.agent.daemon.following.capture import FollowedCapture, RoundDirt
 from app.agent.daemon.following.restless import Chunks, places_of, restless
 from app.agent.daemon.following.tracking import Tracking
 from app.agent.daemon.pipeline.disk_pass import DiskPass
-from app.agent.daemon.pipeline.leaves import LeafTask, tasks_of
+from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, leaf_runs, tasks_of
 from app.agent.daemon.tracking.blocks import BlockSet
 from app.agent.daemon.tracking.dirty import DirtyMap
+from app.wire.chunks import BLOCK
+from app.wire.tree import LEAF_IDS
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,39 @@ class Rounds:
 
     def take(self) -> list[LeafTask]:
         """What was written since the last take, and what is still to be done. Raises TrackerGap."""
+        self._take()
+        return self.undone()
+
+    def take_for_cut(self, *, is_sparse: bool) -> list[Wanted]:
+        """The same in blocks: of whole chunks, or sparse, of what was written alone. Raises TrackerGap."""
+        self._take()
+        return [wanted for each in self.disks for wanted in self._wanted(each, is_sparse=is_sparse)]
+
+    def _take(self) -> None:
         self._drain()
         for each in self.disks:
             self._latest[each.key] = self._dirty(each).take()
             self._undone[each.key].update(self._latest[each.key])
-        return self.undone()
 
     def undone(self) -> list[LeafTask]:
         """What was taken and is still to be done."""
-        found = []
-        for each in self.disks:
-            undone = self._undone[each.key]
-            each.dirt.begin(undone)
-            found += self._work(each, each.capture.written(undone.extents()))
-        return found
+        return [task for each in self.disks for task in self._work(each, self._begun(each))]
+
+    def _begun(self, each: FollowedDisk) -> Extents:
+        undone = self._undone[each.key]
+        each.dirt.begin(undone)
+        return each.capture.written(undone.extents())
+
+    def _wanted(self, each: FollowedDisk, *, is_sparse: bool) -> Iterator[Wanted]:
+        unit = each.disk.base.chunk_size
+        per_chunk, extents = unit // BLOCK, self._begun(each)
+        if is_sparse:
+            by_leaf = leaf_runs(extents, BLOCK, LEAF_IDS * per_chunk)
+        else:
+            by_leaf = leaf_runs(extents, unit, LEAF_IDS)
+        for leaf, runs in by_leaf.items():
+            blocks = runs if is_sparse else [(first * per_chunk, count * per_chunk) for first, count in runs]
+            yield Wanted(LeafKey(each.disk.number, leaf), tuple(blocks))
 
     def latest(self, number: int) -> BlockSet:
         """What the last `take` found of the disk with this number: written since the take before it."""
@@ -107,6 +129,11 @@ class Rounds:
         tasks = [task for each in self.disks for task in self._waiting(each)]
         return sum(count * self.unit(task.key.disk) for task in tasks for _, count in task.runs or ())
 
+    def left_blocks(self) -> int:
+        """The same of a sparse cut: nothing but what was written. Raises TrackerGap."""
+        self._drain()
+        return sum(self._waiting_for(each).total for each in self.disks)
+
     def leaves(self) -> int:
         """How many leaves would be kept after one more round."""
         return sum(
@@ -141,9 +168,12 @@ class Rounds:
 
     def _waiting(self, each: FollowedDisk) -> list[LeafTask]:
         """What the next take would give."""
+        return self._work(each, self._waiting_for(each))
+
+    def _waiting_for(self, each: FollowedDisk) -> Extents:
         blocks = self._dirty(each).written()
         blocks.update(self._undone[each.key])
-        return self._work(each, each.capture.counting(blocks.extents()))
+        return each.capture.counting(blocks.extents())
 
     def _dirty(self, each: FollowedDisk) -> DirtyMap:
         return self._tracking.dirty_of(each.key)

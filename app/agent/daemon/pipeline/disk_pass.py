@@ -176,9 +176,7 @@ class DiskPass:
         """What was read again is as damaged as it was found now; the rest of the leaf as before."""
         kept: list[tuple[int, int]] = []
         if work.is_partial:
-            unit = self.base.chunk_size
-            read = Extents.of((first * unit, (first + count) * unit) for first, count in work.read)
-            kept = list(Extents.of(self._damaged.get(work.key.index, [])).without(read))
+            kept = list(Extents.of(self._damaged.get(work.key.index, [])).without(Extents.of(work.read)))
         self._damaged[work.key.index] = kept + work.damaged
 
 

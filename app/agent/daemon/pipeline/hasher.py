@@ -66,7 +66,7 @@ class Hasher:
             self._process(segment)
             segment.give_back()
             segment.disk.tally.add(Counters(), seen=segment.covers)
-            if segment.leaf.finish_segment(segment.runs, segment.damaged):
+            if segment.leaf.finish_segment(segment.read, segment.damaged):
                 self.finish_leaf(segment.disk, segment.leaf)
 
     def finish_leaf(self, disk: DiskPass, leaf: LeafWork) -> None:
@@ -80,12 +80,13 @@ class Hasher:
         for frame in leaf_frames(leaves, self._session.whole_leaves, disk.tally, self._packer.effort):
             self._emit(frame)
 
-    def _builder(self, disk: DiskPass, key: LeafKey) -> FrameBuilder:
+    def builder(self, disk: DiskPass, key: LeafKey) -> FrameBuilder:
+        """Gathers records of a leaf; its frames go where the hasher's go."""
         target = self._session.limits.frame_bytes // 2
         return FrameBuilder(key, disk.tally, self._emit, target, lambda: self._packer.effort)
 
     def _process(self, segment: Segment) -> None:
-        builder = self._builder(segment.disk, segment.leaf.key)
+        builder = self.builder(segment.disk, segment.leaf.key)
         small, others = self._split(self._name_chunks(segment))
         self._send_patches(segment, builder, small)
         self._send(segment, builder, self._ask(segment, builder, others))

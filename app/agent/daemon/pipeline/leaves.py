@@ -56,7 +56,7 @@ class LeafWork:
         self.ids = bytearray(LEAF_BYTES if before is None else before)
         self.is_partial = before is not None
         self.damaged: list[tuple[int, int]] = []
-        self.read: list[Run] = []
+        self.read: list[tuple[int, int]] = []
         self._base_ids = base_ids
         self._before = base_ids if before is None else before
         self._missing = segments
@@ -86,10 +86,13 @@ class LeafWork:
         at = chunk % LEAF_IDS * ID_BYTES
         self.ids[at : at + ID_BYTES] = value
 
-    def finish_segment(self, runs: Iterable[Run] = (), damaged: Iterable[tuple[int, int]] = ()) -> bool:
-        """A segment with these runs is done; True for the last one of the leaf."""
+    def finish_segment(
+        self, read: Iterable[tuple[int, int]] = (), damaged: Iterable[tuple[int, int]] = ()
+    ) -> bool:
+        """A segment is done, of which these byte ranges of the disk were read; True for the last one of the
+        leaf."""
         with self._lock:
-            self.read += runs
+            self.read += read
             self.damaged += damaged
             self._missing -= 1
             return self._missing == 0
@@ -104,25 +107,34 @@ def segments_of(index: int, size: int, chunk_size: int) -> list[tuple[int, int]]
 
 def tasks_of(disk: int, extents: Iterable[tuple[int, int]], chunk_size: int) -> list[LeafTask]:
     """The tasks that do every chunk touched by these ascending byte ranges, and no other."""
+    by_leaf = leaf_runs(extents, chunk_size, LEAF_IDS)
+    return [LeafTask(LeafKey(disk, leaf), tuple(runs)) for leaf, runs in by_leaf.items()]
+
+
+def leaf_runs(extents: Iterable[tuple[int, int]], unit: int, per_leaf: int) -> dict[int, list[Run]]:
+    """What these ascending byte ranges touch, in runs of pieces of `unit` bytes, by the leaves: each has
+    `per_leaf` of these pieces."""
     by_leaf: dict[int, list[Run]] = {}
-    for leaf, first, count in _leaf_runs(extents, chunk_size):
+    for leaf, first, count in _cut_at_leaves(extents, unit, per_leaf):
         runs = by_leaf.setdefault(leaf, [])
         if runs and sum(runs[-1]) >= first:
             start = runs[-1][0]
             runs[-1] = (start, max(sum(runs[-1]), first + count) - start)
         else:
             runs.append((first, count))
-    return [LeafTask(LeafKey(disk, leaf), tuple(runs)) for leaf, runs in by_leaf.items()]
+    return by_leaf
 
 
-def _leaf_runs(extents: Iterable[tuple[int, int]], chunk_size: int) -> Iterator[tuple[int, int, int]]:
+def _cut_at_leaves(
+    extents: Iterable[tuple[int, int]], unit: int, per_leaf: int
+) -> Iterator[tuple[int, int, int]]:
     for start, end in extents:
-        chunk, behind = start // chunk_size, -(-end // chunk_size)
-        while chunk < behind:
-            leaf = chunk // LEAF_IDS
-            count = min(behind, (leaf + 1) * LEAF_IDS) - chunk
-            yield leaf, chunk, count
-            chunk += count
+        first, behind = start // unit, -(-end // unit)
+        while first < behind:
+            leaf = first // per_leaf
+            count = min(behind, (leaf + 1) * per_leaf) - first
+            yield leaf, first, count
+            first += count
 
 
 def without(task: LeafTask, chunks: Container[int]) -> LeafTask | None:

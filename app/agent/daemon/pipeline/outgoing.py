@@ -10,9 +10,11 @@ from app.agent.daemon.pipeline.tally import Tally
 from app.wire.buffers import Buffer
 from app.wire.frames import (
     TARGET_PAYLOAD,
+    BlocksRecord,
     ChunkRecord,
     PatchRecord,
     ProofRecord,
+    encode_blocks,
     encode_chunks,
     encode_leaf_patches,
     encode_leaves,
@@ -82,8 +84,10 @@ class FrameBuilder:
         self._target = min(target, TARGET_PAYLOAD)
         self._chunks: list[ChunkRecord] = []
         self._patches: list[PatchRecord] = []
+        self._blocks: list[BlocksRecord] = []
         self._chunk_bytes = 0
         self._patch_bytes = 0
+        self._block_bytes = 0
 
     def add_chunk(self, record: ChunkRecord) -> None:
         """Add a whole chunk."""
@@ -95,9 +99,16 @@ class FrameBuilder:
     def add_patch(self, record: PatchRecord) -> None:
         """Add a patch."""
         self._patches.append(record)
-        self._patch_bytes += len(record.data) + _RECORD_ROOM + 4 * len(record.extents)
+        self._patch_bytes += _patch_room(record)
         if self._patch_bytes >= self._target:
             self._flush_patches()
+
+    def add_blocks(self, record: BlocksRecord) -> None:
+        """Add written blocks of a chunk without a name."""
+        self._blocks.append(record)
+        self._block_bytes += _patch_room(record)
+        if self._block_bytes >= self._target:
+            self._flush_blocks()
 
     def add_proofs(self, records: Sequence[ProofRecord]) -> None:
         """Add proofs of possession."""
@@ -108,6 +119,7 @@ class FrameBuilder:
         """Emit what was gathered."""
         self._flush_chunks()
         self._flush_patches()
+        self._flush_blocks()
 
     def _flush_chunks(self) -> None:
         if self._chunks:
@@ -120,5 +132,14 @@ class FrameBuilder:
             self._send(encode_patches(self._patches))
         self._patches, self._patch_bytes = [], 0
 
+    def _flush_blocks(self) -> None:
+        if self._blocks:
+            self._send(encode_blocks(self._blocks))
+        self._blocks, self._block_bytes = [], 0
+
     def _send(self, parts: list[Buffer], raw: int = 0) -> None:
         self._emit(Outgoing(b"".join(parts), self._leaves, self._tally, raw, self._effort()))
+
+
+def _patch_room(record: PatchRecord) -> int:
+    return len(record.data) + _RECORD_ROOM + 4 * len(record.extents)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from app.agent.daemon.errors import AgentError
+from app.agent.daemon.pipeline.blockwise import BlocksRefused, WrittenBlocks
 from app.agent.daemon.pipeline.channel import Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
@@ -27,6 +28,7 @@ from app.agent.daemon.service import Session
 from app.agent.daemon.stopping import Stop
 from app.agent.daemon.yielding import Gate
 from app.wire.memory import aligned
+from app.wire.messages import Counters
 
 BUFFERS: Final = 5
 FRAMES: Final = 12
@@ -69,6 +71,16 @@ class PassRunner:
     def take(self, keys: set[LeafKey], captured: Capture) -> None:
         """One round over segments that were read already. Raises LinkError, Refusal, Stopped."""
         self._until_done(keys, lambda work, again: work.handing_on(captured(again)))
+
+    def take_blocks(self, leaves: Sequence[WrittenBlocks]) -> None:
+        """One round over leaves of which only written blocks were read. Raises BlocksRefused, LinkError,
+        Refusal, Stopped."""
+        by_key = {leaf.key: leaf for leaf in leaves}
+        self._until_done(set(by_key), lambda work, again: work.blocks([by_key[key] for key in again]))
+        for leaf in leaves:
+            leaf.disk.record(leaf.work(self._session.named))
+        for disk in self._disks:
+            disk.settle(())
 
     def settle(self) -> None:
         """Judge the disks, do again what was left out in vain, and send the leaves that were done in part."""
@@ -186,6 +198,20 @@ class Round:
                 self._segments.put(segment)
 
         return [put]
+
+    def blocks(self, leaves: Sequence[WrittenBlocks]) -> list[Work]:
+        """Send written blocks. Raises BlocksRefused where the service refused some of these before."""
+        if any(not self._session.refused_blocks.isdisjoint(leaf.digests.values()) for leaf in leaves):
+            raise BlocksRefused
+
+        def send() -> None:
+            for leaf in leaves:
+                leaf.disk.tally.announce(leaf.covers)
+            for leaf in leaves:
+                leaf.send(self._hasher.builder(leaf.disk, leaf.key))
+                leaf.disk.tally.add(Counters(), seen=leaf.covers)
+
+        return [send]
 
     def leaves(self, ready: list[ReadyLeaf]) -> list[Work]:
         """Send leaves."""

@@ -22,6 +22,11 @@ class Segment:
     give_back: Callable[[], None]
     damaged: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def read(self) -> list[tuple[int, int]]:
+        """The byte ranges of the disk that the runs are."""
+        return [run_bytes(run, self.disk.base.chunk_size, self.disk.reader.size) for run in self.runs]
+
     def chunks(self) -> Iterator[tuple[int, memoryview]]:
         """(number over the disk, bytes) of each chunk that was read."""
         unit, size = self.disk.base.chunk_size, self.disk.reader.size
