@@ -13,7 +13,7 @@ from app.agent.daemon.capture.reading import read_span
 from app.agent.daemon.disk.reader import DiskReader
 from app.agent.daemon.errors import LinkError
 from app.agent.daemon.following import arena as arenas
-from app.agent.daemon.following import delta
+from app.agent.daemon.following import delta, scattered
 from app.agent.daemon.following.ahead import read_ahead
 from app.agent.daemon.following.arena import Arena
 from app.agent.daemon.following.cut import Cut
@@ -92,8 +92,35 @@ def test_more_blocks_than_fit_go_by_a_round_first(table: Pass, monkeypatch: pyte
     drains: list[Any] = [lambda: None] * 5
     table.tracking.at_drain = [*drains, lambda: table.write(again)]
     outcome = table.run(may_be_sparse=True)
-    assert (outcome.cut.is_complete, outcome.rounds, table.gateway.blocks) == (True, 1, 1)
+    assert (outcome.cut.is_complete, outcome.rounds, table.gateway.blocks) == (True, 1, CHUNKS + 1)
+    assert table.disk.tally.counted.read == (CHUNKS + 1) * BLOCK
     table.require_chunks_there([*TABLE, again])
+
+
+def test_a_round_over_scattered_blocks_goes_by_portions(table: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delta, "MOST_LEFT", BLOCK)
+    monkeypatch.setattr(scattered, "PORTION", 5 * BLOCK)
+    table.write(*TABLE, *(at + LEAF for at in TABLE))
+    assert table.run(may_be_sparse=True).rounds == 1
+    assert table.gateway.blocks == CHUNKS
+    table.require_chunks_there([*TABLE, *(at + LEAF for at in TABLE)])
+
+
+@pytest.mark.parametrize("fault", ["refused", "slow"])
+def test_a_round_that_cannot_go_by_blocks_goes_by_chunks(
+    table: Pass, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(delta, "MOST_LEFT", BLOCK)
+    monkeypatch.setattr(delta, "MOST_WAITING", 0)
+    if fault == "slow":
+        monkeypatch.setattr(scattered, "SECONDS", -1.0)
+    else:
+        table.gateway.faults.refuse_blocks = 1
+    table.write(*TABLE)
+    outcome = table.run(may_be_sparse=True)
+    assert (outcome.cut.is_complete, outcome.rounds) == (True, 1)
+    assert table.disk.tally.counted.read >= CHUNKS * CHUNK_SIZE
+    table.require_chunks_there(list(TABLE))
 
 
 def test_a_chunk_that_is_known_whole_is_named_here(table: Pass) -> None:

@@ -107,6 +107,10 @@ class Arena:
             self._used += length
         return readings
 
+    def empty(self) -> None:
+        """Nothing of what was read is needed any more."""
+        self._used = 0
+
     def fill(self, readings: Iterable[Reading], deadline: float, stale: Iterable[Stale] = ()) -> None:
         """Read all of them before `deadline` (CLOCK_MONOTONIC). Raises TooLate, DiskError.
 

@@ -5,8 +5,8 @@ of the next one, and rounds get shorter as long as the way to the service is fas
 left then fits into memory and is read while the source stands still.
 
 A cut reads whole chunks where they fit, so that this end names them. Single blocks that are written all over
-a disk touch more chunks than that: of those the cut reads nothing but the blocks (it is *sparse*), and the
-service names what it makes of them.
+a disk touch more chunks than that: of those a round or the cut reads nothing but the blocks (it is *sparse*),
+and the service names what it makes of them.
 """
 
 import math
@@ -26,6 +26,7 @@ from app.agent.daemon.following.cut import Cut, cut
 from app.agent.daemon.following.handover import hand_over
 from app.agent.daemon.following.restless import Chunks
 from app.agent.daemon.following.rounds import Rounds
+from app.agent.daemon.following.scattered import is_scattered, send_written
 from app.agent.daemon.freezer import kernel
 from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
 from app.agent.daemon.pipeline.blockwise import BlocksRefused
@@ -138,7 +139,7 @@ class Delta:
             return self._only_round(tasks + others)
         if any(extra.values()):
             self._round(tasks + others)
-        elif others or not self._fits():
+        elif others or not (self._fits() or self._sparse_round()):
             waiting = self._rounds.restless(MOST_WAITING)
             now = [without(task, waiting.get(task.key.disk, ())) for task in tasks]
             self._round([task for task in now if task] + others, waiting)
@@ -164,7 +165,8 @@ class Delta:
             tasks = self._rounds.take()
             if is_full:
                 return self._only_round(tasks)
-            self._round(tasks)
+            if not self._sparse_round():
+                self._round(tasks)
         return None
 
     def _round(self, tasks: list[LeafTask], waiting: Chunks = MappingProxyType({})) -> None:
@@ -173,6 +175,19 @@ class Delta:
             self._runner.do(tasks)
             self._done += 1
         self._rounds.delivered(waiting)
+
+    def _sparse_round(self) -> bool:
+        """Send what was taken in blocks, where these are scattered; whether that was done."""
+        if not (self._may_be_sparse and is_scattered(self._rounds)):
+            return False
+        try:
+            send_written(self._rounds, self._runner)
+        except (BlocksRefused, TooLate):
+            self._may_be_sparse = False
+            return False
+        self._done += 1
+        self._rounds.delivered()
+        return True
 
     def _fits(self) -> bool:
         """Whether a cut can take what is left."""

@@ -59,6 +59,10 @@ class Rounds:
     def take_for_cut(self, *, is_sparse: bool) -> list[Wanted]:
         """The same in blocks: of whole chunks, or sparse, of what was written alone. Raises TrackerGap."""
         self._take()
+        return self.wanted(is_sparse=is_sparse)
+
+    def wanted(self, *, is_sparse: bool) -> list[Wanted]:
+        """What was taken and is still to be done, in blocks."""
         return [wanted for each in self.disks for wanted in self._wanted(each, is_sparse=is_sparse)]
 
     def _take(self) -> None:

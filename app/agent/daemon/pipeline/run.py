@@ -82,6 +82,13 @@ class PassRunner:
         for disk in self._disks:
             disk.settle(())
 
+    @contextmanager
+    def reading(self, size: int) -> Iterator[None]:
+        """Wait until `size` bytes may be read, which the block does. Raises Stopped."""
+        with self._gate.reading(size, lambda: self._stop.is_set):
+            self._stop.check()
+            yield
+
     def settle(self) -> None:
         """Judge the disks, do again what was left out in vain, and send the leaves that were done in part."""
         while tasks := self._recheck():
