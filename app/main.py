@@ -25,7 +25,7 @@ from app.kit.errors import Unavailable
 from app.kit.health import Checks, health_router
 from app.kit.livesettings import LiveSettings
 from app.kit.logging import configure_logging, get_logger
-from app.kit.memory import keep_freed_memory, spare_long_lived_objects
+from app.kit.memory import give_back_in_calms, keep_freed_memory, spare_long_lived_objects
 from app.kit.metrics import instrument
 from app.kit.problems import install_problem_handlers
 from app.kit.redisbus import make_bus
@@ -110,6 +110,7 @@ async def _lifespan(
         if roles & {Role.API, Role.AGENT}:
             await _open_services(app, stack, settings, roles, checks)
         run_beside(stack, watch_loop)
+        run_beside(stack, give_back_in_calms)
         if Role.PLATFORM in roles:
             _open_platform(app, stack, settings, checks, base_url)
         spare_long_lived_objects()
