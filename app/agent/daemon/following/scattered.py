@@ -6,8 +6,6 @@ To read and send whole chunks for them would take many times as much of the sour
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
 from typing import Final
 
 from app.agent.daemon.following.arena import Arena, Reading, Wanted
@@ -18,7 +16,7 @@ from app.agent.daemon.pipeline.run import PassRunner
 from app.wire.chunks import BLOCK, MIB
 
 PORTION: Final = 32 * MIB
-"""What is read before it is sent, in locked memory as that of a cut; two are in memory."""
+"""What is read before it is sent; in memory that is locked, as that of a cut."""
 SECONDS: Final = 60.0
 """For a portion: a hard disk finds its 8,192 blocks in less."""
 _TIMES: Final = 4
@@ -31,43 +29,25 @@ def is_scattered(rounds: Rounds) -> bool:
 
 
 def send_written(rounds: Rounds, runner: PassRunner) -> None:
-    """Send what was taken, a portion at a time; while one is sent, the next one is read.
-
-    Raises BlocksRefused, TooLate for a disk that needs longer, and what a round raises."""
-    left = deque(_small(rounds.wanted(is_sparse=True)))
-    with (
-        Arena(PORTION, is_sparse=True) as one,
-        Arena(PORTION, is_sparse=True) as other,
-        ThreadPoolExecutor(1, "read-portion") as reader,
-    ):
-        portions_read = _read(left, rounds, runner, (one, other))
-        coming = reader.submit(next, portions_read, None)
-        while (readings := coming.result()) is not None:
-            coming = reader.submit(next, portions_read, None)
+    """Send what was taken, a portion at a time. Raises BlocksRefused, TooLate for a disk that needs longer,
+    and what a round raises."""
+    with Arena(PORTION, is_sparse=True) as arena:
+        for readings in _placed(rounds, arena):
+            with runner.reading(sum(reading.view.nbytes for reading in readings)):
+                arena.fill(readings, time.monotonic() + SECONDS)
             hand_over(runner, readings, is_sparse=True)
+            arena.empty()
 
 
-def _read(
-    left: deque[Wanted], rounds: Rounds, runner: PassRunner, arenas: tuple[Arena, Arena]
-) -> Iterator[list[Reading]]:
-    """Portions, each in the arena that the one before is not in."""
-    for arena in cycle(arenas):
-        if not left:
-            return
-        readings = _placed(left, rounds, arena)
-        with runner.reading(sum(reading.view.nbytes for reading in readings)):
-            arena.fill(readings, time.monotonic() + SECONDS)
+def _placed(rounds: Rounds, arena: Arena) -> Iterator[list[Reading]]:
+    """What was taken, as much of it at a time as the arena has room for."""
+    left = deque(_small(rounds.wanted(is_sparse=True)))
+    while left:
+        readings: list[Reading] = []
+        while left and (more := arena.place(rounds.disk(left[0].key.disk), left[0])) is not None:
+            readings += more
+            left.popleft()
         yield readings
-
-
-def _placed(left: deque[Wanted], rounds: Rounds, arena: Arena) -> list[Reading]:
-    """As much of what is left as the arena has room for."""
-    arena.empty()
-    readings: list[Reading] = []
-    while left and (more := arena.place(rounds.disk(left[0].key.disk), left[0])) is not None:
-        readings += more
-        left.popleft()
-    return readings
 
 
 def _small(wanted: list[Wanted]) -> Iterator[Wanted]:
