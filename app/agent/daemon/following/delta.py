@@ -258,7 +258,8 @@ class Delta:
         """Room for a cut; all that there may be after one that was too large."""
         if self._was_too_large:
             return MOST_BYTES
-        return min(MOST_BYTES, 2 * SPARE + (self._rounds.left_blocks() if is_sparse else self._rounds.left()))
+        left = self._rounds.left_blocks() if is_sparse else SPARE + self._rounds.left()
+        return min(MOST_BYTES, SPARE + left)
 
 
 def write_back(filesystems: Iterable[Standing]) -> None:
