@@ -18,6 +18,8 @@ BLOCK = 4096
 CHUNK = 262144
 MIB = 1 << 20
 MADV_PAGEOUT = 21
+PAGES = 192 * MIB
+"""More chunks than a cut has room for."""
 
 
 def files(folder: Path) -> None:
@@ -55,6 +57,18 @@ def direct(folder: Path) -> None:
         buffer[:] = source.randbytes(BLOCK)
         os.pwrite(fd, buffer, source.randrange(8 * MIB // BLOCK) * BLOCK)
         time.sleep(0.005)
+
+
+def pages(folder: Path) -> None:
+    """Single blocks change all over a file, as those of a database's table."""
+    source, path = random.Random(7), folder / "pages"
+    path.write_bytes(source.randbytes(PAGES))
+    fd = os.open(path, os.O_WRONLY)
+    while True:
+        for _ in range(8):
+            os.pwrite(fd, source.randbytes(BLOCK), source.randrange(PAGES // BLOCK) * BLOCK)
+        os.fsync(fd)
+        time.sleep(0.01)
 
 
 def told_in(path: Path) -> Callable[[int], None]:
@@ -158,6 +172,7 @@ WRITERS: dict[str, Callable[..., None]] = {
     "files": files,
     "mapped": mapped,
     "direct": direct,
+    "pages": pages,
     "ledger": ledger,
     "rows": rows,
     "across": across,

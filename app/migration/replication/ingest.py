@@ -178,15 +178,14 @@ class Ingest:
         """
         stored = await self._grant_known(chunk.id for chunk in chunks)
         fresh = [chunk for chunk in chunks if chunk.id not in stored and chunk.id not in self._packs.pending]
-        fresh = await self._without_lost(fresh)
-        for chunk in fresh:
+        self._known += len(chunks) - len(fresh)
+        for chunk in await self._without_lost(fresh):
             if chunk.id not in self._packs.pending:
                 is_all = len(fresh) == len(chunks)
                 await self._packs.add(chunk if is_all else replace(chunk, data=bytes(chunk.data)))
                 self._stored += 1
             else:
                 self._known += 1
-        self._known += len(chunks) - len(fresh)
 
     async def _without_lost(self, chunks: list[Stored]) -> list[Stored]:
         """Refuse those of these chunks, of BLOCKS records, that would take the place of a lost one as deltas:
@@ -196,7 +195,9 @@ class Ingest:
             return chunks
         async with self._services.database.reading() as uow:
             doubtful = await placed(uow, self._scope, doubtful)
-        lost = {chunk.digest for chunk in chunks if chunk.id in doubtful and chunk.digest and chunk.base}
+        lost = {
+            chunk.digest: None for chunk in chunks if chunk.id in doubtful and chunk.digest and chunk.base
+        }
         for digest in lost:
             self._named.pop(digest, None)
             self._refused.append(Refused(digest.hex(), "BLOCKS_REFUSED"))

@@ -31,6 +31,8 @@ class Options:
     stays: bool
     """Commits again in the same session."""
     patches: bool
+    is_sparse: bool = False
+    """Patches go without the names of their chunks."""
     steals: tuple[int, ...] = ()
 
 
@@ -222,7 +224,8 @@ class Agent:
         if proofs:
             frames.append(words.Proofs(proofs))
         if patched:
-            frames.append(words.Patches(tuple((value, wanted[value]) for value in patched)))
+            kind = words.Blocks if self.options.is_sparse else words.Patches
+            frames.append(kind(tuple((value, wanted[value]) for value in patched)))
         if len(patched) < len(missing):
             frames.append(words.Chunks(tuple(value for value in missing if value not in patched)))
         leaves = {leaf for change in self._changes() for _, leaf in change if leaf != ZERO_LEAF}

@@ -133,6 +133,7 @@ class Rules:
         yield READ
         scope = self._scope(server, message.session)
         gathered: list[Record] = []
+        nameless: set[Record] = set()
         known, refused = 0, list[int]()
         for frame in message.frames:
             match frame:
@@ -140,15 +141,24 @@ class Rules:
                     gathered += [Record(name) for name in ids]
                 case words.Patches(records):
                     gathered += yield from self._rebuild(scope, records, refused)
+                case words.Blocks(records):
+                    rebuilt = yield from self._rebuild(scope, records, refused, is_named=False)
+                    gathered += rebuilt
+                    nameless |= {record for record in rebuilt if record.base is not None}
                 case words.Proofs(ids, forged):
                     known += yield from self._prove(scope, ids, forged, refused)
                 case words.LeafFrame(leaves):
                     yield from self._write_nodes(scope, "leaf", leaves)
         refuse(message.breaks, "CUT_OFF")
-        fresh = yield from self._store(scope, gathered)
+        stored = yield from self._store(scope, gathered)
+        if nameless:
+            yield READ
+        lost = [record for record in stored if record in nameless and record.id in self.rows.chunks]
+        refused += [record.id for record in lost]
+        fresh = tuple(record for record in stored if record not in lost)
         if fresh:
             yield from self._write_pack(scope, fresh)
-        return words.PutResult(len(fresh), known + len(gathered) - len(fresh), tuple(refused))
+        return words.PutResult(len(fresh), known + len(gathered) - len(stored), tuple(refused))
 
     def _store(self, scope: Scope, records: list[Record]) -> Steps[tuple[Record, ...]]:
         """What the project has is only granted, the rest goes into the pack."""
@@ -161,12 +171,17 @@ class Rules:
         return tuple({record.id: record for record in reversed(records) if record.id not in known}.values())
 
     def _rebuild(
-        self, scope: Scope, records: tuple[tuple[int, int], ...], refused: list[int]
+        self,
+        scope: Scope,
+        records: tuple[tuple[int, int], ...],
+        refused: list[int],
+        *,
+        is_named: bool = True,
     ) -> Steps[list[Record]]:
         yield READ
         bases = self.rows.owned_chunks(scope.server, tuple(base for _, base in records))
         depths = {base: row.depth for base, row in bases.items()}
-        placed = {name for name, _ in records if name in self.rows.chunks}
+        placed = {name for name, _ in records if is_named and name in self.rows.chunks}
         yield READ
         rebuilt = []
         for name, base in records:

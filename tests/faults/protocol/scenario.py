@@ -1,7 +1,7 @@
 """What a seed decides before the first step: disks, contents, agents and how they work, what is likely."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -97,11 +97,13 @@ def scenario(seed: int) -> Scenario:
     values = MANY_VALUES if is_patchy else VALUES
     initial = {name: _contents(chance, values[name], sum(leaves)) for name, leaves in shape.items()}
     clones = chance.random() < 0.3
-    agents = (
+    agents: tuple[AgentPlan, ...] = (
         AgentPlan("a1", "A", "one", _options(chance, is_patchy)),
         AgentPlan("a2", "A", "one" if clones else "two", _options(chance, is_patchy), runs=False),
         AgentPlan("b1", "B", "bee", _options(chance, is_patchy, SECRETS if chance.random() < 0.4 else ())),
     )
+    if seed // len(MOODS) % 3 == 2:
+        agents = tuple(replace(plan, options=replace(plan.options, is_sparse=True)) for plan in agents)
     mood = MOODS[seed % len(MOODS)]
     weights = {kind: weight * mood.get(kind, 1.0) for kind, weight in LIKELY.items()}
     speeds = tuple(chance.choice((0.3, 1.0, 1.0, 3.0)) for _ in range(len(agents) + 1))

@@ -111,14 +111,15 @@ async def test_a_commit_at_any_moment_of_a_collection_keeps_what_it_refers_to(
     await is_whole(real)
 
 
+@pytest.mark.parametrize("kind", [words.Patches, words.Blocks])
 @pytest.mark.parametrize("moment", range(9))
 async def test_a_second_collection_at_any_moment_of_the_first_takes_nothing_that_is_reachable(
-    real: RealService, moment: int
+    real: RealService, moment: int, kind: type[words.Patches] | type[words.Blocks]
 ) -> None:
     actor = Actor(real)
     await actor.replicate((4, 7), words.Chunks((4, 7)))
-    await actor.replicate((6, 5), words.Patches(((6, 4), (5, 7))))
-    await actor.replicate((1, ZERO), words.Patches(((1, 6),)))
+    await actor.replicate((6, 5), kind(((6, 4), (5, 7))))
+    await actor.replicate((1, ZERO), kind(((1, 6),)))
     real.clock.advance(TWO_DAYS)
     await actor.open()
     first = Held()

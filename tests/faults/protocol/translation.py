@@ -8,18 +8,20 @@ from random import Random
 from typing import Final
 
 from app.wire.chunks import BLOCK, CHUNK_SIZE, ID_BYTES, ZERO_ID, chunk_id, possession_proof
-from app.wire.codec import encode
+from app.wire.codec import decode, encode
 from app.wire.frames import (
+    BlocksRecord,
     ChunkRecord,
     PatchRecord,
     ProofRecord,
+    encode_blocks,
     encode_chunks,
     encode_leaves,
     encode_patches,
     encode_proofs,
 )
 from app.wire.messages import Commit, Counters, Disk, DiskCommit, LeafChange, Open, Opened
-from app.wire.patch import make_patch, signatures
+from app.wire.patch import Patch, blocks_digest, make_patch, signatures
 from app.wire.tree import LEAF_BYTES, LEAF_IDS, RootNode, leaf_hash
 from tests.faults.protocol import words
 from tests.faults.protocol.collecting import EPOCH
@@ -69,7 +71,7 @@ def disk_size(leaves: int) -> int:
 
 
 def value_of(known: bytes) -> int:
-    """The value behind a chunk id."""
+    """The value behind a chunk id, or behind the digest of blocks that were sent."""
     return _values()[known]
 
 
@@ -91,6 +93,8 @@ def frame(message: words.Frame, proof_key: bytes) -> Sequence[bytes | bytearray 
             return encode_chunks([_record(value) for value in ids])
         case words.Patches(records):
             return encode_patches([_patch(value, base) for value, base in records])
+        case words.Blocks(records):
+            return encode_blocks([_blocks(value, base) for value, base in records])
         case words.Proofs(ids, forged):
             return encode_proofs([_proof(value, proof_key, forged) for value in ids])
         case words.LeafFrame(leaves):
@@ -108,6 +112,14 @@ def _patch(value: int, base: int) -> PatchRecord:
     codec, packed = encode(patch.data)
     length = memoryview(patch.data).nbytes
     return PatchRecord(name(value), name(base), CHUNK_SIZE, patch.extents, codec, length, packed)
+
+
+def _blocks(value: int, base: int) -> BlocksRecord:
+    named = _patch(value, base)
+    patch = Patch(named.extents, decode(named.codec, named.data, named.patch_length))
+    digest = blocks_digest(named.base, CHUNK_SIZE, patch)
+    _values()[digest] = value
+    return BlocksRecord(**{**vars(named), "id": digest})
 
 
 def _proof(value: int, key: bytes, forged: bool) -> ProofRecord:

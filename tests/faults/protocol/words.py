@@ -106,6 +106,13 @@ class Patches:
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """The same without the new chunks' names: the service finds them out."""
+
+    records: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Proofs:
     """A frame of proofs of possession; `forged` ones are made without the bytes."""
 
@@ -120,7 +127,7 @@ class LeafFrame:
     leaves: tuple[Ids, ...]
 
 
-Frame = Chunks | Patches | Proofs | LeafFrame
+Frame = Chunks | Patches | Blocks | Proofs | LeafFrame
 
 
 @dataclass(frozen=True)
