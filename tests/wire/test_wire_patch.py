@@ -13,6 +13,7 @@ from app.wire.patch import (
     Extent,
     Patch,
     apply_patch,
+    blocks_digest,
     decode_extents,
     encode_extents,
     make_patch,
@@ -165,3 +166,17 @@ def test_garbage_is_refused_by_name(data: bytes, length: int) -> None:
     except PatchError:
         return
     assert len(result) == length
+
+
+def test_a_digest_names_base_length_blocks_and_bytes() -> None:
+    base, other = bytes(32), bytes(31) + b"x"
+    patch = Patch(((1, 1), (3, 1)), bytes(2 * BLOCK))
+    different = [
+        blocks_digest(base, 8 * BLOCK, patch),
+        blocks_digest(other, 8 * BLOCK, patch),
+        blocks_digest(base, 9 * BLOCK, patch),
+        blocks_digest(base, 8 * BLOCK, Patch(((1, 2),), bytes(2 * BLOCK))),
+        blocks_digest(base, 8 * BLOCK, Patch(patch.extents, b"x" + bytes(2 * BLOCK - 1))),
+    ]
+    assert len(set(different)) == len(different)
+    assert blocks_digest(base, 8 * BLOCK, Patch(patch.extents, memoryview(patch.data))) == different[0]
