@@ -139,9 +139,14 @@ def haunt_as_gateway(rig: Rig, proxy: StreamProxy, point: str, nth: int = 1) -> 
 
 def commits_answered(rig: Rig, process: str = ZOMBIE) -> list[int]:
     """The statuses with which a process of the service answered commits, in order."""
+    return [status for path, status in session_answers(rig, process) if path.endswith("/commit")]
+
+
+def session_answers(rig: Rig, process: str) -> list[tuple[str, int]]:
+    """(path, status) of what a process of the service answered within sessions, in order."""
     found = []
     for line in (rig.deployment.folder / f"{process}.log").read_text().splitlines():
         said = json.loads(line) if line.startswith("{") else {}
-        if said.get("message") == "http.request" and said["url"]["path"].endswith("/commit"):
-            found.append(int(said["http"]["response"]["status_code"]))
+        if said.get("message") == "http.request" and "/sessions/" in said["url"]["path"]:
+            found.append((said["url"]["path"], int(said["http"]["response"]["status_code"])))
     return found
