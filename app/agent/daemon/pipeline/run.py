@@ -78,7 +78,8 @@ class PassRunner:
         by_key = {leaf.key: leaf for leaf in leaves}
         self._until_done(set(by_key), lambda work, again: work.blocks([by_key[key] for key in again]))
         for leaf in leaves:
-            leaf.disk.record(leaf.work(self._session.named))
+            ready = leaf.disk.record(leaf.work(self._session.named))
+            assert ready is None, "a pass of several rounds keeps its leaves until it settles"
         for disk in self._disks:
             disk.settle(())
 
