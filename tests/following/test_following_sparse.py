@@ -17,7 +17,7 @@ from app.agent.daemon.following import delta, scattered
 from app.agent.daemon.following.ahead import read_ahead
 from app.agent.daemon.following.arena import Arena
 from app.agent.daemon.following.cut import Cut
-from app.agent.daemon.pipeline.blockwise import by_chunk
+from app.agent.daemon.pipeline.blockwise import BlocksRefused, by_chunk
 from app.agent.daemon.tracking.bits import BLOCK
 from app.wire.chunks import CHUNK_SIZE, ZERO_ID, name_of
 from app.wire.messages import Counters
@@ -168,6 +168,64 @@ def test_chunks_on_which_the_service_cannot_build_are_read_whole(table: Pass) ->
     assert (outcome.cut.label, outcome.cut.is_complete, outcome.rounds) == (QUIET, True, 1)
     assert table.gateway.blocks == CHUNKS
     table.require_chunks_there(list(TABLE))
+
+
+def test_a_cut_that_the_service_refuses_is_no_moment(table: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last cut that is tried is quiet, but what is sent in its place was read from a running source."""
+    monkeypatch.setattr(table.rounds, "is_written", iter([True, True, True, False]).__next__)
+    monkeypatch.setattr(table.owner, "before", lambda: table.write(*TABLE))
+    handed = 0
+
+    def take(_: Any) -> None:
+        nonlocal handed
+        handed += 1
+        if handed == 4:
+            raise BlocksRefused
+
+    monkeypatch.setattr(table.runner, "take_blocks", take)
+    outcome = table.run(may_be_sparse=True)
+    assert (outcome.cut.label, outcome.cut.is_complete, handed) == (FUZZY, False, 4)
+
+
+def test_blocks_in_many_places_go_by_a_round_before_programs_are_held(
+    table: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delta, "FEW_PLACES", CHUNKS - 1)
+    table.write(*TABLE)
+    outcome = table.run(may_be_sparse=True)
+    assert (outcome.cut.is_complete, outcome.rounds, table.owner.cuts) == (True, 1, 1)
+    assert table.gateway.blocks == CHUNKS
+
+
+def test_where_rounds_leave_as_many_places_the_cut_takes_them(
+    table: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delta, "FEW_PLACES", CHUNKS - 1)
+    take = table.rounds.take_all
+
+    def and_written(extra: Any) -> Any:
+        taken = take(extra)
+        table.write(*TABLE)
+        return taken
+
+    def written_again() -> Any:
+        taken = retake()
+        table.write(*TABLE)
+        return taken
+
+    retake = table.rounds.take
+    monkeypatch.setattr(table.rounds, "take_all", and_written)
+    monkeypatch.setattr(table.rounds, "take", written_again)
+    table.write(*TABLE)
+    outcome = table.run(may_be_sparse=True)
+    assert (outcome.cut.label, outcome.rounds) == (QUIET, 1 + delta.FRUITLESS_ROUNDS)
+    table.require_chunks_there(list(TABLE))
+
+
+def test_what_the_service_named_is_not_kept_for_the_whole_session(table: Pass) -> None:
+    table.write(*TABLE)
+    table.run(may_be_sparse=True)
+    assert table.runner._session.named == {}
 
 
 def test_a_service_that_keeps_a_name_back_makes_no_checkpoint(table: Pass) -> None:

@@ -117,7 +117,7 @@ async def put(request: Request, services: Serving, server: Agent, session: Name)
     ingest = Ingest(services, await _scope(services, server, session))
     try:
         async with _noting_full_store(services, server):
-            return answer(await _take_in(request, ingest))
+            return await asyncio.to_thread(answer, await _take_in(request, ingest))
     except ClientDisconnect:
         _log.info("put.cut_off", server=server, session=session)
         return Response(status_code=400)

@@ -33,7 +33,7 @@ from app.agent.daemon.pipeline.blockwise import BlocksRefused
 from app.agent.daemon.pipeline.leaves import LeafTask, without
 from app.agent.daemon.pipeline.run import PassRunner
 from app.agent.daemon.tracking.blocks import BlockSet
-from app.wire.chunks import MIB
+from app.wire.chunks import BLOCK, MIB
 
 MAX_ROUNDS: Final = 12
 FRUITLESS_ROUNDS: Final = 2
@@ -51,6 +51,11 @@ SPARE: Final = 16 * MIB
 MOST_LEFT: Final = MOST_BYTES - SPARE
 """What may be left for a cut, in whole chunks: they are read ahead, and only what is written to meanwhile is
 read within the budget."""
+
+FEW_PLACES: Final = 4096
+"""In which the blocks of a sparse cut may be: the slowest disks find them in the time for reading ahead, in
+which the owner's programs are held. More, up to MOST_PLACES, go by a round before it."""
+MOST_PLACES: Final = MOST_LEFT // BLOCK
 
 MOST_WAITING: Final = MOST_LEFT - SPARE // 2
 """What of a first round may wait: the rest of MOST_LEFT is for what is written during it."""
@@ -106,7 +111,7 @@ class Delta:
         may_be_sparse: bool = True,
     ) -> None:
         """`look` finds what stands on the disks; a cut lasts `budget` seconds at most. If it may not be
-        sparse, every id of the checkpoint is from a chunk that was read."""
+        sparse, every id that is new is from a chunk that was read."""
         self._rounds = rounds
         self._runner = runner
         self._freezer = freezer
@@ -155,9 +160,11 @@ class Delta:
         """Rounds until little is left; the end where that does not come."""
         trend = _Trend()
         while not self._fits():
-            left = self._rounds.left()
+            left = self._rounds.left_blocks() if self._may_be_sparse else self._rounds.left()
             is_full = self._rounds.leaves() > MOST_LEAVES
             is_vain = self._done >= MAX_ROUNDS or trend.fruitless(left) >= FRUITLESS_ROUNDS
+            if self._done and is_vain and self._fits(most_places=MOST_PLACES):
+                break
             if self._done and (is_vain or is_full):
                 self._round(self._rounds.undone())
                 return Outcome(Cut(), self._done, detail=_unfinished(left, self._done))
@@ -165,8 +172,7 @@ class Delta:
             tasks = self._rounds.take()
             if is_full:
                 return self._only_round(tasks)
-            if not self._sparse_round():
-                self._round(tasks)
+            self._round_of(tasks)
         return None
 
     def _round(self, tasks: list[LeafTask], waiting: Chunks = MappingProxyType({})) -> None:
@@ -175,6 +181,11 @@ class Delta:
             self._runner.do(tasks)
             self._done += 1
         self._rounds.delivered(waiting)
+
+    def _round_of(self, tasks: list[LeafTask]) -> None:
+        """Send what was taken, these leaves: their blocks alone where these are scattered."""
+        if not self._sparse_round():
+            self._round(tasks)
 
     def _sparse_round(self) -> bool:
         """Send what was taken in blocks, where these are scattered; whether that was done."""
@@ -189,10 +200,15 @@ class Delta:
         self._rounds.delivered()
         return True
 
-    def _fits(self) -> bool:
-        """Whether a cut can take what is left."""
-        fits_sparse = self._may_be_sparse and self._rounds.left_blocks() <= MOST_LEFT
-        return fits_sparse or not self._has_large_chunks()
+    def _fits(self, most_places: int | None = None) -> bool:
+        """Whether a cut can take what is left: the chunks, or their written blocks in at most so many places
+        (FEW_PLACES)."""
+        most_places = FEW_PLACES if most_places is None else most_places
+        return not self._has_large_chunks() or (
+            self._may_be_sparse
+            and self._rounds.left_blocks() <= MOST_LEFT
+            and self._rounds.left_places() <= most_places
+        )
 
     def _has_large_chunks(self) -> bool:
         """Whether the chunks that are left are more than a cut can take."""
@@ -206,7 +222,7 @@ class Delta:
             if not tried.is_complete:
                 self._may_be_sparse = self._may_be_sparse and not self._was_too_large
                 self._was_too_large = True
-                self._round(self._rounds.take())
+                self._round_of(self._rounds.take())
         return Outcome(
             tried, self._done, detail=f"{MAX_CUTS} cuts were over the budget of {self._budget:g} s"
         )
@@ -232,7 +248,7 @@ class Delta:
         try:
             hand_over(self._runner, done.readings, is_sparse=is_sparse)
         except BlocksRefused:
-            self._may_be_sparse = False
+            self._may_be_sparse, done.label = False, FUZZY
             return False
         self._rounds.delivered()
         return True

@@ -138,6 +138,11 @@ class Rounds:
         self._drain()
         return sum(self._waiting_for(each).total for each in self.disks)
 
+    def left_places(self) -> int:
+        """In how many places of the disks these are. Raises TrackerGap."""
+        self._drain()
+        return sum(len(self._waiting_for(each)) for each in self.disks)
+
     def leaves(self) -> int:
         """How many leaves would be kept after one more round."""
         return sum(

@@ -80,6 +80,7 @@ class PassRunner:
         for leaf in leaves:
             ready = leaf.disk.record(leaf.work(self._session.named))
             assert ready is None, "a pass of several rounds keeps its leaves until it settles"
+        self._session.named.clear()
         for disk in self._disks:
             disk.settle(())
 
