@@ -53,8 +53,9 @@ MOST_LEFT: Final = MOST_BYTES - SPARE
 read within the budget."""
 
 FEW_PLACES: Final = 4096
-"""In which the blocks of a sparse cut may be: the slowest disks find them in the time for reading ahead, in
-which the owner's programs are held. More, up to MOST_PLACES, go by a round before it."""
+"""In which the blocks of a sparse cut may be: about as many as a hard disk finds in the time for reading
+ahead, in which the owner's programs are held. More of them go by a round before; a cut takes up to
+MOST_PLACES where rounds leave no less."""
 MOST_PLACES: Final = MOST_LEFT // BLOCK
 
 MOST_WAITING: Final = MOST_LEFT - SPARE // 2
