@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from app.agent.daemon.pipeline.effort import Effort
 from app.agent.daemon.pipeline.leaves import LeafKey, ReadyLeaf
@@ -21,6 +21,8 @@ from app.wire.frames import (
     encode_patches,
     encode_proofs,
 )
+
+Record = TypeVar("Record")
 
 LEAVES: Final = 32
 """Leaves of one frame, at most: 1 MiB where they go whole."""
@@ -65,6 +67,27 @@ def _leaf_frame(leaves: Sequence[ReadyLeaf], parts: list[Buffer], tally: Tally, 
     return Outgoing(b"".join(parts), frozenset(leaf.key for leaf in leaves), tally, 0, effort)
 
 
+class _Gathering(Generic[Record]):
+    """Records of one kind on their way into a frame."""
+
+    def __init__(self, send: Callable[[Sequence[Record]], None], target: int) -> None:
+        self._send = send
+        self._target = target
+        self._records: list[Record] = []
+        self._bytes = 0
+
+    def add(self, record: Record, size: int) -> None:
+        self._records.append(record)
+        self._bytes += size + _RECORD_ROOM
+        if self._bytes >= self._target:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._records:
+            self._send(self._records)
+        self._records, self._bytes = [], 0
+
+
 class FrameBuilder:
     """Gathers one segment's records; `flush` must be called at its end. Not shared between threads."""
 
@@ -81,34 +104,22 @@ class FrameBuilder:
         self._leaves = frozenset({leaf})
         self._tally = tally
         self._emit = emit
-        self._target = min(target, TARGET_PAYLOAD)
-        self._chunks: list[ChunkRecord] = []
-        self._patches: list[PatchRecord] = []
-        self._blocks: list[BlocksRecord] = []
-        self._chunk_bytes = 0
-        self._patch_bytes = 0
-        self._block_bytes = 0
+        most = min(target, TARGET_PAYLOAD)
+        self._chunks = _Gathering(self._send_chunks, most)
+        self._patches = _Gathering[PatchRecord](lambda records: self._send(encode_patches(records)), most)
+        self._blocks = _Gathering[BlocksRecord](lambda records: self._send(encode_blocks(records)), most)
 
     def add_chunk(self, record: ChunkRecord) -> None:
         """Add a whole chunk."""
-        self._chunks.append(record)
-        self._chunk_bytes += len(record.data) + _RECORD_ROOM
-        if self._chunk_bytes >= self._target:
-            self._flush_chunks()
+        self._chunks.add(record, len(record.data))
 
     def add_patch(self, record: PatchRecord) -> None:
         """Add a patch."""
-        self._patches.append(record)
-        self._patch_bytes += _patch_room(record)
-        if self._patch_bytes >= self._target:
-            self._flush_patches()
+        self._patches.add(record, len(record.data) + 4 * len(record.extents))
 
     def add_blocks(self, record: BlocksRecord) -> None:
         """Add written blocks of a chunk without a name."""
-        self._blocks.append(record)
-        self._block_bytes += _patch_room(record)
-        if self._block_bytes >= self._target:
-            self._flush_blocks()
+        self._blocks.add(record, len(record.data) + 4 * len(record.extents))
 
     def add_proofs(self, records: Sequence[ProofRecord]) -> None:
         """Add proofs of possession."""
@@ -117,29 +128,12 @@ class FrameBuilder:
 
     def flush(self) -> None:
         """Emit what was gathered."""
-        self._flush_chunks()
-        self._flush_patches()
-        self._flush_blocks()
+        self._chunks.flush()
+        self._patches.flush()
+        self._blocks.flush()
 
-    def _flush_chunks(self) -> None:
-        if self._chunks:
-            raw = sum(record.raw_length for record in self._chunks)
-            self._send(encode_chunks(self._chunks), raw)
-        self._chunks, self._chunk_bytes = [], 0
-
-    def _flush_patches(self) -> None:
-        if self._patches:
-            self._send(encode_patches(self._patches))
-        self._patches, self._patch_bytes = [], 0
-
-    def _flush_blocks(self) -> None:
-        if self._blocks:
-            self._send(encode_blocks(self._blocks))
-        self._blocks, self._block_bytes = [], 0
+    def _send_chunks(self, records: Sequence[ChunkRecord]) -> None:
+        self._send(encode_chunks(records), sum(record.raw_length for record in records))
 
     def _send(self, parts: list[Buffer], raw: int = 0) -> None:
         self._emit(Outgoing(b"".join(parts), self._leaves, self._tally, raw, self._effort()))
-
-
-def _patch_room(record: PatchRecord) -> int:
-    return len(record.data) + _RECORD_ROOM + 4 * len(record.extents)
