@@ -9,11 +9,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from app.wire.buffers import Buffer
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+Range: TypeAlias = tuple[int, int]
+"""(offset, length) in bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class Backend(Protocol):
         Raises ObjectMissing, StoreUnavailable, and ObjectDamaged where the object ends before the range or
         the medium cannot give its bytes back.
         """
+
+    def get_ranges(self, name: str, ranges: Sequence[Range]) -> Iterator[bytes]:
+        """The bytes of each of these ranges, none of them empty, in their order. The storage hears of all of
+        them before one is waited for. Raises as `get` does, at the range that cannot be had."""
 
     def info(self, name: str) -> ObjectInfo:
         """Size and time of one object. Raises ObjectMissing, StoreUnavailable."""

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.store.backend import ObjectInfo, Usage, checked_name
+from app.store.backend import ObjectInfo, Range, Usage, checked_name
 from app.store.errors import ObjectDamaged, StoreFull, StoreInUse, storage_errors
 from app.store.pastcache import LEAST_BYTES, skip, write_past_cache
 from app.wire.buffers import Buffer
@@ -146,11 +146,26 @@ class FolderBackend:
         with storage_errors("read", name), self._file(name).open("rb", buffering=0) as file:
             end = os.fstat(file.fileno()).st_size
             wanted = end - offset if length is None else length
-            if wanted < 0 or offset + wanted > end:
-                raise ObjectDamaged(
-                    f"{name} has {end} bytes where {offset + wanted} are needed: it was cut off", object=name
-                )
-            return self._read(name, file.fileno(), wanted, offset)
+            return self._range(name, file.fileno(), end, (offset, wanted))
+
+    def get_ranges(self, name: str, ranges: Sequence[Range]) -> Iterator[bytes]:
+        """See `Backend.get_ranges`."""
+        with storage_errors("read", name), self._file(name).open("rb", buffering=0) as file:
+            descriptor = file.fileno()
+            end = os.fstat(descriptor).st_size
+            for offset, length in ranges:
+                os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+            for each in ranges:
+                yield self._range(name, descriptor, end, each)
+
+    def _range(self, name: str, descriptor: int, end: int, wanted: Range) -> bytes:
+        """A range of a file of `end` bytes."""
+        offset, length = wanted
+        if length < 0 or offset + length > end:
+            raise ObjectDamaged(
+                f"{name} has {end} bytes where {offset + length} are needed: it was cut off", object=name
+            )
+        return self._read(name, descriptor, length, offset)
 
     def _read(self, name: str, descriptor: int, wanted: int, offset: int) -> bytes:
         """Exactly `wanted` bytes. What the medium cannot give back is as lost as a flipped bit."""

@@ -4,6 +4,7 @@ For whoever rebuilds many chunks and checks what comes out by its own id: nothin
 quarter of a second of CPU time a GiB is saved for each layer.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +13,7 @@ from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.index import ChunkIndex, Location
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_DEPTH
-from app.store.spans import Placed, Span, spans
+from app.store.spans import Placed, Span, by_pack, spans
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
 from app.wire.codec import Codec, decode
@@ -119,17 +120,20 @@ def _built(layers: Layers, bottom: Buffer, patches: Mapping[bytes, Buffer]) -> B
 
 def _stored(objects: ObjectStore, records: Iterable[Placed]) -> Iterator[tuple[bytes, Buffer]]:
     """The stored bytes of those records that can be read."""
-    for span in spans(sorted(records, key=lambda item: (item[1].pack, item[1].offset)), _GAP_BYTES):
-        yield from _read(objects, span)
+    ordered = sorted(records, key=lambda item: (item[1].pack, item[1].offset))
+    for pack, some in by_pack(spans(ordered, _GAP_BYTES)):
+        yield from _read(objects, pack, some)
 
 
-def _read(objects: ObjectStore, span: Span) -> Iterator[tuple[bytes, Buffer]]:
+def _read(objects: ObjectStore, pack: bytes, some: list[Span]) -> Iterator[tuple[bytes, Buffer]]:
+    """The records of spans of one pack. Where a span cannot be read, the rest is tried record by record."""
+    left = deque(some)
     try:
-        data = memoryview(objects.read_span(span.pack, span.start, span.end - span.start))
+        for data in objects.read_spans(pack, [span.range for span in some]):
+            for name, _, stored in left.popleft().cut(data):
+                yield name, stored
     except (ObjectMissing, ObjectDamaged):
-        if len(span.records) > 1:
-            for record in span.records:
-                yield from _read(objects, Span.of([record]))
-        return
-    for name, at in span.records:
-        yield name, data[at.offset - span.start : at.offset - span.start + at.stored_length]
+        alone = [Span.of([record]) for span in left for record in span.records]
+        if len(alone) > 1:
+            for span in alone:
+                yield from _read(objects, pack, [span])

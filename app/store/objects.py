@@ -4,7 +4,7 @@ All methods are synchronous and may be called from any thread at once; asynchron
 `asyncio.to_thread`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -12,7 +12,7 @@ from typing import Final
 
 from app.kit.clock import Clock, SystemClock
 from app.store import checkpointfile, layout
-from app.store.backend import Backend, ObjectInfo
+from app.store.backend import Backend, ObjectInfo, Range
 from app.store.checkpointfile import CheckpointFile, CheckpointName
 from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.index import Location, Registration
@@ -79,11 +79,11 @@ class ObjectStore:
 
     def read_record(self, at: Location) -> bytes:
         """The stored bytes of one record, unverified. Raises ObjectMissing, ObjectDamaged (cut off)."""
-        return self.read_span(at.pack, at.offset, at.stored_length)
+        return self.backend.get(layout.pack_key(at.pack), at.offset, at.stored_length)
 
-    def read_span(self, pack: bytes, offset: int, length: int) -> bytes:
-        """`length` bytes of a pack, unverified. Raises ObjectMissing, ObjectDamaged (cut off)."""
-        return self.backend.get(layout.pack_key(pack), offset, length)
+    def read_spans(self, pack: bytes, spans: Sequence[Range]) -> Iterator[bytes]:
+        """Parts of a pack, each (offset, length), in their order, unverified. Raises the same."""
+        return self.backend.get_ranges(layout.pack_key(pack), spans)
 
     def examine_pack(self, name: bytes) -> tuple[PackExamination, bytes]:
         """Read a whole pack and say what is wrong with it; also its bytes. Raises ObjectMissing."""

@@ -14,7 +14,7 @@ from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.index import ChunkIndex, Location
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_DEPTH
-from app.store.spans import Placed, spans
+from app.store.spans import Placed, by_pack, spans
 from app.wire.buffers import Buffer
 from app.wire.chunks import MIB, chunk_id
 from app.wire.codec import Codec, decode, encode
@@ -130,10 +130,10 @@ class ChunkReader:
         return [ChunkRecord(name, at.codec, at.raw_length, data) for name, at, data in self._stored(batch)]
 
     def _stored(self, batch: Sequence[Placed]) -> Iterator[tuple[bytes, Location, Buffer]]:
-        for span in spans(batch):
-            data = memoryview(self._objects.read_span(span.pack, span.start, span.end - span.start))
-            for name, at in span.records:
-                yield name, at, data[at.offset - span.start : at.offset - span.start + at.stored_length]
+        for pack, some in by_pack(spans(batch)):
+            read = self._objects.read_spans(pack, [span.range for span in some])
+            for span, data in zip(some, read, strict=True):
+                yield from span.cut(data)
 
 
 StoredPatch = tuple[bytes, Location, bytes]

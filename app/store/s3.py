@@ -14,7 +14,7 @@ from typing import Final
 
 import obstore
 
-from app.store.backend import ObjectInfo, Usage, checked_name
+from app.store.backend import ObjectInfo, Range, Usage, checked_name
 from app.store.errors import ObjectDamaged, StoreUnavailable
 from app.store.s3lock import S3Lock
 from app.store.s3place import S3Place, s3_errors
@@ -56,6 +56,18 @@ class S3Backend:
             self._require_size(name, offset + length)
             raise ObjectDamaged(f"{name} gave {len(data)} bytes instead of {length}", object=name)
         return data
+
+    def get_ranges(self, name: str, ranges: Sequence[Range]) -> Iterator[bytes]:
+        """See `Backend.get_ranges`. What does not come whole is asked for again alone, to say why."""
+        starts, lengths = zip(*ranges, strict=True)
+        try:
+            with s3_errors("read", checked_name(name), missing=name):
+                found = obstore.get_ranges(self.client, name, starts=starts, lengths=lengths, coalesce=0)
+        except StoreUnavailable:
+            found = []
+        for at, (offset, length) in enumerate(ranges):
+            is_whole = at < len(found) and len(found[at]) == length
+            yield bytes(found[at]) if is_whole else self.get(name, offset, length)
 
     def _rest(self, name: str, offset: int, length: int | None) -> bytes:
         """A range whose length is zero, or is what the object has from `offset` on."""

@@ -1,10 +1,13 @@
 """Records that lie near each other in a pack are fetched by one ranged read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, Self
 
+from app.store.backend import Range
 from app.store.index import Location
+from app.wire.buffers import Buffer
 from app.wire.chunks import MIB
 
 _SPAN_BYTES: Final = 8 * MIB
@@ -29,6 +32,17 @@ class Span:
         first, last = group[0][1], group[-1][1]
         return cls(first.pack, first.offset, last.offset + last.stored_length, tuple(group))
 
+    @property
+    def range(self) -> Range:
+        """(offset, length) in the pack."""
+        return self.start, self.end - self.start
+
+    def cut(self, data: Buffer) -> Iterator[tuple[bytes, Location, Buffer]]:
+        """What its bytes hold: its records, each with its stored bytes."""
+        view = memoryview(data)
+        for name, at in self.records:
+            yield name, at, view[at.offset - self.start : at.offset - self.start + at.stored_length]
+
 
 def spans(batch: Sequence[Placed], gap: int = _GAP_BYTES) -> Iterator[Span]:
     """Group records, sorted by pack and offset, into ranged reads of at most 8 MiB with gaps up to `gap`."""
@@ -40,6 +54,11 @@ def spans(batch: Sequence[Placed], gap: int = _GAP_BYTES) -> Iterator[Span]:
         group.append(item)
     if group:
         yield Span.of(group)
+
+
+def by_pack(found: Iterable[Span]) -> Iterator[tuple[bytes, list[Span]]]:
+    """The same, in their order, with the packs whose neighbours they are."""
+    return ((pack, list(some)) for pack, some in groupby(found, key=lambda span: span.pack))
 
 
 def _joins(first: Location, last: Location, at: Location, most: int) -> bool:

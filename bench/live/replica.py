@@ -26,7 +26,7 @@ from bench.peers.go2cloud import AGENT, USER, Go2cloud
 from bench.peers.peer import Stage
 from bench.processes import Process, ProcessFailed
 
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.25
 PATIENCE_SECONDS: Final = 300.0
 
 

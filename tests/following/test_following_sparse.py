@@ -97,13 +97,23 @@ def test_more_blocks_than_fit_go_by_a_round_first(table: Pass, monkeypatch: pyte
     table.require_chunks_there([*TABLE, again])
 
 
-def test_a_round_over_scattered_blocks_goes_by_portions(table: Pass, monkeypatch: pytest.MonkeyPatch) -> None:
+MANY = tuple(at + shift * 3 * BLOCK for at in TABLE for shift in range(8))
+"""Eight places in each of the first chunks, which are three portions of CHUNK_SIZE."""
+
+
+@pytest.mark.parametrize("cut_puts", [0, 2])
+def test_a_round_over_scattered_blocks_goes_by_portions(
+    table: Pass, monkeypatch: pytest.MonkeyPatch, cut_puts: int
+) -> None:
+    """Also where they are lost on their way: a portion that was sent is not in memory any more."""
     monkeypatch.setattr(delta, "MOST_LEFT", BLOCK)
-    monkeypatch.setattr(scattered, "PORTION", 5 * BLOCK)
-    table.write(*TABLE, *(at + LEAF for at in TABLE))
+    monkeypatch.setattr(scattered, "PORTION", CHUNK_SIZE)
+    table.gateway.faults.cut_puts = cut_puts
+    table.write(*MANY, *(at + LEAF for at in TABLE))
     assert table.run(may_be_sparse=True).rounds == 1
     assert table.gateway.blocks == CHUNKS
-    table.require_chunks_there([*TABLE, *(at + LEAF for at in TABLE)])
+    assert (table.disk.tally.counted.read > CHUNKS * 9 * BLOCK) == bool(cut_puts)
+    table.require_chunks_there([*MANY, *(at + LEAF for at in TABLE)])
 
 
 @pytest.mark.parametrize("fault", ["refused", "slow"])
@@ -176,7 +186,7 @@ def test_a_cut_that_the_service_refuses_is_no_moment(table: Pass, monkeypatch: p
     monkeypatch.setattr(table.owner, "before", lambda: table.write(*TABLE))
     handed = 0
 
-    def take(_: Any) -> None:
+    def take(_keys: Any, _supply: Any) -> None:
         nonlocal handed
         handed += 1
         if handed == 4:

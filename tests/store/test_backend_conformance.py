@@ -62,6 +62,26 @@ def test_a_ranged_get_is_exact_or_refused(backend: Backend, data: bytes, offset:
         assert backend.get("ranged", offset, length) == data[offset : offset + length]
 
 
+def test_ranges_come_in_their_order(backend: Backend) -> None:
+    data = bytes(range(256)) * 40
+    backend.put("packs/aa/x", [data])
+    ranges = [(0, 1), (7, 300), (200, 10), (9000, 1240), (5000, 1)]
+    assert list(backend.get_ranges("packs/aa/x", ranges)) == [data[at : at + size] for at, size in ranges]
+
+
+def test_a_range_behind_the_end_is_refused_when_those_before_it_were_given(backend: Backend) -> None:
+    backend.put("packs/aa/x", [b"0123456789"])
+    found = backend.get_ranges("packs/aa/x", [(0, 4), (8, 3), (1, 1)])
+    assert next(found) == b"0123"
+    with pytest.raises(ObjectDamaged, match="packs/aa/x"):
+        next(found)
+
+
+def test_ranges_of_a_missing_object_are_refused(backend: Backend) -> None:
+    with pytest.raises(ObjectMissing, match="packs/aa/nothing"):
+        next(backend.get_ranges("packs/aa/nothing", [(0, 4)]))
+
+
 def test_a_missing_object_is_named(backend: Backend) -> None:
     for call in (backend.get, backend.info):
         with pytest.raises(ObjectMissing, match="packs/aa/nothing"):

@@ -51,6 +51,15 @@ async def test_a_pack_that_is_gone_costs_its_own_chunks_only(world: World) -> No
     assert read(world, found) == kept
 
 
+async def test_of_a_pack_that_was_cut_off_all_is_read_that_is_there(world: World) -> None:
+    made = chunks(12)
+    pack = world.put_chunks(made)
+    found = [each for number, each in enumerate(await layers(world, list(made))) if number % 3]
+    with (world.path / pack_key(pack.name)).open("r+b") as file:
+        file.truncate(found[-2].bottom.offset + 1)
+    assert read(world, found) == {each.id: made[each.id] for each in found[:-2]}
+
+
 async def test_bytes_that_do_not_unpack_are_left_out_and_others_are_not_verified(world: World) -> None:
     made = chunks(2)
     pack = world.put_chunks(made)

@@ -3,11 +3,12 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
 
+from app.store.backend import Range
 from app.store.errors import ObjectDamaged, ObjectMissing, StoreError
 from app.store.objects import ObjectStore
 from app.store.pack import MAX_DEPTH
@@ -23,10 +24,10 @@ class CountingStore(ObjectStore):
     reads = 0
     threads: set[int] = set()  # noqa: RUF012
 
-    def read_span(self, pack: bytes, offset: int, length: int) -> bytes:
-        self.reads += 1
+    def read_spans(self, pack: bytes, spans: Sequence[Range]) -> Iterator[bytes]:
+        self.reads += len(spans)
         self.threads = self.threads | {threading.get_ident()}
-        return super().read_span(pack, offset, length)
+        return super().read_spans(pack, spans)
 
 
 def chunks(count: int) -> dict[bytes, bytes]:

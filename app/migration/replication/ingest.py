@@ -7,6 +7,7 @@ counts as received before `finish` has returned.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -71,7 +72,7 @@ class Ingest:
         self._patch_bytes = 0
         self._nameless = 0
         self._named: dict[bytes, bytes] = {}
-        self._rebuilding: asyncio.Task[None] | None = None
+        self._rebuilding: deque[asyncio.Task[None]] = deque()
         self._handing = asyncio.Lock()
         self._gathered_bytes = 0
         self._storing: asyncio.Task[None] | None = None
@@ -103,7 +104,7 @@ class Ingest:
     async def settle(self) -> None:
         """All that was accepted is checked and in packs when this returns. Raises as `accept` does."""
         await self._begin_rebuilding()
-        await self._rebuilt_before()
+        await self._rebuilt_but(0)
         await self._hand_over()
         async with self._handing:
             await self._stored_before()
@@ -129,8 +130,7 @@ class Ingest:
 
     async def abandon(self) -> None:
         """The stream broke off; what was written stays for the next session to find."""
-        if self._rebuilding is not None:
-            await asyncio.gather(self._rebuilding, return_exceptions=True)
+        await asyncio.gather(*self._rebuilding, return_exceptions=True)
         if self._storing is not None:
             await asyncio.gather(self._storing, return_exceptions=True)
         await self._packs.abandon()
@@ -219,22 +219,22 @@ class Ingest:
         if self._nameless > MAX_BLOCKS_RECORDS:
             raise FrameError(f"a put has more than {MAX_BLOCKS_RECORDS} BLOCKS records")
         self._patch_bytes += memoryview(frame.payload).nbytes
-        is_idle = self._rebuilding is None or self._rebuilding.done()
+        is_idle = all(task.done() for task in self._rebuilding)
         most = patching.FEW if is_idle else patching.BATCH
         if len(self._patches) >= most or self._patch_bytes >= patching.BATCH_BYTES:
             await self._begin_rebuilding()
 
     async def _begin_rebuilding(self) -> None:
-        """Begin with the gathered patches once those before them are done with."""
-        await self._rebuilt_before()
+        """Begin with the gathered patches: their questions are asked while those before them are rebuilt."""
+        await self._rebuilt_but(patching.BATCHES - 1)
         records, self._patches, self._patch_bytes = self._patches, [], 0
         if records:
-            self._rebuilding = asyncio.create_task(self._rebuild(records))
+            self._rebuilding.append(asyncio.create_task(self._rebuild(records)))
 
-    async def _rebuilt_before(self) -> None:
-        rebuilding, self._rebuilding = self._rebuilding, None
-        if rebuilding is not None:
-            await rebuilding
+    async def _rebuilt_but(self, most: int) -> None:
+        """No more than `most` batches are under way when this returns."""
+        while len(self._rebuilding) > most:
+            await self._rebuilding.popleft()
 
     async def _rebuild(self, records: Sequence[PatchRecord]) -> None:
         for some in patching.batches(records):

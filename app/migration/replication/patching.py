@@ -24,6 +24,8 @@ from app.wire.messages import Refused
 BATCH: Final = 1024
 """Patches that the database is asked about together: a question costs it as much as rebuilding twenty."""
 BATCH_BYTES: Final = 8 * MIB
+BATCHES: Final = 2
+"""Under way at a time: one is asked about while the other is rebuilt."""
 FEW: Final = 128
 """Patches that are not kept waiting where nothing else is under way."""
 THREADS: Final = 4
@@ -70,6 +72,7 @@ class Patching:
         self._services = services
         self._scope = scope
         self._index = DatabaseIndex(services.database)
+        self._threads = asyncio.Semaphore(THREADS)
 
     async def rebuild(self, records: Sequence[PatchRecord]) -> AsyncGenerator[Rebuilt, None]:
         """Rebuild these patches (at most 4,096), each on a base that the server possesses.
@@ -81,20 +84,30 @@ class Patching:
             by_base.setdefault(record.base, []).append(record)
         async with self._services.database.reading() as uow:
             bases = await owned_chunks(uow, self._scope, by_base)
-            replaced = await placed(uow, self._scope, {record.id for record in records})
+            replaced = await placed(uow, self._scope, _names(records))
         layers = await layers_of(self._index, self._scope.project_id, bases)
-        store, under_way = self._services.store, deque[asyncio.Task[Rebuilt]]()
+        under_way = deque[asyncio.Task[Rebuilt]]()
         try:
             for some, share in _shares(layers, by_base):
                 if len(under_way) == THREADS:
                     yield await under_way.popleft()
-                work = asyncio.to_thread(_rebuild, store, some, share, replaced)
-                under_way.append(asyncio.create_task(work))
+                under_way.append(asyncio.create_task(self._in_thread(some, share, replaced)))
             while under_way:
                 yield await under_way.popleft()
         finally:
             await asyncio.gather(*under_way, return_exceptions=True)
         yield _baseless(by_base, layers)
+
+    async def _in_thread(
+        self, layers: Sequence[Layers], by_base: Mapping[bytes, list[PatchRecord]], replaced: set[bytes]
+    ) -> Rebuilt:
+        async with self._threads:
+            return await asyncio.to_thread(_rebuild, self._services.store, layers, by_base, replaced)
+
+
+def _names(records: Iterable[PatchRecord]) -> set[bytes]:
+    """The ids that the sender gave; those of BLOCKS records are none."""
+    return {record.id for record in records if not isinstance(record, BlocksRecord)}
 
 
 def _shares(

@@ -139,6 +139,10 @@ class HeldBackend:
         data = self._found(name)[0]
         return data[offset:] if length is None else data[offset : offset + length]
 
+    def get_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> Iterator[bytes]:
+        """See `Backend`."""
+        return iter([self.get(name, *each) for each in ranges])
+
     def info(self, name: str) -> ObjectInfo:
         """See `Backend`."""
         return self._found(name)[1]

@@ -5,18 +5,17 @@ written.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app.agent.daemon.errors import LinkError
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.leaves import LeafKey, LeafWork
 from app.agent.daemon.pipeline.outgoing import FrameBuilder
-from app.wire.chunks import BLOCK, ID_BYTES, ZERO_ID, chunk_length, name_of
+from app.wire.chunks import BLOCK, ZERO_ID, chunk_length, name_of
 from app.wire.codec import encode
 from app.wire.frames import BlocksRecord, ChunkRecord
 from app.wire.messages import Counters
 from app.wire.patch import Extent, Patch, blocks_digest
-from app.wire.tree import LEAF_IDS
 
 Piece = tuple[int, memoryview]
 """Where it begins, in bytes, and its bytes: whole blocks, but for the end of the disk."""
@@ -26,20 +25,15 @@ class BlocksRefused(Exception):
     """The service cannot build on its chunks: they are to be read whole."""
 
 
-@dataclass
-class WrittenBlocks:
-    """What was read of one leaf: `pieces` of the disk, ascending, and which ranges of it are `damaged`.
-
-    `before` are the leaf's ids before. After `send`, `names` has the ids of the chunks that are known here,
-    and `digests` what the service names the others by."""
+@dataclass(frozen=True)
+class Part:
+    """What was read of a leaf: `pieces` of the disk, ascending, and which ranges of it are `damaged`. The
+    pieces of a chunk are all in one part."""
 
     disk: DiskPass
     key: LeafKey
-    before: bytes
     pieces: list[Piece]
     damaged: list[tuple[int, int]]
-    names: dict[int, bytes] = field(default_factory=dict)
-    digests: dict[int, bytes] = field(default_factory=dict)
 
     @property
     def read(self) -> list[tuple[int, int]]:
@@ -51,36 +45,44 @@ class WrittenBlocks:
         """Bytes that were read."""
         return sum(view.nbytes for _, view in self.pieces)
 
-    def send(self, builder: FrameBuilder) -> None:
-        """Put the chunks into frames."""
-        for number, pieces in by_chunk(self.pieces, self.disk.base.chunk_size):
-            base = self._base(number)
+
+class WrittenBlocks:
+    """A leaf, of which nothing but written blocks is read and sent, part by part."""
+
+    def __init__(self, disk: DiskPass, key: LeafKey) -> None:
+        """Nothing was sent yet. Raises RescanNeeded where the service lost what the blocks stand on."""
+        self.disk = disk
+        self._leaf = LeafWork(key, disk.leaves.ids(key.index), 1, disk.require_ids_before(key.index))
+        self._digests: dict[int, bytes] = {}
+        self._read: list[tuple[int, int]] = []
+        self._damaged: list[tuple[int, int]] = []
+
+    def send(self, part: Part, builder: FrameBuilder) -> None:
+        """Put a part's chunks into frames."""
+        for number, pieces in by_chunk(part.pieces, self.disk.base.chunk_size):
+            base = self._leaf.id_before(number)
             length = chunk_length(number, self.disk.reader.size, self.disk.base.chunk_size)
             if base == ZERO_ID or sum(view.nbytes for _, view in pieces) == length:
                 self._send_whole(builder, number, _filled(pieces, length), base)
             else:
                 self._send_blocks(builder, number, pieces, base, length)
         builder.flush()
+        self._read += part.read
+        self._damaged += part.damaged
 
-    def work(self, named: Mapping[bytes, bytes]) -> LeafWork:
+    def done(self, named: Mapping[bytes, bytes]) -> LeafWork:
         """The leaf with the new ids, of which the service told those `named`, by their digests. Raises
         LinkError for one that it kept back."""
-        work = LeafWork(self.key, self.disk.leaves.ids(self.key.index), 1, self.before)
-        for number, name in self.names.items():
-            work.set_id(number, name)
-        for number, digest in self.digests.items():
+        for number, digest in self._digests.items():
             if digest not in named:
                 raise LinkError("the service did not say what it made of written blocks", code="BAD_ANSWER")
-            work.set_id(number, named[digest])
-        work.finish_segment(self.read, self.damaged)
-        return work
-
-    def _base(self, number: int) -> bytes:
-        at = number % LEAF_IDS * ID_BYTES
-        return self.before[at : at + ID_BYTES]
+            self._leaf.set_id(number, named[digest])
+        self._leaf.finish_segment(self._read, self._damaged)
+        return self._leaf
 
     def _send_whole(self, builder: FrameBuilder, number: int, plain: bytearray, base: bytes) -> None:
-        name = self.names[number] = name_of(plain)
+        name = name_of(plain)
+        self._leaf.set_id(number, name)
         if name == ZERO_ID:
             self.disk.tally.add(Counters(zero=len(plain)))
         elif name == base:
@@ -94,7 +96,7 @@ class WrittenBlocks:
         self, builder: FrameBuilder, number: int, pieces: list[Piece], base: bytes, length: int
     ) -> None:
         patch = Patch(_extents(pieces), b"".join(view for _, view in pieces))
-        digest = self.digests[number] = blocks_digest(base, length, patch)
+        digest = self._digests[number] = blocks_digest(base, length, patch)
         codec, packed = encode(patch.data)
         size = len(patch.data)
         builder.add_blocks(BlocksRecord(digest, base, length, patch.extents, codec, size, packed))

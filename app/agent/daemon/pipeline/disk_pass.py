@@ -8,6 +8,7 @@ from app.agent.daemon.capture.activity import FUZZY
 from app.agent.daemon.capture.extents import Extents
 from app.agent.daemon.capture.method import Capture
 from app.agent.daemon.disk.reader import DiskReader
+from app.agent.daemon.errors import RescanNeeded
 from app.agent.daemon.pipeline.base import BaseLeaves
 from app.agent.daemon.pipeline.dirt import Dirt, Untracked
 from app.agent.daemon.pipeline.leaves import LeafKey, LeafTask, LeafWork, ReadyLeaf, Run
@@ -86,6 +87,15 @@ class DiskPass:
     def ids_before(self, index: int) -> bytes | None:
         """The ids of a leaf before this round; None where they are not known for sure."""
         return self._ids.get(index) or self.leaves.trusted_ids(index)
+
+    def require_ids_before(self, index: int) -> bytes:
+        """The same, for what can be done in part alone. Raises RescanNeeded where they are not known."""
+        before = self.ids_before(index)
+        if before is None:
+            raise RescanNeeded(
+                self.base.key, self.reader.path, "the service lost a part of the replica's map"
+            )
+        return before
 
     def record(self, work: LeafWork) -> ReadyLeaf | None:
         """Take a finished leaf; it is returned where it must be sent now: it differs from the base, is not

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from app.agent.daemon.errors import AgentError
-from app.agent.daemon.pipeline.blockwise import BlocksRefused, WrittenBlocks
-from app.agent.daemon.pipeline.channel import Channel, Crew
+from app.agent.daemon.pipeline.blockwise import BlocksRefused, Part, WrittenBlocks
+from app.agent.daemon.pipeline.channel import Aborted, Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
 from app.agent.daemon.pipeline.hasher import Hasher
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask, ReadyLeaf
@@ -43,6 +43,8 @@ Produce = Callable[["Round", set[LeafKey]], list[Work]]
 """What the producing threads of a round do for these leaves."""
 Capture = Callable[[set[LeafKey]], list[Segment]]
 """Segments of these leaves that were read already, made anew each time."""
+Supply = Callable[[set[LeafKey]], Iterator[Part]]
+"""What is written of these leaves, read part by part: the one before may be forgotten then."""
 
 
 class PassRunner:
@@ -72,13 +74,14 @@ class PassRunner:
         """One round over segments that were read already. Raises LinkError, Refusal, Stopped."""
         self._until_done(keys, lambda work, again: work.handing_on(captured(again)))
 
-    def take_blocks(self, leaves: Sequence[WrittenBlocks]) -> None:
-        """One round over leaves of which only written blocks were read. Raises BlocksRefused, LinkError,
-        Refusal, Stopped."""
-        by_key = {leaf.key: leaf for leaf in leaves}
-        self._until_done(set(by_key), lambda work, again: work.blocks([by_key[key] for key in again]))
-        for leaf in leaves:
-            ready = leaf.disk.record(leaf.work(self._session.named))
+    def take_blocks(self, keys: set[LeafKey], supply: Supply) -> None:
+        """One round over leaves of which only written blocks are read. Raises BlocksRefused, LinkError,
+        Refusal, RescanNeeded, Stopped, and what the supply raises."""
+        leaves: dict[LeafKey, WrittenBlocks] = {}
+        self._session.refused_blocks.clear()
+        self._until_done(keys, lambda work, again: work.blocks(again, supply, leaves))
+        for leaf in leaves.values():
+            ready = leaf.disk.record(leaf.done(self._session.named))
             assert ready is None, "a pass of several rounds keeps its leaves until it settles"
         self._session.named.clear()
         for disk in self._disks:
@@ -86,9 +89,10 @@ class PassRunner:
 
     @contextmanager
     def reading(self, size: int) -> Iterator[None]:
-        """Wait until `size` bytes may be read, which the block does. Raises Stopped."""
-        with self._gate.reading(size, lambda: self._stop.is_set):
-            self._stop.check()
+        """For a supply: wait until `size` bytes may be read, which the block does. Raises Aborted."""
+        with self._gate.reading(size, self._session.is_over) as may_read:
+            if not may_read:
+                raise Aborted
             yield
 
     def settle(self) -> None:
@@ -208,17 +212,20 @@ class Round:
 
         return [put]
 
-    def blocks(self, leaves: Sequence[WrittenBlocks]) -> list[Work]:
-        """Send written blocks. Raises BlocksRefused where the service refused some of these before."""
-        if any(not self._session.refused_blocks.isdisjoint(leaf.digests.values()) for leaf in leaves):
+    def blocks(self, keys: set[LeafKey], supply: Supply, leaves: dict[LeafKey, WrittenBlocks]) -> list[Work]:
+        """Send written blocks of these leaves, which are then among `leaves`. Raises BlocksRefused where the
+        service refused some before."""
+        if self._session.refused_blocks:
             raise BlocksRefused
+        for key in keys:
+            leaves.pop(key, None)
 
         def send() -> None:
-            for leaf in leaves:
-                leaf.disk.tally.announce(leaf.covers)
-            for leaf in leaves:
-                leaf.send(self._hasher.builder(leaf.disk, leaf.key))
-                leaf.disk.tally.add(Counters(), seen=leaf.covers)
+            for part in supply(keys):
+                if part.key not in leaves:
+                    leaves[part.key] = WrittenBlocks(part.disk, part.key)
+                leaves[part.key].send(part, self._hasher.builder(part.disk, part.key))
+                part.disk.tally.add(Counters(), seen=part.covers)
 
         return [send]
 
