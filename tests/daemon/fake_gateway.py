@@ -122,6 +122,8 @@ class FakeGateway:
     received: int = 0
     patches: int = 0
     blocks: int = 0
+    most_blocks: int = 0
+    """Of one put."""
     proofs: int = 0
     whole_leaves: int = 0
     leaf_patches: int = 0
@@ -255,6 +257,7 @@ class Ingest:
         self._gateway = gateway
         self._stored = 0
         self._leaves = 0
+        self._nameless = 0
         self._bytes = 0
         self._refused: list[Refused] = []
         self._named: list[Named] = []
@@ -310,6 +313,8 @@ class Ingest:
             self._store(record.id, apply_patch(self._gateway.chunks[record.base], patch, record.raw_length))
 
     def _blocks(self, frame: Frame) -> None:
+        self._nameless += frame.count
+        self._gateway.most_blocks = max(self._gateway.most_blocks, self._nameless)
         for record in patch_records(frame):
             self._gateway.blocks += 1
             if self._gateway.faults.take("refuse_blocks"):

@@ -17,6 +17,7 @@ from app.agent.daemon.following import delta, scattered
 from app.agent.daemon.following.ahead import read_ahead
 from app.agent.daemon.following.arena import Arena
 from app.agent.daemon.following.cut import Cut
+from app.agent.daemon.pipeline import sender
 from app.agent.daemon.pipeline.blockwise import BlocksRefused, by_chunk
 from app.agent.daemon.tracking.bits import BLOCK
 from app.wire.chunks import CHUNK_SIZE, ZERO_ID, name_of
@@ -114,6 +115,22 @@ def test_a_round_over_scattered_blocks_goes_by_portions(
     assert table.gateway.blocks == CHUNKS
     assert (table.disk.tally.counted.read > CHUNKS * 9 * BLOCK) == bool(cut_puts)
     table.require_chunks_there([*MANY, *(at + LEAF for at in TABLE)])
+
+
+def test_a_request_has_no_more_nameless_records_than_the_service_takes(
+    table: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that compress well are many before a request is large."""
+    monkeypatch.setattr(delta, "MOST_LEFT", BLOCK)
+    monkeypatch.setattr(scattered, "PORTION", CHUNK_SIZE)
+    monkeypatch.setattr(sender, "MAX_BLOCKS_RECORDS", CHUNKS // 2)
+    table.write(*MANY)
+    puts = table.gateway.puts
+    assert table.run(may_be_sparse=True).rounds == 1
+    assert table.gateway.blocks == CHUNKS
+    assert table.gateway.most_blocks <= CHUNKS // 2
+    assert table.gateway.puts - puts >= 2
+    table.require_chunks_there(list(MANY))
 
 
 @pytest.mark.parametrize("fault", ["refused", "slow"])

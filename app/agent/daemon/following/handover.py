@@ -1,4 +1,6 @@
-"""What a cut read, on its way to the service: whole chunks as segments, written blocks as they are."""
+"""What a cut or a round over blocks read, on its way to the service: segments of whole chunks, or parts of
+leaves.
+"""
 
 from collections.abc import Iterable, Iterator
 

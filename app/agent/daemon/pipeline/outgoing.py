@@ -34,7 +34,8 @@ _RECORD_ROOM: Final = 128
 class Outgoing:
     """An encoded frame. If it is lost or refused, its leaves are done again.
 
-    `raw` are the plain bytes of its chunks, and `effort` what they were packed with.
+    `raw` are the plain bytes of its chunks, and `effort` what they were packed with. `nameless` counts
+    records that the service names: a request has no more than MAX_BLOCKS_RECORDS of them.
     """
 
     frame: bytes
@@ -42,6 +43,7 @@ class Outgoing:
     tally: Tally
     raw: int
     effort: Effort
+    nameless: int = 0
 
 
 def leaf_frames(
@@ -107,7 +109,7 @@ class FrameBuilder:
         most = min(target, TARGET_PAYLOAD)
         self._chunks = _Gathering(self._send_chunks, most)
         self._patches = _Gathering[PatchRecord](lambda records: self._send(encode_patches(records)), most)
-        self._blocks = _Gathering[BlocksRecord](lambda records: self._send(encode_blocks(records)), most)
+        self._blocks = _Gathering(self._send_blocks, most)
 
     def add_chunk(self, record: ChunkRecord) -> None:
         """Add a whole chunk."""
@@ -135,5 +137,8 @@ class FrameBuilder:
     def _send_chunks(self, records: Sequence[ChunkRecord]) -> None:
         self._send(encode_chunks(records), sum(record.raw_length for record in records))
 
-    def _send(self, parts: list[Buffer], raw: int = 0) -> None:
-        self._emit(Outgoing(b"".join(parts), self._leaves, self._tally, raw, self._effort()))
+    def _send_blocks(self, records: Sequence[BlocksRecord]) -> None:
+        self._send(encode_blocks(records), nameless=len(records))
+
+    def _send(self, parts: list[Buffer], raw: int = 0, nameless: int = 0) -> None:
+        self._emit(Outgoing(b"".join(parts), self._leaves, self._tally, raw, self._effort(), nameless))

@@ -1,9 +1,9 @@
 """The sending stage: one thread puts frames into requests and learns what became of them.
 
-A request is closed after `put_bytes`, or when nothing came for a while, so that little is ever
-unacknowledged; after a loss requests are smaller, until they get through again. While the service makes one
-durable, the next one is filled already. What a lost request or a refusal concerned is not kept: its leaves
-are done again, and the service's `have` then says what is left to send.
+A request is closed after `put_bytes`, at MAX_BLOCKS_RECORDS, or when nothing came for a while, so that
+little is ever unacknowledged; after a loss requests are smaller, until they get through again. While the
+service makes one durable, the next one is filled already. What a lost request or a refusal concerned is not
+kept: its leaves are done again, and the service's `have` then says what is left to send.
 """
 
 import time
@@ -21,7 +21,7 @@ from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Sent
 from app.agent.daemon.service import PutStream, Session
 from app.wire.chunks import MIB
-from app.wire.frames import encode_end
+from app.wire.frames import MAX_BLOCKS_RECORDS, encode_end
 from app.wire.messages import Counters, PutResult
 
 PUT_BYTES: Final = 64 * MIB
@@ -43,11 +43,13 @@ class Lost:
 
 @dataclass
 class _Request:
-    """A put under way and the leaves that it concerns; `network` is how long the network had held it up."""
+    """A put under way and the leaves that it concerns; `network` is how long the network had held it up, and
+    `nameless` how many of its records the service will name."""
 
     put: PutStream
     leaves: set[LeafKey] = field(default_factory=set)
     network: float = 0.0
+    nameless: int = 0
 
 
 class Sender:
@@ -100,19 +102,25 @@ class Sender:
             self.redo |= outgoing.leaves
 
     def _write(self, outgoing: Outgoing) -> None:
-        self._end_if_enough()
+        self._end_if_enough(outgoing.nameless)
         if self._filling is None:
             self._filling = _Request(self._session.begin_put(self._patience))
         request = self._filling
         request.leaves |= outgoing.leaves
+        request.nameless += outgoing.nameless
         began = time.monotonic()
         request.put.write(outgoing.frame)
         outgoing.tally.add(Counters(wire=len(outgoing.frame)))
         self._told(Sent(outgoing.effort, outgoing.raw, _network(request, time.monotonic() - began)))
         self._end_if_enough()
 
-    def _end_if_enough(self) -> None:
-        if self._filling is not None and not self._session.may_go_on(self._filling.put, self._most):
+    def _end_if_enough(self, more: int = 0) -> None:
+        """End a request that is large enough, or has no room for so many `more` nameless records."""
+        request = self._filling
+        if request is not None and (
+            request.nameless + more > MAX_BLOCKS_RECORDS
+            or not self._session.may_go_on(request.put, self._most)
+        ):
             self._end()
 
     def _end(self) -> None:
