@@ -170,7 +170,7 @@ def hidden_mount(device: Path, at: Path) -> Iterator[None]:
     assert process.stdout
     try:
         assert process.stdout.readline() == "ready\n"
-        assert str(device) not in Path("/proc/self/mountinfo").read_text()
+        assert str(device) not in Path("/proc/self/mountinfo").read_text().split()
         yield
     finally:
         process.kill()

@@ -17,6 +17,7 @@ from typing import Final
 
 from app.agent.daemon.capture.activity import FROZEN
 from app.agent.daemon.following.follower import RETRY_SECONDS, Follower, Plan
+from app.agent.daemon.following.restless import places_of
 from app.agent.daemon.freezer.client import DEAD_MAN_SECONDS, Freezer
 from app.agent.daemon.freezer.results import Frozen
 from app.agent.daemon.hooks import Hooks
@@ -29,6 +30,7 @@ from app.agent.daemon.stopping import Stop
 from app.agent.daemon.sync import Observer, Synchroniser, SyncResult
 from app.agent.daemon.tracking.tracefs import TraceTracker
 from app.agent.daemon.verification.background import Verifications
+from app.wire.chunks import CHUNK_SIZE
 from app.wire.messages import DiskBase
 from tests.e2e.deployment import Deployment
 from tests.e2e.source_host import SourceHost
@@ -125,6 +127,14 @@ class LiveHost:
         result = self.synchroniser.run(order)
         self.passes.append(result)
         return result
+
+    def chunks_written(self) -> int:
+        """In how many chunks of the disks writes began or ended since the head."""
+        self.follower.tracking.drain()
+        return sum(
+            len(places_of(self.follower.tracking.dirty_of(key).written().extents(), CHUNK_SIZE))
+            for key in self.follower.backlog
+        )
 
     def sync_frozen(self) -> SyncResult:
         """Synchronise until a checkpoint is frozen, which a machine under load may miss."""

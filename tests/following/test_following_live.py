@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.agent.daemon.following.delta import MOST_LEFT
 from app.agent.daemon.sync import SyncResult
+from app.wire.chunks import CHUNK_SIZE
 from tests.e2e.deployment import Deployment
 from tests.following.live_host import MIB, LiveHost, live_host, namespace_of_mounts, writing
 from tests.following.replicas import differences, exported
@@ -18,6 +20,9 @@ pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.service]
 
 CHECKPOINTS = 3
 SECONDS_BETWEEN = 4.0
+SCATTERED = 5 * MOST_LEFT // CHUNK_SIZE // 4
+"""Chunks: more than a cut reads whole."""
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
@@ -30,19 +35,33 @@ def test_a_writing_host_is_replicated_to_what_it_was_at_each_freeze(
         with (
             namespace_of_mounts([(disk, place / "mnt")]) as process,
             writing(process, "pages", place / "mnt"),
-            all_writers(process, place, fresh_data) as telling,
             live_host(place, service, [disk], images) as host,
         ):
-            host.freezer.telling = telling
-            for _ in range(CHECKPOINTS):
-                time.sleep(SECONDS_BETWEEN)
-                result = host.sync_frozen()
+            with all_writers(process, place, fresh_data) as telling:
+                host.freezer.telling = telling
+                for _ in range(CHECKPOINTS):
+                    time.sleep(SECONDS_BETWEEN)
+                    result = host.sync_frozen()
+                    assert differences(service, host, images) == {}
+                    told.append((result.number, host.freezer.told))
+            if kind != "btrfs":
+                assert any(was_sparse(each) for each in passes_over_pages(host)), host.passes
                 assert differences(service, host, images) == {}
-                told.append((result.number, host.freezer.told))
             assert_followed(host)
-            assert kind == "btrfs" or any(was_sparse(each) for each in host.passes)
         for number, before in told:
             assert_sound(exported(images, disk, number), kind, place, before)
+
+
+def passes_over_pages(host: LiveHost) -> list[SyncResult]:
+    """Until a frozen one, over nothing but single blocks in more chunks than a cut reads whole."""
+    host.sync_frozen()
+    before = len(host.passes)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (chunks := host.chunks_written()) < SCATTERED:
+        assert time.monotonic() < deadline, f"{chunks} of {SCATTERED} chunks were written to"
+        time.sleep(0.25)
+    host.sync_frozen()
+    return host.passes[before:]
 
 
 def was_sparse(result: SyncResult) -> bool:

@@ -45,17 +45,17 @@ LONG = 600
 PROGRAM = (sys.executable, "-m", "tests.hold.dying_agent")
 
 HOOK = """#!/bin/sh
-# The owner's hook: idempotent, and done when it returns.
+# The owner's hook: idempotent, and done when it returns. Who asks for the lock shares it with others.
 echo "$1" >> {calls}
 {extra}
 case "$1" in
 stop-services)
     kill "$(cat {lock})" 2>/dev/null
-    flock {lock} true ;;
+    flock --shared {lock} true ;;
 start-services)
-    flock -n {lock} true || exit 0
+    flock --shared -n {lock} true || exit 0
     setsid {python} {script} {ledger} {told} {lock} </dev/null >/dev/null 2>&1 &
-    until ! flock -n {lock} true; do sleep 0.02; done ;;
+    until ! flock --shared -n {lock} true; do sleep 0.02; done ;;
 esac
 """
 
@@ -203,7 +203,7 @@ class HeldHost:
     def is_active(self) -> bool:
         """Whether the service runs: it holds its lock."""
         lock = self.folder / "lock"
-        return subprocess.run(["flock", "-n", str(lock), "true"], check=False).returncode != 0
+        return subprocess.run(["flock", "--shared", "-n", str(lock), "true"], check=False).returncode != 0
 
     @contextlib.contextmanager
     def frozen_by_another(self) -> Iterator[None]:
