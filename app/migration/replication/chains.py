@@ -5,12 +5,16 @@ delta that stands on it cannot be read then: it counts as damaged, so that the a
 stored anew, whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sqlalchemy import Select, and_, func, literal, select
+from sqlalchemy.orm import aliased
 
 from app.kit.database import UnitOfWork
 from app.migration.replication.errors import MissingChunks
-from app.migration.replication.possession import live_chunks
+from app.migration.replication.possession import LIVE, batches, is_owned, live, live_chunks
 from app.migration.replication.sessions import SessionScope
+from app.migration.replication.tables import ChunkRow, PackRow
 from app.store.index import Location
 from app.store.pack import MAX_DEPTH
 
@@ -28,6 +32,41 @@ class BrokenChains(MissingChunks):
             remedy="open a new session and put them whole",
             ids=[name.hex() for name in self.names[:MAX_NAMED]],
         )
+
+
+async def packs_of_whole(
+    uow: UnitOfWork, scope: SessionScope, ids: Collection[bytes]
+) -> frozenset[bytes] | None:
+    """The packs of these different chunks and of all chunks that their deltas stand on; None where the server
+    does not possess one of the chunks, or one of those below is gone.
+
+    The database counts, which takes it a fifth of what it takes to look at each row here: as many rows must
+    be found as there are chunks and deltas.
+    """
+    packs: set[bytes] = set()
+    rows = wanted = 0
+    for batch in batches(ids):
+        wanted += len(batch)
+        for pack, found, deltas in await uow.session.execute(_chains(scope, batch)):
+            packs.add(pack)
+            rows, wanted = rows + found, wanted + deltas
+    return frozenset(packs) if rows == wanted else None
+
+
+def _chains(scope: SessionScope, ids: Sequence[bytes]) -> Select[bytes, int, int]:
+    """By pack, how many of the records there are, and how many of these are deltas: of the server's own
+    chunks among `ids`, and of what they stand on."""
+    top = live(select(ChunkRow.pack, ChunkRow.base, literal(0).label("above")), scope, ids)
+    chain = top.where(is_owned(scope)).cte("chain", recursive=True)
+    base, pack = aliased(ChunkRow), aliased(PackRow)
+    below = (
+        select(base.pack, base.base, chain.c.above + 1)
+        .join(chain, and_(base.project_id == scope.project_id, base.id == chain.c.base))
+        .join(pack, and_(pack.name == base.pack, pack.state == LIVE))
+        .where(base.damaged.is_(False), chain.c.above < MAX_DEPTH)
+    )
+    chain = chain.union_all(below)
+    return select(chain.c.pack, func.count(), func.count(chain.c.base)).group_by(chain.c.pack)
 
 
 async def packs_below(

@@ -22,7 +22,7 @@ from app.kit.clock import parsed_time
 from app.kit.database import CommitUncertain, UnitOfWork
 from app.kit.errors import Invalid
 from app.kit.ids import new_id
-from app.migration.replication.chains import MAX_NAMED, BrokenChains, packs_below
+from app.migration.replication.chains import MAX_NAMED, BrokenChains, packs_below, packs_of_whole
 from app.migration.replication.documents import checkpoint_file, names_of
 from app.migration.replication.errors import (
     BaseMismatch,
@@ -210,9 +210,12 @@ async def _referenced_packs(uow: UnitOfWork, scope: SessionScope, ids: frozenset
 
     Raises MissingChunks for ids that the server does not possess, BrokenChains.
     """
-    owned = await owned_chunks(uow, scope, ids)
-    _require_all(ids, owned)
-    return await packs_below(uow, scope, owned)
+    packs = await packs_of_whole(uow, scope, ids)
+    if packs is None:
+        owned = await owned_chunks(uow, scope, ids)
+        _require_all(ids, owned)
+        packs = await packs_below(uow, scope, owned)
+    return packs
 
 
 def _require_all(wanted: frozenset[bytes], found: Collection[bytes]) -> None:

@@ -116,7 +116,7 @@ class DatabaseIndex:
         lost = [lost_chunk(project, name) for name in ids]
 
         async def insert(uow: UnitOfWork) -> None:
-            await uow.session.execute(insert_ignoring(uow, ChunkRow), lost)
+            await insert_ignoring(uow, ChunkRow, lost)
 
         if lost:
             await self._database.run(insert)

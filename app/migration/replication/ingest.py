@@ -8,7 +8,7 @@ counts as received before `finish` has returned.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -176,10 +176,10 @@ class Ingest:
         A chunk's data is a view of its frame. Where only some of the chunks are kept they are copied, else
         those few would hold the memory of all until their pack is full.
         """
-        stored = await self._grant_known(chunk.id for chunk in chunks)
+        stored, lost = await self._grant_known({chunk.id for chunk in chunks} - self._packs.pending)
         fresh = [chunk for chunk in chunks if chunk.id not in stored and chunk.id not in self._packs.pending]
         self._known += len(chunks) - len(fresh)
-        for chunk in await self._without_lost(fresh):
+        for chunk in self._but_doubtful(fresh, lost):
             if chunk.id not in self._packs.pending:
                 is_all = len(fresh) == len(chunks)
                 await self._packs.add(chunk if is_all else replace(chunk, data=bytes(chunk.data)))
@@ -187,30 +187,26 @@ class Ingest:
             else:
                 self._known += 1
 
-    async def _without_lost(self, chunks: list[Stored]) -> list[Stored]:
+    def _but_doubtful(self, chunks: list[Stored], lost: Collection[bytes]) -> list[Stored]:
         """Refuse those of these chunks, of BLOCKS records, that would take the place of a lost one as deltas:
         their bases might stand on that very chunk, and nobody could look before they had a name."""
-        doubtful = {chunk.id for chunk in chunks if chunk.digest and chunk.base}
-        if not doubtful:
-            return chunks
-        async with self._services.database.reading() as uow:
-            doubtful = await placed(uow, self._scope, doubtful)
-        lost = {
-            chunk.digest: None for chunk in chunks if chunk.id in doubtful and chunk.digest and chunk.base
+        doubtful = {
+            chunk.digest: None for chunk in chunks if chunk.id in lost and chunk.digest and chunk.base
         }
-        for digest in lost:
+        for digest in doubtful:
             self._named.pop(digest, None)
             self._refused.append(Refused(digest.hex(), "BLOCKS_REFUSED"))
-        return [chunk for chunk in chunks if chunk.digest not in lost]
+        return [chunk for chunk in chunks if chunk.digest not in doubtful]
 
-    async def _grant_known(self, ids: Iterable[bytes]) -> set[bytes]:
-        wanted = set(ids) - self._packs.pending
+    async def _grant_known(self, ids: Iterable[bytes]) -> tuple[set[bytes], set[bytes]]:
+        """Those of `ids` that the project has, which the server is granted, and those that it lost."""
         async with self._services.database.reading() as uow:
-            found = await known(uow, self._scope, wanted)
+            there = await placed(uow, self._scope, ids)
+            found = await known(uow, self._scope, there)
         strange = [name for name, is_owned in found.items() if not is_owned]
         if strange:
             await self._services.database.run(lambda uow: grant(uow, self._scope, strange))
-        return set(found)
+        return set(found), there - found.keys()
 
     async def _gather_patches(self, frame: Frame) -> None:
         """Keep a frame's patches until there are enough of them to go on with. Raises FrameError."""

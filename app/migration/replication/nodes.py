@@ -54,7 +54,7 @@ async def _make_live(uow: UnitOfWork, scope: SessionScope, kind: NodeKind, names
     if not ordered:
         return
     common = {"kind": kind, "session_id": scope.id, "state": LIVE, "reference": 0, "created_at": uow.now}
-    await uow.session.execute(insert_ignoring(uow, NodeRow), [{"name": name, **common} for name in ordered])
+    await insert_ignoring(uow, NodeRow, [{"name": name, **common} for name in ordered])
     again = update(NodeRow).where(NodeRow.name.in_(ordered))
     await uow.session.execute(
         again.values(

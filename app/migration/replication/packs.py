@@ -33,8 +33,8 @@ async def record_pack(uow: UnitOfWork, scope: SessionScope, pack: SealedPack) ->
     alive = update(SessionRow).where(SessionRow.id == scope.id).values(active_at=uow.now)
     await uow.session.execute(alive)
     rows = [chunk_values(scope.project_id, pack.name, entry) for entry in pack.entries]
-    await uow.session.execute(insert_ignoring(uow, ChunkRow), rows)
-    await _settle(uow, scope, pack, {row["id"]: row for row in rows})
+    if await insert_ignoring(uow, ChunkRow, rows) < len(rows):
+        await _settle(uow, scope, pack, {row["id"]: row for row in rows})
 
 
 def chunk_values(project_id: str, pack: bytes, entry: PackEntry) -> dict[str, Any]:

@@ -30,7 +30,7 @@ async def known(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> d
     """The live, undamaged chunks of the project among `ids`; True for those that the server possesses."""
     whose = {"project": scope.project_id, "server": scope.server_id}
     found: dict[bytes, bool] = {}
-    for batch in _batches(ids):
+    for batch in batches(ids):
         rows = await uow.session.execute(_KNOWN, {**whose, "ids": batch})
         found |= {name: bool(owned) for name, owned in rows}
     return found
@@ -47,8 +47,13 @@ async def have(uow: UnitOfWork, scope: SessionScope, ids: Sequence[bytes]) -> by
 
 async def owned_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, Location]:
     """The live, undamaged chunks among `ids` that the server possesses, by id."""
+    return await _live_chunks(uow, scope, ids, is_owned(scope))
+
+
+def is_owned(scope: SessionScope) -> ColumnElement[bool]:
+    """Whether the server possesses a chunk of `ChunkRow` and `PackRow`."""
     granted = exists().where(GrantRow.server_id == scope.server_id, GrantRow.chunk_id == ChunkRow.id)
-    return await _live_chunks(uow, scope, ids, or_(PackRow.server_id == scope.server_id, granted))
+    return or_(PackRow.server_id == scope.server_id, granted)
 
 
 async def live_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> dict[bytes, Location]:
@@ -59,7 +64,7 @@ async def live_chunks(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]
 async def placed(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> set[bytes]:
     """Those of `ids` that have a row in the project, be they damaged or condemned."""
     found: set[bytes] = set()
-    for batch in _batches(ids):
+    for batch in batches(ids):
         rows = select(ChunkRow.id).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(batch))
         found |= set(await uow.session.scalars(rows))
     return found
@@ -69,19 +74,20 @@ async def _live_chunks(
     uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes], extra: ColumnElement[bool] | None
 ) -> dict[bytes, Location]:
     found: dict[bytes, Location] = {}
-    for batch in _batches(ids):
-        query = _live(select(ChunkRow.id, *LOCATION), scope, batch)
+    for batch in batches(ids):
+        query = live(select(ChunkRow.id, *LOCATION), scope, batch)
         rows = await uow.session.execute(query if extra is None else query.where(extra))
         found |= {name: location(*where) for name, *where in rows}
     return found
 
 
-def _batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+def batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Few enough ids at a time for one question."""
     wanted = list(ids)
     return (wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH))
 
 
-def _live(query: Select[*Columns], scope: SessionScope, ids: Sequence[bytes]) -> Select[*Columns]:
+def live(query: Select[*Columns], scope: SessionScope, ids: Sequence[bytes]) -> Select[*Columns]:
     """Of the project's chunks among `ids` those whose bytes are there and good."""
     return _with_live_pack(query).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(ids))
 
@@ -93,9 +99,7 @@ def _with_live_pack(query: Select[*Columns]) -> Select[*Columns]:
 
 async def grant(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> None:
     """Note that the server proved possession of these chunks; a repeated grant changes nothing."""
-    rows = [{"server_id": scope.server_id, "chunk_id": name} for name in ids]
-    if rows:
-        await uow.session.execute(insert_ignoring(uow, GrantRow), rows)
+    await insert_ignoring(uow, GrantRow, [{"server_id": scope.server_id, "chunk_id": name} for name in ids])
 
 
 def _known() -> Select[bytes, bool]:

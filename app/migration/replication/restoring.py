@@ -44,8 +44,7 @@ class DatabaseRebuildIndex(DatabaseIndex):
                 )
             )
             await uow.session.flush()
-            if rows:
-                await uow.session.execute(insert_ignoring(uow, ChunkRow), rows)
+            await insert_ignoring(uow, ChunkRow, rows)
 
         await self._database.run(work)
 

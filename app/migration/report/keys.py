@@ -44,7 +44,7 @@ async def _kept(uow: UnitOfWork) -> Signer | None:
 
 async def _made(uow: UnitOfWork) -> Signer:
     made = {"name": SIGNING, "private": Signer.generated().pem, "created_at": uow.now}
-    await uow.session.execute(insert_ignoring(uow, ReportKeyRow), [made])
+    await insert_ignoring(uow, ReportKeyRow, [made])
     kept = await _kept(uow)
     assert kept is not None, "it was just made, or was there"
     return kept

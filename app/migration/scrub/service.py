@@ -57,7 +57,7 @@ async def _begun(uow: UnitOfWork, every: timedelta) -> ScrubRoundRow | None:
         return None
     await _forget_old(uow)
     row = {"id": new_id("scr"), "is_standing": True, "cursor": _FIRST, "started_at": uow.now, "findings": []}
-    await uow.session.execute(insert_ignoring(uow, ScrubRoundRow), [row])
+    await insert_ignoring(uow, ScrubRoundRow, [row])
     return await _standing(uow)
 
 

@@ -59,7 +59,7 @@ async def _order(uow: UnitOfWork, server_ids: list[str], *, automatic: bool) -> 
         }
         for server_id in server_ids
     ]
-    await uow.session.execute(insert_ignoring(uow, VerificationRow), rows)
+    await insert_ignoring(uow, VerificationRow, rows)
 
 
 async def standing(uow: UnitOfWork, server_id: str) -> str:
