@@ -44,16 +44,21 @@ class AtMost:
 
 @dataclass(frozen=True)
 class Hex:
-    """Exactly `length` bytes as lower-case hex; `or_empty` also lets the empty text pass."""
+    """Exactly `length` bytes as lower-case hex; `or_empty` also lets the empty text pass, `or_more` any
+    number of such pieces."""
 
     length: int
     or_empty: bool = False
+    or_more: bool = False
 
     def refusal(self, value: Any) -> str | None:
         """See `Limit.refusal`."""
-        if (self.or_empty and not value) or (len(value) == 2 * self.length and _LOWER_HEX.fullmatch(value)):
+        pieces, rest = divmod(len(value), 2 * self.length)
+        is_many = not rest and (pieces == 1 or self.or_more or (self.or_empty and not pieces))
+        if is_many and _LOWER_HEX.fullmatch(value):
             return None
-        return f"{2 * self.length} lower-case hexadecimal digits expected"
+        times = "any number of times " if self.or_more else ""
+        return f"{times}{2 * self.length} lower-case hexadecimal digits expected"
 
 
 _LOWER_HEX: Final = re.compile("[0-9a-f]*")

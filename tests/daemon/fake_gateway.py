@@ -34,7 +34,6 @@ from app.wire.messages import (
     Enroll,
     Enrolled,
     Limits,
-    Named,
     Open,
     Opened,
     Poll,
@@ -260,7 +259,7 @@ class Ingest:
         self._nameless = 0
         self._bytes = 0
         self._refused: list[Refused] = []
-        self._named: list[Named] = []
+        self._named: dict[bytes, bytes] = {}
 
     def accept(self, frame: Frame) -> None:
         """Take a frame in."""
@@ -326,7 +325,7 @@ class Ingest:
             if name_of(data) != ZERO_ID:
                 self._store(chunk_id(data), data)
             if not self._gateway.faults.take("keep_names_back"):
-                self._named.append(Named(record.id.hex(), name_of(data).hex()))
+                self._named[record.id] = name_of(data)
 
     def _proofs(self, frame: Frame) -> None:
         for record in proof_records(frame):
@@ -339,5 +338,5 @@ class Ingest:
 
     def result(self) -> PutResult:
         """What became of it."""
-        refused, named = tuple(self._refused), tuple(self._named)
+        refused, named = tuple(self._refused), PutResult.joined(self._named)
         return PutResult(self._stored, 0, self._leaves, self._bytes, refused, named)

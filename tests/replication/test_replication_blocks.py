@@ -17,7 +17,7 @@ from app.wire.chunks import BLOCK, CHUNK_SIZE, ZERO_ID, chunk_id
 from app.wire.codec import Codec, encode
 from app.wire.errors import FrameError
 from app.wire.frames import BlocksRecord, encode_blocks, encode_chunks, encode_leaves
-from app.wire.messages import HAVE_KNOWN, HAVE_SEND, Named, PutResult, Refused
+from app.wire.messages import HAVE_KNOWN, HAVE_SEND, PutResult, Refused
 from app.wire.patch import Patch, blocks_digest
 from tests.replication.agent_double import AgentDouble, chunk_record, leaves_of
 from tests.replication.test_replication_put import agrees
@@ -52,7 +52,7 @@ async def replicated(services: Services, data: bytes = BASE) -> AgentDouble:
 async def test_the_answer_names_the_chunk_and_the_commit_may_refer_to_it(services: Services) -> None:
     agent = await replicated(services)
     done = await agent.put(encode_blocks([RECORD]))
-    assert done.named == (Named(RECORD.id.hex(), chunk_id(CHANGED).hex()),)
+    assert done.names == {RECORD.id: chunk_id(CHANGED)}
     assert (done.stored, done.refused) == (1, ())
     assert done.stored_bytes < 3 * BLOCK
     await agent.put(encode_leaves(leaves_of(CHANGED)))
@@ -64,7 +64,7 @@ async def test_the_same_blocks_once_more_are_known_and_named_again(services: Ser
     agent = await replicated(services)
     first = await agent.put(encode_blocks([RECORD]))
     again = await agent.put(encode_blocks([RECORD, RECORD]))
-    assert again.named == first.named
+    assert again.names == first.names
     assert (again.stored, again.known) == (0, 2)
 
 
@@ -73,7 +73,7 @@ async def test_blocks_that_leave_nothing_but_zeros_give_the_zero_chunk(services:
     agent = await replicated(services, data)
     record = blocks_of(chunk_id(data), Patch(((0, 1),), bytes(BLOCK)))
     done = await agent.put(encode_blocks([record]))
-    assert done.named == (Named(record.id.hex(), ZERO_ID.hex()),)
+    assert done.names == {record.id: ZERO_ID}
     assert done.stored == 0
 
 
@@ -93,7 +93,7 @@ async def test_what_is_not_as_it_says_is_refused_by_its_digest(
 ) -> None:
     agent = await replicated(services)
     done = await agent.put(encode_blocks([false]))
-    assert (done.refused, done.named) == ((Refused(false.id.hex(), "BLOCKS_REFUSED"),), ())
+    assert (done.refused, done.names) == ((Refused(false.id.hex(), "BLOCKS_REFUSED"),), {})
     assert await agent.have([chunk_id(CHANGED)]) == bytes([HAVE_SEND])
 
 
@@ -115,7 +115,7 @@ async def test_nothing_is_built_on_a_base_that_is_damaged(services: Services) ->
     data[at.offset + at.stored_length // 2] ^= 1
     backend.put(pack_key(at.pack), [data])
     done = await agent.put(encode_blocks([RECORD]))
-    assert (done.refused, done.named) == (REFUSED, ())
+    assert (done.refused, done.names) == (REFUSED, {})
 
 
 async def test_a_chunk_that_the_store_lost_is_not_replaced_by_a_delta(services: Services) -> None:
@@ -129,12 +129,10 @@ async def test_a_chunk_that_the_store_lost_is_not_replaced_by_a_delta(services: 
 
     await services.database.run(lose)
     done = await agent.put(encode_blocks([RECORD, RECORD]))
-    assert (done.refused, done.named, done.stored, done.known) == (REFUSED, (), 0, 0)
+    assert (done.refused, done.names, done.stored, done.known) == (REFUSED, {}, 0, 0)
     await agent.put(encode_chunks([chunk_record(chunk_id(CHANGED), CHANGED)]))
     assert await agent.have([chunk_id(CHANGED)]) == bytes([HAVE_KNOWN])
-    assert (await agent.put(encode_blocks([RECORD]))).named == (
-        Named(RECORD.id.hex(), chunk_id(CHANGED).hex()),
-    )
+    assert (await agent.put(encode_blocks([RECORD]))).names == {RECORD.id: chunk_id(CHANGED)}
 
 
 async def test_a_put_names_so_many_chunks_and_no_more(

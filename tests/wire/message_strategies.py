@@ -43,5 +43,7 @@ def _values(kind: Any) -> st.SearchStrategy[Any]:
 def _limited(kind: Any, limit: AtMost | Hex) -> st.SearchStrategy[Any]:
     if isinstance(limit, Hex):
         digits = st.binary(min_size=limit.length, max_size=limit.length).map(bytes.hex)
+        if limit.or_more:
+            return st.lists(digits, max_size=3).map("".join)
         return digits | st.just("") if limit.or_empty else digits
     return st.integers(0, limit.most) if kind is int else st.text(max_size=min(9, limit.most))

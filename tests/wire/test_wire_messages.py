@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.wire import messages
 from app.wire.errors import MessageError
 from app.wire.jsonform import MAX_INTEGER, AtMost, Hex, build, decode, encode
-from app.wire.messages import Commit, Disk, DiskCommit, Enroll, LeafChange, Open, Poll
+from app.wire.messages import Commit, Disk, DiskCommit, Enroll, LeafChange, Open, Poll, PutResult
 from tests.wire.message_strategies import KINDS, messages_of
 
 HASH = "0123456789abcdef" * 4
@@ -40,6 +40,7 @@ class Outer:
     small: Annotated[int, AtMost(9)] = 0
     name: Annotated[str, Hex(2)] = "0a0b"
     or_none: Annotated[str, Hex(2, or_empty=True)] = ""
+    or_more: Annotated[str, Hex(2, or_more=True)] = ""
 
 
 GOOD: dict[str, Any] = {"flag": True, "inner": {"number": 7}}
@@ -113,6 +114,8 @@ def test_defaults_stand_where_nothing_was_said() -> None:
         ({"name": "0a 0"}, r"Outer\.name: 4 lower-case hexadecimal"),
         ({"name": "0a0b\n"}, r"Outer\.name: 4 lower-case hexadecimal"),
         ({"or_none": "0a"}, r"Outer\.or_none: 4 lower-case hexadecimal"),
+        ({"or_more": "0a0b0c"}, r"Outer\.or_more: any number of times 4 lower-case hexadecimal"),
+        ({"or_more": "0a0b0C0d"}, r"Outer\.or_more: any number of times 4 lower-case hexadecimal"),
     ],
 )
 def test_a_field_of_another_form_is_refused_by_its_name(changes: dict[str, Any], says: str) -> None:
@@ -128,6 +131,17 @@ def test_a_text_is_measured_in_characters(text: str) -> None:
 def test_limits_let_pass_what_is_within_them() -> None:
     made = decode(Outer, outer(small=9, name="ffff", or_none="0a0b", perhaps=None))
     assert (made.small, made.name, made.or_none, made.perhaps) == (9, "ffff", "0a0b", None)
+    assert [decode(Outer, outer(or_more=text)).or_more for text in ("", "0a0b", "0a0b0c0d")] == [
+        "",
+        "0a0b",
+        "0a0b0c0d",
+    ]
+
+
+@given(st.dictionaries(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32), max_size=9))
+def test_names_of_chunks_come_back_by_their_digests(names: dict[bytes, bytes]) -> None:
+    made = PutResult(1, 2, 3, 4, named=PutResult.joined(names))
+    assert decode(PutResult, encode(made)).names == names
 
 
 @pytest.mark.parametrize(

@@ -173,11 +173,6 @@ class Session:
             if each.code == "PATCH_MISMATCH":
                 self.mismatched.add(name)
 
-    def take_named(self, named: tuple[messages.Named, ...]) -> None:
-        """Remember what a put named. Raises LinkError."""
-        for each in named:
-            self.named[_hex(each.digest, "digest")] = _hex(each.id, "id")
-
     def pause(self, attempt: int, at_least: float = 0.0) -> None:
         """Wait before another attempt, as long as the service asked for at least. Raises Stopped."""
         self._link.pause(attempt, at_least, self.is_over)

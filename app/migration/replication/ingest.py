@@ -42,7 +42,7 @@ from app.wire.frames import (
     patch_records,
     proof_records,
 )
-from app.wire.messages import Named, PutResult, Refused
+from app.wire.messages import PutResult, Refused
 
 T = TypeVar("T")
 
@@ -114,10 +114,8 @@ class Ingest:
         await self.settle()
         await self._packs.finish()
         self._count()
-        named = tuple(Named(digest.hex(), name.hex()) for digest, name in self._named.items())
-        return PutResult(
-            self._stored, self._known, self._leaves, self._packs.stored_bytes, tuple(self._refused), named
-        )
+        refused, named = tuple(self._refused), PutResult.joined(self._named)
+        return PutResult(self._stored, self._known, self._leaves, self._packs.stored_bytes, refused, named)
 
     def _count(self) -> None:
         for outcome, number in (

@@ -148,7 +148,7 @@ class Sender:
     def _take(self, request: _Request, result: PutResult) -> None:
         self.stored_bytes += result.stored_bytes
         self.delivered += result.stored
-        self._session.take_named(result.named)
+        self._session.named |= result.names
         self._lost.requests = self._lost.stalls = 0
         self._most = min(self._limit, self._most * 2)
         if result.refused:
