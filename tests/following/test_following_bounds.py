@@ -192,9 +192,9 @@ def test_a_disk_that_does_not_answer_does_not_keep_the_owners_programs_held(
 def test_what_waits_for_the_cut_has_room_in_it(work: Pass) -> None:
     work.write(*PLACES)
     work.rounds.take_all({})
-    assert work.rounds.left() == LEAVES * CHUNK_SIZE
+    assert work.rounds.left().chunks == LEAVES * CHUNK_SIZE
     work.rounds.delivered()
-    assert work.rounds.left() == 0
+    assert work.rounds.left().chunks == 0
 
 
 def test_little_that_was_written_waits_for_the_cut(work: Pass) -> None:

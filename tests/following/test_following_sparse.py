@@ -90,7 +90,7 @@ def test_more_blocks_than_fit_go_by_a_round_first(table: Pass, monkeypatch: pyte
     monkeypatch.setattr(delta, "MOST_WAITING", 0)
     table.write(*TABLE)
     again = TABLE[2] + BLOCK
-    drains: list[Any] = [lambda: None] * 5
+    drains: list[Any] = [lambda: None] * 2
     table.tracking.at_drain = [*drains, lambda: table.write(again)]
     outcome = table.run(may_be_sparse=True)
     assert (outcome.cut.is_complete, outcome.rounds, table.gateway.blocks) == (True, 1, CHUNKS + 1)
@@ -336,8 +336,8 @@ def test_leaves_of_a_sparse_cut_are_kept_apart(source: Source) -> None:
     assert (wanted.key.index, wanted.runs) == (0, ((3, 1), (70, 1)))
     (whole,) = source.rounds.take_for_cut(is_sparse=False)
     assert whole.runs == ((0, 2 * UNIT // BLOCK),)
-    assert source.rounds.left_blocks() == 2 * BLOCK
-    assert source.rounds.left() == 2 * UNIT
+    assert source.rounds.left().blocks == 2 * BLOCK
+    assert source.rounds.left().chunks == 2 * UNIT
     assert SIZE < LEAF
 
 

@@ -25,7 +25,7 @@ from app.agent.daemon.following.arena import MOST_BYTES, Arena, TooLate
 from app.agent.daemon.following.cut import Cut, cut
 from app.agent.daemon.following.handover import hand_over
 from app.agent.daemon.following.restless import Chunks
-from app.agent.daemon.following.rounds import Rounds
+from app.agent.daemon.following.rounds import Left, Rounds
 from app.agent.daemon.following.scattered import is_scattered, send_written
 from app.agent.daemon.freezer import kernel
 from app.agent.daemon.freezer.client import BUDGET_SECONDS, Freezer
@@ -145,11 +145,16 @@ class Delta:
             return self._only_round(tasks + others)
         if any(extra.values()):
             self._round(tasks + others)
-        elif others or not (self._fits() or self._sparse_round()):
+        elif others or not self._is_little():
             waiting = self._rounds.restless(MOST_WAITING)
             now = [without(task, waiting.get(task.key.disk, ())) for task in tasks]
             self._round([task for task in now if task] + others, waiting)
         return None
+
+    def _is_little(self) -> bool:
+        """Whether a cut can take all that is left, or nothing is left after a round of scattered blocks."""
+        left = self._rounds.left()
+        return self._fits(left) or self._sparse_round(left)
 
     def _only_round(self, tasks: list[LeafTask]) -> Outcome:
         """Send these leaves, which are too many to be kept for a cut, and be done."""
@@ -160,15 +165,15 @@ class Delta:
     def _catch_up(self) -> Outcome | None:
         """Rounds until little is left; the end where that does not come."""
         trend = _Trend()
-        while not self._fits():
-            left = self._rounds.left_blocks() if self._may_be_sparse else self._rounds.left()
+        while not self._fits(left := self._rounds.left()):
+            size = left.blocks if self._may_be_sparse else left.chunks
             is_full = self._rounds.leaves() > MOST_LEAVES
-            is_vain = self._done >= MAX_ROUNDS or trend.fruitless(left) >= FRUITLESS_ROUNDS
-            if self._done and is_vain and self._fits(most_places=MOST_PLACES):
+            is_vain = self._done >= MAX_ROUNDS or trend.fruitless(size) >= FRUITLESS_ROUNDS
+            if self._done and is_vain and self._fits(left, MOST_PLACES):
                 break
             if self._done and (is_vain or is_full):
                 self._round(self._rounds.undone())
-                return Outcome(Cut(), self._done, detail=_unfinished(left, self._done))
+                return Outcome(Cut(), self._done, detail=_unfinished(size, self._done))
             write_back(self._look().filesystems)
             tasks = self._rounds.take()
             if is_full:
@@ -185,12 +190,12 @@ class Delta:
 
     def _round_of(self, tasks: list[LeafTask]) -> None:
         """Send what was taken, these leaves: their blocks alone where these are scattered."""
-        if not self._sparse_round():
+        if not self._sparse_round(self._rounds.left()):
             self._round(tasks)
 
-    def _sparse_round(self) -> bool:
-        """Send what was taken in blocks, where these are scattered; whether that was done."""
-        if not (self._may_be_sparse and is_scattered(self._rounds)):
+    def _sparse_round(self, left: Left) -> bool:
+        """Send what was taken in blocks, where what is left is scattered; whether that was done."""
+        if not (self._may_be_sparse and is_scattered(left)):
             return False
         try:
             send_written(self._rounds, self._runner)
@@ -201,19 +206,12 @@ class Delta:
         self._rounds.delivered()
         return True
 
-    def _fits(self, most_places: int | None = None) -> bool:
+    def _fits(self, left: Left, most_places: int | None = None) -> bool:
         """Whether a cut can take what is left: the chunks, or their written blocks in at most so many places
         (FEW_PLACES)."""
         most_places = FEW_PLACES if most_places is None else most_places
-        return not self._has_large_chunks() or (
-            self._may_be_sparse
-            and self._rounds.left_blocks() <= MOST_LEFT
-            and self._rounds.left_places() <= most_places
-        )
-
-    def _has_large_chunks(self) -> bool:
-        """Whether the chunks that are left are more than a cut can take."""
-        return self._rounds.left() > MOST_LEFT
+        in_blocks = self._may_be_sparse and left.blocks <= MOST_LEFT and left.places <= most_places
+        return left.chunks <= MOST_LEFT or in_blocks
 
     def _cut(self) -> Outcome:
         for number in range(1, MAX_CUTS + 1):
@@ -235,8 +233,9 @@ class Delta:
         with ExitStack() as undo:
             with self._owner_told():
                 write_back(standing.filesystems)
-                is_sparse = self._may_be_sparse and self._has_large_chunks()
-                arena = undo.enter_context(Arena(self._arena_bytes(is_sparse), is_sparse=is_sparse))
+                left = self._rounds.left()
+                is_sparse = self._may_be_sparse and left.chunks > MOST_LEFT
+                arena = undo.enter_context(Arena(self._arena_bytes(left, is_sparse), is_sparse=is_sparse))
                 done = self._read(arena, standing)
             if done.is_complete:
                 done.is_complete = self._handed_over(done, is_sparse)
@@ -271,12 +270,11 @@ class Delta:
         finally:
             self._hooks.after()
 
-    def _arena_bytes(self, is_sparse: bool) -> int:
+    def _arena_bytes(self, left: Left, is_sparse: bool) -> int:
         """Room for a cut; all that there may be after one that was too large."""
         if self._was_too_large:
             return MOST_BYTES
-        left = self._rounds.left_blocks() if is_sparse else SPARE + self._rounds.left()
-        return min(MOST_BYTES, SPARE + left)
+        return min(MOST_BYTES, SPARE + (left.blocks if is_sparse else SPARE + left.chunks))
 
 
 def write_back(filesystems: Iterable[Standing]) -> None:

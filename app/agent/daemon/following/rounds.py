@@ -34,6 +34,16 @@ class FollowedDisk:
         return self.disk.base.key
 
 
+@dataclass(frozen=True)
+class Left:
+    """Bytes that are left for a cut: of whole chunks, and of the written blocks alone, which are in so many
+    places of the disks."""
+
+    chunks: int
+    blocks: int
+    places: int
+
+
 class Rounds:
     """The followed disks of a pass. What is taken stays to be done until it is said to be `delivered`."""
 
@@ -127,21 +137,15 @@ class Rounds:
         """Whether nothing that was taken is still to be done."""
         return not any(self._undone.values())
 
-    def left(self) -> int:
-        """Bytes that a cut would have to read now: whole chunks. Raises TrackerGap."""
+    def left(self) -> Left:
+        """What a cut would have to read now. Raises TrackerGap."""
         self._drain()
-        tasks = [task for each in self.disks for task in self._waiting(each)]
-        return sum(count * self.unit(task.key.disk) for task in tasks for _, count in task.runs or ())
-
-    def left_blocks(self) -> int:
-        """The same of a sparse cut: nothing but what was written. Raises TrackerGap."""
-        self._drain()
-        return sum(self._waiting_for(each).total for each in self.disks)
-
-    def left_places(self) -> int:
-        """In how many places of the disks these are. Raises TrackerGap."""
-        self._drain()
-        return sum(len(self._waiting_for(each)) for each in self.disks)
+        waiting = [(each, self._waiting_for(each)) for each in self.disks]
+        return Left(
+            chunks=sum(_bytes(self._work(*each), self.unit(each[0].disk.number)) for each in waiting),
+            blocks=sum(extents.total for _, extents in waiting),
+            places=sum(len(extents) for _, extents in waiting),
+        )
 
     def leaves(self) -> int:
         """How many leaves would be kept after one more round."""
@@ -196,3 +200,7 @@ class Rounds:
             reason = self._tracking.gap_of(each.key)
             if reason:
                 raise TrackerGap(each.key, each.disk.reader.path, reason)
+
+
+def _bytes(tasks: Iterable[LeafTask], unit: int) -> int:
+    return sum(count * unit for task in tasks for _, count in task.runs or ())

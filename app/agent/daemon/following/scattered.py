@@ -10,7 +10,7 @@ from typing import Final
 
 from app.agent.daemon.following.arena import Arena, Reading, Wanted
 from app.agent.daemon.following.handover import parts_of
-from app.agent.daemon.following.rounds import Rounds
+from app.agent.daemon.following.rounds import Left, Rounds
 from app.agent.daemon.pipeline.blockwise import Part
 from app.agent.daemon.pipeline.leaves import LeafKey, leaf_runs
 from app.agent.daemon.pipeline.run import PassRunner
@@ -25,9 +25,9 @@ _TIMES: Final = 4
 """So many times as much as the blocks are their chunks, at least, where blocks are scattered."""
 
 
-def is_scattered(rounds: Rounds) -> bool:
-    """Whether what is left is single blocks all over. Raises TrackerGap."""
-    return rounds.left_blocks() * _TIMES <= rounds.left()
+def is_scattered(left: Left) -> bool:
+    """Whether what is left is single blocks all over."""
+    return left.blocks * _TIMES <= left.chunks
 
 
 def send_written(rounds: Rounds, runner: PassRunner) -> None:
