@@ -11,7 +11,7 @@ APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive 
 
 # Debian packages of the real parts that the tests use; `make apt` installs those that are missing.
 TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
-  qemu-utils nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
+  qemu-utils qemu-block-extra nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
   python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \

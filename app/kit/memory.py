@@ -21,7 +21,7 @@ _KEPT_BYTES: Final = 64 * 1024 * 1024
 _HEAP_BYTES: Final = 32 * 1024 * 1024
 """The largest value that glibc takes (mallopt(3))."""
 
-YOUNG_OBJECTS: Final = 20_000
+_YOUNG_OBJECTS: Final = 20_000
 """After so many more of them than went the collector looks at the youngest (Python's default is 700)."""
 
 LOOK_SECONDS: Final = 0.5
@@ -68,4 +68,4 @@ def spare_long_lived_objects() -> None:
     it looks at less often: what comes by the thousand are rows and records, which are in no cycles."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.set_threshold(_YOUNG_OBJECTS)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from app.kit.database import UnitOfWork
 from app.migration.replication.errors import MissingChunks
-from app.migration.replication.possession import LIVE, batches, is_owned, live, live_chunks
+from app.migration.replication.possession import LIVE, batches, is_owned, live_among, live_chunks
 from app.migration.replication.sessions import SessionScope
 from app.migration.replication.tables import ChunkRow, PackRow
 from app.store.index import Location
@@ -56,7 +56,7 @@ async def packs_of_whole(
 def _chains(scope: SessionScope, ids: Sequence[bytes]) -> Select[bytes, int, int]:
     """By pack, how many of the records there are, and how many of these are deltas: of the server's own
     chunks among `ids`, and of what they stand on."""
-    top = live(select(ChunkRow.pack, ChunkRow.base, literal(0).label("above")), scope, ids)
+    top = live_among(select(ChunkRow.pack, ChunkRow.base, literal(0).label("above")), scope, ids)
     chain = top.where(is_owned(scope)).cte("chain", recursive=True)
     base, pack = aliased(ChunkRow), aliased(PackRow)
     below = (

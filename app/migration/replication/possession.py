@@ -75,7 +75,7 @@ async def _live_chunks(
 ) -> dict[bytes, Location]:
     found: dict[bytes, Location] = {}
     for batch in batches(ids):
-        query = live(select(ChunkRow.id, *LOCATION), scope, batch)
+        query = live_among(select(ChunkRow.id, *LOCATION), scope, batch)
         rows = await uow.session.execute(query if extra is None else query.where(extra))
         found |= {name: location(*where) for name, *where in rows}
     return found
@@ -87,7 +87,7 @@ def batches(ids: Iterable[bytes]) -> Iterator[list[bytes]]:
     return (wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH))
 
 
-def live(query: Select[*Columns], scope: SessionScope, ids: Sequence[bytes]) -> Select[*Columns]:
+def live_among(query: Select[*Columns], scope: SessionScope, ids: Sequence[bytes]) -> Select[*Columns]:
     """Of the project's chunks among `ids` those whose bytes are there and good."""
     return _with_live_pack(query).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(ids))
 

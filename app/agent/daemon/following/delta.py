@@ -145,16 +145,11 @@ class Delta:
             return self._only_round(tasks + others)
         if any(extra.values()):
             self._round(tasks + others)
-        elif others or not self._is_little():
+        elif others or not (self._fits(left := self._rounds.left()) or self._sparse_round(left)):
             waiting = self._rounds.restless(MOST_WAITING)
             now = [without(task, waiting.get(task.key.disk, ())) for task in tasks]
             self._round([task for task in now if task] + others, waiting)
         return None
-
-    def _is_little(self) -> bool:
-        """Whether a cut can take all that is left, or nothing is left after a round of scattered blocks."""
-        left = self._rounds.left()
-        return self._fits(left) or self._sparse_round(left)
 
     def _only_round(self, tasks: list[LeafTask]) -> Outcome:
         """Send these leaves, which are too many to be kept for a cut, and be done."""
