@@ -15,7 +15,7 @@ TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosf
   qemu-system-x86 seabios ovmf mtools \
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
   python3-guestfs supermin linux-image-cloud-amd64 kmod cpio mmdebstrap \
-  libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+  libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients iptables
 
 # Tests without root share nothing, each process has services of its own: files of them run side by side.
 SIDE_BY_SIDE := -n 4 --dist loadfile
