@@ -54,8 +54,8 @@ class Hex:
     def refusal(self, value: Any) -> str | None:
         """See `Limit.refusal`."""
         pieces, rest = divmod(len(value), 2 * self.length)
-        is_many = not rest and (pieces == 1 or self.or_more or (self.or_empty and not pieces))
-        if is_many and _LOWER_HEX.fullmatch(value):
+        has_length = not rest and (pieces == 1 or self.or_more or (self.or_empty and not pieces))
+        if has_length and _LOWER_HEX.fullmatch(value):
             return None
         times = "any number of times " if self.or_more else ""
         return f"{times}{2 * self.length} lower-case hexadecimal digits expected"
