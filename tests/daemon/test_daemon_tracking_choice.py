@@ -15,7 +15,7 @@ from app.agent.daemon.tracking.disks import (
     kernel_number,
     sequence_of,
 )
-from app.agent.daemon.tracking.instance import TRACEFS
+from app.agent.daemon.tracking.instance import TRACEFS, mount_tracefs
 from app.agent.daemon.tracking.tracefs import TraceTracker, default_buffer_kib
 from app.agent.daemon.tracking.trial import Probe, probe_disk, probe_machine
 from tests.daemon.disk_images import run, sparse
@@ -110,7 +110,6 @@ def trials() -> set[Path]:
 
 @pytest.mark.root
 def test_a_loop_device_is_tracked_through_tracefs(tmp_path: Path) -> None:
-    before = trials()
     device = Path(run("losetup", "--show", "-f", sparse(tmp_path / "disk", 16 * MIB)).strip())
     try:
         disk = TrackedDisk("disk", device.stat().st_rdev, 0, 16 * MIB)
@@ -121,7 +120,25 @@ def test_a_loop_device_is_tracked_through_tracefs(tmp_path: Path) -> None:
         assert has_queues(disk.number)
     finally:
         run("losetup", "-d", device)
-    assert trials() <= before, "a killed agent may have left one, and others may be at theirs"
+
+
+@pytest.mark.root
+def test_a_trial_leaves_no_instance_and_removes_what_killed_agents_left(tmp_path: Path) -> None:
+    mount_tracefs()
+    abandoned, recent = (TRACEFS / "instances" / f"go2cloud-trial-{name}" for name in ("old", "new"))
+    abandoned.mkdir()
+    recent.mkdir()
+    device = Path(run("losetup", "--show", "-f", sparse(tmp_path / "disk", 16 * MIB)).strip())
+    try:
+        os.utime(abandoned, (0, 0))
+        before = trials()
+        assert probe_disk(TrackedDisk("disk", device.stat().st_rdev, 0, 16 * MIB)).is_usable
+        assert trials() <= before - {abandoned}, "others may be at theirs"
+        assert recent.is_dir(), "it may be another agent's, which is at it"
+    finally:
+        run("losetup", "-d", device)
+        for instance in {abandoned, recent} & trials():
+            instance.rmdir()
 
 
 @pytest.mark.root

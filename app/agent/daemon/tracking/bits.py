@@ -51,11 +51,6 @@ def union(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
     return joined.to_bytes(len(one), "little")
 
 
-def runs(bitmap: bytes | bytearray) -> Iterator[tuple[int, int]]:
-    """The runs [first, end) of ones, ascending; neighbours are joined."""
-    return joined(_pieces(bitmap))
-
-
 def joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Runs [first, end) that come in ascending order and do not overlap; those that touch become one."""
     first = end = 0
@@ -69,11 +64,14 @@ def joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield first, end
 
 
-def _pieces(bitmap: bytes | bytearray) -> Iterator[tuple[int, int]]:
+def pieces(bitmap: bytes | bytearray, base: int = 0) -> Iterator[tuple[int, int]]:
+    """The runs [first, end) of ones, ascending; some are cut where a byte ends. The first bit is number
+    `base`."""
     for found in _STRETCH.finditer(bitmap):
-        at, byte = found.start() << 3, bitmap[found.start()]
+        start = found.start()
+        at, byte = base + (start << 3), bitmap[start]
         if byte == 0xFF:
-            yield at, found.end() << 3
+            yield at, base + (found.end() << 3)
         else:
             for low, high in _RUNS[byte]:
                 yield at + low, at + high

@@ -1,7 +1,6 @@
 """A sparse set of 4 KiB blocks of a disk, held in memory. Not for several threads at once."""
 
 from collections.abc import Iterator
-from typing import Final
 
 from app.agent.daemon.tracking.bits import (
     BLOCK,
@@ -11,13 +10,10 @@ from app.agent.daemon.tracking.bits import (
     LEAF_SHIFT,
     count,
     joined,
-    runs,
+    pieces,
     set_run,
     union,
 )
-
-_NOWHERE: Final = 1 << 63
-"""Beyond the end of every disk, in bytes."""
 
 
 class BlockSet:
@@ -87,7 +83,11 @@ class BlockSet:
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """All blocks as byte ranges [start, end), ascending; ranges that touch are one."""
-        return self.within(0, _NOWHERE)
+        return joined(
+            (first << BLOCK_SHIFT, stop << BLOCK_SHIFT)
+            for index in sorted(self._leaves)
+            for first, stop in pieces(self._leaves[index], index << LEAF_SHIFT)
+        )
 
     def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """What of the blocks lies in the bytes [start, end), as byte ranges, ascending."""
@@ -106,9 +106,8 @@ class BlockSet:
             base = index << LEAF_SHIFT
             low = max(0, first - base) >> 3
             high = min(LEAF_BYTES, (end - base + 7) >> 3)
-            shift = base + (low << 3)
-            for run_first, run_end in runs(self._leaves[index][low:high]):
-                run_first, run_end = max(first, run_first + shift), min(end, run_end + shift)
+            for run_first, run_end in pieces(self._leaves[index][low:high], base + (low << 3)):
+                run_first, run_end = max(first, run_first), min(end, run_end)
                 if run_first < run_end:
                     yield run_first, run_end
 

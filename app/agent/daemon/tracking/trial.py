@@ -5,9 +5,11 @@ under the disk's device number. It needs no knowledge of drivers: one that repor
 another device (as native NVMe multipath does), fails it. It never writes.
 """
 
+import contextlib
 import mmap
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,9 @@ _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 _FILESYSTEMS: Final = Path("/proc/filesystems")
 _BLOCK: Final = 4096
 _BUFFER_KIB: Final = 64
+_PREFIX: Final = "go2cloud-trial-"
+_ABANDONED_SECONDS: Final = 60.0
+"""A trial takes milliseconds: an older one's agent was killed."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def probe_disk(disk: TrackedDisk, root: Path = TRACEFS) -> Probe:
 
 def _completions(number: int, node: Path, root: Path) -> int:
     """Read a block; the number of completions that the kernel reported of the disk."""
-    instance = Instance(f"go2cloud-trial-{secrets.token_hex(4)}", root)
+    _remove_abandoned(root)
+    instance = Instance(f"{_PREFIX}{secrets.token_hex(4)}", root)
     instance.create(_BUFFER_KIB)
     try:
         instance.trace(event_numbers(number), reads=True)
@@ -76,6 +82,15 @@ def _completions(number: int, node: Path, root: Path) -> int:
         return sum(_entries(instance, cpu) for cpu in instance.cpus())
     finally:
         instance.remove()
+
+
+def _remove_abandoned(root: Path) -> None:
+    """Remove the instances of trials that ended half-way: else they would hold their buffers until a reboot.
+    One that cannot be removed now is somebody's who looks at it."""
+    for path in (root / "instances").glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError, TrackingError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                Instance(path.name, root).remove()
 
 
 def _read_block(node: Path) -> None:
