@@ -1,7 +1,6 @@
 """Units of work on both engines, their repetition, and the columns."""
 
 import asyncio
-import multiprocessing
 import random
 import sqlite3
 from collections.abc import AsyncIterator
@@ -10,86 +9,40 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String, select, text, update
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, StatementError
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.kit import retry
 from app.kit.clock import ManualClock, SystemClock
-from app.kit.database import (
-    CommitUncertain,
-    Database,
-    DatabaseInUse,
-    Hash32,
-    Id,
-    JsonText,
-    NestedUnit,
-    UnitOfWork,
-    UtcDateTime,
-)
-from app.kit.engines import IDLE_SECONDS, LOCK_WAIT_SECONDS
-from app.kit.errors import Json
+from app.kit.database import Database, NestedUnit, UnitOfWork
 from app.kit.ids import new_id
 from app.kit.settings import DatabaseSettings, Engine
-from tests.services.mariadb_server import MariaDb
-
-
-class _Base(DeclarativeBase):
-    """Tables of these tests alone."""
-
-
-class Row(_Base):
-    __tablename__ = "kit_row"
-    id: Mapped[str] = mapped_column(Id, primary_key=True)
-    at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    hash: Mapped[bytes | None] = mapped_column(Hash32, index=True)
-    data: Mapped[Json] = mapped_column(JsonText)
-
-
-class Account(_Base):
-    __tablename__ = "kit_account"
-    name: Mapped[str] = mapped_column(String(20), primary_key=True)
-    balance: Mapped[int]
+from tests.kit.bank import Account, Row, balance, deposit, opened
 
 
 @pytest.fixture
 async def bank(database_settings: DatabaseSettings, clock: ManualClock) -> AsyncIterator[Database]:
-    """A database with the tables above and two accounts."""
-    database = Database.connect(database_settings, clock)
-    async with database.begin() as unit:
-        connection = await unit.session.connection()
-        await connection.run_sync(_Base.metadata.create_all)
-        unit.session.add_all([Account(name="a", balance=0), Account(name="b", balance=0)])
+    """The accounts, on each engine."""
+    database = await opened(database_settings, clock)
     yield database
     await database.close()
 
 
-async def _balance(database: Database, name: str) -> int:
-    async with database.reading() as unit:
-        account = await unit.session.get_one(Account, name)
-        return account.balance
-
-
-async def _deposit(unit: UnitOfWork, name: str) -> None:
-    statement = update(Account).where(Account.name == name).values(balance=Account.balance + 1)
-    await unit.session.execute(statement)
-
-
 async def test_a_unit_commits_when_it_ends_well(bank: Database) -> None:
     async with bank.begin() as unit:
-        await _deposit(unit, "a")
-    assert await _balance(bank, "a") == 1
+        await deposit(unit, "a")
+    assert await balance(bank, "a") == 1
 
 
 async def test_a_unit_that_raises_leaves_nothing(bank: Database) -> None:
     async def deposit_and_fail() -> None:
         async with bank.begin() as unit:
-            await _deposit(unit, "a")
+            await deposit(unit, "a")
             raise KeyError
 
     with pytest.raises(KeyError):
         await deposit_and_fail()
-    assert await _balance(bank, "a") == 0
+    assert await balance(bank, "a") == 0
 
 
 async def test_what_is_to_be_told_is_told_after_the_commit_and_only_then(bank: Database) -> None:
@@ -119,7 +72,7 @@ async def test_a_unit_that_is_cancelled_leaves_nothing_and_frees_its_turn(bank: 
 
     async def linger() -> None:
         async with bank.begin() as unit:
-            await _deposit(unit, "a")
+            await deposit(unit, "a")
             inside.set()
             await asyncio.sleep(60)
 
@@ -129,8 +82,8 @@ async def test_a_unit_that_is_cancelled_leaves_nothing_and_frees_its_turn(bank: 
     with pytest.raises(asyncio.CancelledError):
         await task
     async with asyncio.timeout(5), bank.begin() as unit:
-        await _deposit(unit, "b")
-    assert (await _balance(bank, "a"), await _balance(bank, "b")) == (0, 1)
+        await deposit(unit, "b")
+    assert (await balance(bank, "a"), await balance(bank, "b")) == (0, 1)
 
 
 async def test_units_that_are_given_up_at_any_moment_keep_nobody_from_writing(bank: Database) -> None:
@@ -138,7 +91,7 @@ async def test_units_that_are_given_up_at_any_moment_keep_nobody_from_writing(ba
     chance = random.Random(3)
 
     async def deposit_and_count(unit: UnitOfWork) -> None:
-        await _deposit(unit, "a")
+        await deposit(unit, "a")
         await unit.session.execute(text("SELECT COUNT(*) FROM kit_account"))
 
     async def give_up() -> None:
@@ -149,22 +102,22 @@ async def test_units_that_are_given_up_at_any_moment_keep_nobody_from_writing(ba
     async def look_away() -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(chance.uniform(0, 0.004)):
-                await _balance(bank, "a")
+                await balance(bank, "a")
 
     async with asyncio.timeout(60):
         for _ in range(150):
-            kept = bank.run(lambda unit: _deposit(unit, "b"))
+            kept = bank.run(lambda unit: deposit(unit, "b"))
             await asyncio.gather(kept, *(give_up() for _ in range(3)), *(look_away() for _ in range(3)))
-    assert await _balance(bank, "b") == 150
+    assert await balance(bank, "b") == 150
 
 
 async def test_a_reading_unit_cannot_write(bank: Database) -> None:
     with pytest.raises(DBAPIError, match=r"(?i)read.?only"):
         async with bank.reading() as unit:
-            await _deposit(unit, "a")
+            await deposit(unit, "a")
     async with bank.begin() as unit:
-        await _deposit(unit, "a")
-    assert await _balance(bank, "a") == 1
+        await deposit(unit, "a")
+    assert await balance(bank, "a") == 1
 
 
 async def test_the_time_of_a_unit_stands_still(bank: Database, clock: ManualClock) -> None:
@@ -176,9 +129,9 @@ async def test_the_time_of_a_unit_stands_still(bank: Database, clock: ManualCloc
 
 async def test_readers_do_not_wait_for_a_writer(bank: Database) -> None:
     async with bank.begin() as unit:
-        await _deposit(unit, "a")
+        await deposit(unit, "a")
         async with asyncio.timeout(5):
-            assert await _balance(bank, "a") == 0
+            assert await balance(bank, "a") == 0
 
 
 async def test_many_writers_at_once_lose_no_update(bank: Database) -> None:
@@ -188,7 +141,7 @@ async def test_many_writers_at_once_lose_no_update(bank: Database) -> None:
         account.balance += 1
 
     await asyncio.gather(*(bank.run(read_then_write) for _ in range(40)))
-    assert await _balance(bank, "a") == 40
+    assert await balance(bank, "a") == 40
 
 
 async def test_units_in_opposite_order_both_succeed(bank: Database) -> None:
@@ -199,17 +152,17 @@ async def test_units_in_opposite_order_both_succeed(bank: Database) -> None:
     async def move(unit: UnitOfWork, first: str, second: str, meet: bool) -> None:
         nonlocal attempts
         attempts += 1
-        await _deposit(unit, first)
+        await deposit(unit, first)
         if meet and attempts <= 2:
             await both.wait()
-        await _deposit(unit, second)
+        await deposit(unit, second)
 
     meet = bank.dialect == "mysql"
     await asyncio.gather(
         bank.run(lambda unit: move(unit, "a", "b", meet)), bank.run(lambda unit: move(unit, "b", "a", meet))
     )
     assert attempts == (3 if meet else 2)
-    assert (await _balance(bank, "a"), await _balance(bank, "b")) == (2, 2)
+    assert (await balance(bank, "a"), await balance(bank, "b")) == (2, 2)
 
 
 async def test_a_unit_that_cannot_succeed_is_given_up(bank: Database) -> None:
@@ -285,47 +238,6 @@ async def test_it_answers(bank: Database) -> None:
     await bank.ping()
 
 
-async def test_a_second_opening_of_the_file_is_refused_by_its_name(tmp_path: Path) -> None:
-    settings = DatabaseSettings(Engine.SQLITE, tmp_path / "new" / "go2cloud.db")
-    database = Database.connect(settings, SystemClock())
-    with pytest.raises(DatabaseInUse, match=str(settings.path)) as refusal:
-        Database.connect(settings, SystemClock())
-    assert refusal.value.remedy is not None
-    assert "stop the go2cloud service" in refusal.value.remedy
-    await database.close()
-    await Database.connect(settings, SystemClock()).close()
-
-
-def _open(path: str) -> None:
-    Database.connect(DatabaseSettings(Engine.SQLITE, Path(path)), SystemClock())
-    raise SystemExit(7)
-
-
-async def test_the_lock_holds_between_processes_and_ends_with_the_process(tmp_path: Path) -> None:
-    path = str(tmp_path / "go2cloud.db")
-    database = Database.connect(DatabaseSettings(Engine.SQLITE, Path(path)), SystemClock())
-    assert await _exit_code(path) == 1
-    await database.close()
-    assert await _exit_code(path) == 7
-    await Database.connect(DatabaseSettings(Engine.SQLITE, Path(path)), SystemClock()).close()
-
-
-async def _exit_code(path: str) -> int | None:
-    process = multiprocessing.get_context("spawn").Process(target=_open, args=(path,))
-    process.start()
-    await asyncio.to_thread(process.join)
-    return process.exitcode
-
-
-async def test_sqlite_survives_a_power_cut_and_checks_references(tmp_path: Path) -> None:
-    database = Database.connect(DatabaseSettings(Engine.SQLITE, tmp_path / "go2cloud.db"), SystemClock())
-    async with database.begin() as unit:
-        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "query_only": 0}
-        for pragma, value in wanted.items():
-            assert await unit.session.scalar(text(f"PRAGMA {pragma}")) == value
-    await database.close()
-
-
 async def test_a_unit_inside_a_unit_of_the_same_task_is_refused_instead_of_waiting_for_ever(
     tmp_path: Path,
 ) -> None:
@@ -335,96 +247,3 @@ async def test_a_unit_inside_a_unit_of_the_same_task_is_refused_instead_of_waiti
             async with database.begin():
                 raise AssertionError
     await database.close()
-
-
-@pytest.fixture
-async def mariadb_bank(mariadb: MariaDb) -> AsyncIterator[Database]:
-    """The accounts on MariaDB."""
-    settings = mariadb.create_database()
-    database = Database.connect(settings, SystemClock())
-    async with database.begin() as unit:
-        connection = await unit.session.connection()
-        await connection.run_sync(_Base.metadata.create_all)
-        unit.session.add_all([Account(name="a", balance=0), Account(name="b", balance=0)])
-    yield database
-    await database.close()
-    mariadb.drop_database(settings)
-
-
-@pytest.mark.service
-async def test_a_mariadb_session_is_strict_in_utc_and_read_committed(mariadb_bank: Database) -> None:
-    async with mariadb_bank.begin() as unit:
-        query = "SELECT @@time_zone, @@tx_isolation, @@character_set_connection, @@sql_mode"
-        zone, isolation, charset, mode = (await unit.session.execute(text(query))).one()
-    assert (zone, isolation, charset) == ("+00:00", "READ-COMMITTED", "utf8mb4")
-    assert "STRICT_ALL_TABLES" in mode
-
-
-@pytest.mark.service
-async def test_a_mariadb_session_that_stands_still_does_not_hold_its_locks_for_ever(
-    mariadb_bank: Database,
-) -> None:
-    async with mariadb_bank.begin() as unit:
-        query = "SELECT @@idle_write_transaction_timeout, @@innodb_lock_wait_timeout"
-        assert (await unit.session.execute(text(query))).one() == (IDLE_SECONDS, LOCK_WAIT_SECONDS)
-
-
-@pytest.mark.service
-async def test_a_server_that_takes_no_writes_for_a_while_is_unreachable(
-    mariadb_bank: Database, mariadb: MariaDb
-) -> None:
-    mariadb.execute("SET GLOBAL read_only = 1")
-    try:
-        with pytest.raises(OperationalError) as failure:
-            await mariadb_bank.run(lambda unit: _deposit(unit, "a"))
-    finally:
-        mariadb.execute("SET GLOBAL read_only = 0")
-    assert retry.is_unreachable(failure.value)
-    assert await _balance(mariadb_bank, "a") == 0
-
-
-@pytest.mark.service
-async def test_a_connection_lost_before_the_commit_is_done_again(
-    mariadb_bank: Database, mariadb: MariaDb
-) -> None:
-    attempts = 0
-
-    async def lose_once(unit: UnitOfWork) -> None:
-        nonlocal attempts
-        attempts += 1
-        await _deposit(unit, "a")
-        if attempts == 1:
-            mariadb.execute(f"KILL {await unit.session.scalar(text('SELECT CONNECTION_ID()'))}")
-        await _deposit(unit, "b")
-
-    await mariadb_bank.run(lose_once)
-    assert attempts == 2
-    assert (await _balance(mariadb_bank, "a"), await _balance(mariadb_bank, "b")) == (1, 1)
-
-
-@pytest.mark.service
-async def test_a_connection_lost_during_the_commit_is_not_repeated_but_said(
-    mariadb_bank: Database, mariadb: MariaDb
-) -> None:
-    attempts = 0
-
-    async def lose_at_the_end(unit: UnitOfWork) -> None:
-        nonlocal attempts
-        attempts += 1
-        await _deposit(unit, "a")
-        mariadb.execute(f"KILL {await unit.session.scalar(text('SELECT CONNECTION_ID()'))}")
-
-    with pytest.raises(CommitUncertain):
-        await mariadb_bank.run(lose_at_the_end)
-    assert attempts == 1
-
-
-@pytest.mark.service
-async def test_a_server_that_is_not_there_is_unreachable(mariadb_bank: Database) -> None:
-    settings = DatabaseSettings(Engine.MYSQL, Path("/x"), port=1, user="u")
-    absent = Database.connect(settings, SystemClock())
-    with pytest.raises(OperationalError) as failure:
-        await absent.ping()
-    assert retry.is_unreachable(failure.value)
-    assert not retry.is_unreachable(ValueError())
-    await absent.close()
