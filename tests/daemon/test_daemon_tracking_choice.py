@@ -1,6 +1,7 @@
 """Which tracking method a disk gets, and what the operator is told."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,11 +126,11 @@ def test_a_loop_device_is_tracked_through_tracefs(tmp_path: Path) -> None:
 @pytest.mark.root
 def test_a_trial_leaves_no_instance_and_removes_what_killed_agents_left(tmp_path: Path) -> None:
     mount_tracefs()
-    abandoned, recent = (TRACEFS / "instances" / f"go2cloud-trial-{name}" for name in ("old", "new"))
-    abandoned.mkdir()
-    recent.mkdir()
+    abandoned, recent = (TRACEFS / "instances" / f"go2cloud-trial-{secrets.token_hex(8)}" for _ in range(2))
     device = Path(run("losetup", "--show", "-f", sparse(tmp_path / "disk", 16 * MIB)).strip())
     try:
+        abandoned.mkdir()
+        recent.mkdir()
         os.utime(abandoned, (0, 0))
         before = trials()
         assert probe_disk(TrackedDisk("disk", device.stat().st_rdev, 0, 16 * MIB)).is_usable

@@ -51,10 +51,10 @@ def union(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
     return joined.to_bytes(len(one), "little")
 
 
-def joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Runs [first, end) that come in ascending order and do not overlap; those that touch become one."""
     first = end = 0
-    for low, high in pieces:
+    for low, high in runs:
         if low != end or first == end:
             if first < end:
                 yield first, end
