@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from fastapi import FastAPI
 
+from app.agent.gateway.uploads import UploadingHttp
 from app.kit.accesslog import AccessLogMiddleware
 from app.kit.clock import SystemClock
 from app.kit.database import Database
@@ -311,6 +312,7 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     app = create_app(settings, roles, f"{scheme}://{reached}:{port}")
     config = uvicorn.Config(
         app,
+        http=UploadingHttp,
         log_config=None,
         access_log=False,
         server_header=False,

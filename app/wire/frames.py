@@ -321,43 +321,53 @@ class _Cursor:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames; what arrives is copied once, and nothing is allocated unchecked.
+    """Cuts a byte stream into frames; what arrives is copied once at most, nothing is allocated unchecked.
 
-    Each frame has a payload of its own, which nothing changes any more. A reader that raised is of no
-    further use.
+    Each frame has a payload of its own, which nothing changes any more. Bytes are fed, or received into
+    `room` and then counted by `filled`. A reader that raised is of no further use.
     """
 
     def __init__(self, accepts: frozenset[FrameType] = frozenset(FrameType)) -> None:
         """`accepts` are the types that the stream may have; others are refused by their header alone."""
         self._accepts = accepts
-        self._header = bytearray()
+        self._header = bytearray(HEADER.size)
+        self._payload: bytearray | None = None
         self._kind = FrameType.END
         self._count = 0
-        self._payload: bytearray | None = None
-        self._filled = 0
+        self._room = memoryview(self._header)
         self.ended = False
 
     def feed(self, data: Buffer) -> Iterator[Frame]:
         """Yield the frames that `data` completes. Raises FrameError."""
         view = memoryview(data)
         while view.nbytes:
-            view = self._fill_header(view) if self._payload is None else self._fill_payload(view)
-            if self._payload is not None and self._filled == len(self._payload):
-                yield self._complete()
+            room = self.room()
+            piece = view[: room.nbytes]
+            room[: piece.nbytes] = piece
+            view = view[piece.nbytes :]
+            if (frame := self.filled(piece.nbytes)) is not None:
+                yield frame
+
+    def room(self) -> memoryview:
+        """Where the next bytes of the stream belong: the rest of a header, or that of a payload. Raises
+        FrameError after the END frame."""
+        if self.ended:
+            raise FrameError("bytes follow the END frame")
+        return self._room
+
+    def filled(self, count: int) -> Frame | None:
+        """The next `count` bytes are in `room`: the frame that they complete. Raises FrameError."""
+        self._room = self._room[count:]
+        if self._room.nbytes:
+            return None
+        if self._payload is None:
+            self._open(*HEADER.unpack(self._header))
+        return self._completed()
 
     def finish(self) -> None:
         """Declare the stream over. Raises FrameError unless it closed with an END frame."""
         if not self.ended:
             raise FrameError("the stream was cut off: it has no END frame")
-
-    def _fill_header(self, view: memoryview) -> memoryview:
-        if self.ended:
-            raise FrameError("bytes follow the END frame")
-        missing = HEADER.size - len(self._header)
-        self._header += view[:missing]
-        if len(self._header) == HEADER.size:
-            self._open(*HEADER.unpack(self._header))
-        return view[missing:]
 
     def _open(self, magic: bytes, version: int, kind: int, count: int, length: int, reserved: int) -> None:
         if magic != MAGIC or reserved:
@@ -370,19 +380,14 @@ class FrameReader:
         if self._kind not in self._accepts:
             raise FrameError(f"a {self._kind.name} frame has no place in this stream")
         _require_bounds(self._kind, count, length)
-        self._payload, self._filled = bytearray(length), 0
+        self._payload = bytearray(length)
+        self._room = memoryview(self._payload)
 
-    def _fill_payload(self, view: memoryview) -> memoryview:
-        assert self._payload is not None
-        piece = view[: len(self._payload) - self._filled]
-        self._payload[self._filled : self._filled + piece.nbytes] = piece
-        self._filled += piece.nbytes
-        return view[piece.nbytes :]
-
-    def _complete(self) -> Frame:
-        assert self._payload is not None
+    def _completed(self) -> Frame | None:
+        """The frame, if all of its payload is there."""
+        if self._payload is None or self._room.nbytes:
+            return None
         frame = Frame(self._kind, self._count, self._payload)
-        self._payload = None
-        self._header.clear()
+        self._payload, self._room = None, memoryview(self._header)
         self.ended = frame.type is FrameType.END
         return frame

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from app import main, offline
+from app.agent.gateway.uploads import UploadingHttp
 from app.client import access
 from app.client.transport import Client
 from app.contract.resources.access import InstallTokenCreate, TokenCreate
@@ -56,7 +57,12 @@ class Listening:
         self.url = f"http://127.0.0.1:{self.port}"
         self.app = main.create_app(settings, roles, self.url)
         config = uvicorn.Config(
-            self.app, "127.0.0.1", self.port, log_config=None, timeout_graceful_shutdown=2
+            self.app,
+            "127.0.0.1",
+            self.port,
+            http=UploadingHttp,
+            log_config=None,
+            timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="service", daemon=True)

@@ -7,12 +7,14 @@ from typing import Annotated, Final, TypeVar, cast
 
 from fastapi import Depends, Path, Request
 
+from app.agent.gateway.uploads import Upload, too_large, upload_of
 from app.kit.errors import BadRequest, TooLarge, Unauthenticated
 from app.migration.access.agents import agent_of
 from app.migration.services import Services
 from app.wire import jsonform, version
 from app.wire.chunks import KIB
 from app.wire.errors import WireError
+from app.wire.frames import Frame, FrameReader
 
 T = TypeVar("T")
 STALL_SECONDS = 60
@@ -69,14 +71,42 @@ async def pieces(request: Request, most: int) -> AsyncIterator[bytes]:
     while (piece := await _next(stream)) is not None:
         received += len(piece)
         if received > most:
-            raise TooLarge(f"the body is larger than the {most} bytes that one request may have")
+            raise too_large(most)
         yield piece
 
 
 async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
-    try:
+    with _stalls():
         async with asyncio.timeout(STALL_SECONDS):
             return await anext(stream, None)
+
+
+async def frames(request: Request, reader: FrameReader, most: int) -> AsyncIterator[Frame]:
+    """The frames of a put as they arrive.
+
+    Raises WireError, ClientDisconnect, BadRequest STALLED when nothing comes, TooLarge beyond `most` bytes.
+    """
+    upload = upload_of(request.scope)
+    if upload is None:
+        async for piece in pieces(request, most):
+            for frame in reader.feed(piece):
+                yield frame
+    else:
+        upload.begin(reader, most)
+        while (received := await _next_frame(upload)) is not None:
+            yield received
+    reader.finish()
+
+
+async def _next_frame(upload: Upload) -> Frame | None:
+    with _stalls():
+        return await upload.next(STALL_SECONDS)
+
+
+@contextmanager
+def _stalls() -> Iterator[None]:
+    try:
+        yield
     except TimeoutError as error:
         raise BadRequest(
             f"nothing was received for {STALL_SECONDS} seconds", code="STALLED", remedy="send it again"

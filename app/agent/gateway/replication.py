@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from app.agent.gateway.answers import answer, raw
-from app.agent.gateway.intake import Agent, Name, Serving, body, message, pieces, wire_errors
+from app.agent.gateway.intake import Agent, Name, Serving, body, frames, message, wire_errors
 from app.contract.words import AgentActivity, ReplicationReason
 from app.kit.bus import Event
 from app.kit.database import UnitOfWork
@@ -146,11 +146,8 @@ async def _take_in(request: Request, ingest: Ingest) -> PutResult:
 
 
 async def _accept_all(request: Request, ingest: Ingest) -> None:
-    reader = FrameReader(PUT_TYPES)
-    async for piece in pieces(request, PUT_BYTES):
-        for frame in reader.feed(piece):
-            await ingest.accept(frame)
-    reader.finish()
+    async for frame in frames(request, FrameReader(PUT_TYPES), PUT_BYTES):
+        await ingest.accept(frame)
 
 
 @router.post("/{session}/commit")
