@@ -8,7 +8,7 @@ counts as received before `finish` has returned.
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -165,17 +165,30 @@ class Ingest:
             await storing
 
     async def _check_and_store(self, records: Sequence[ChunkRecord], rebuilt: Sequence[Stored]) -> None:
-        checked = await asyncio.to_thread(verify, records)
-        await self._store([*checked, *rebuilt])
+        """While the records are checked, the database is asked what is there of them."""
+        names = {record.id for record in records} | {chunk.id for chunk in rebuilt}
+        checking = asyncio.create_task(asyncio.to_thread(verify, records))
+        asking = asyncio.create_task(self._there(names - self._packs.pending))
+        await asyncio.gather(checking, asking, return_exceptions=True)
+        await self._store([*checking.result(), *rebuilt], *asking.result())
 
-    async def _store(self, chunks: Sequence[Stored]) -> None:
+    async def _there(self, names: Collection[bytes]) -> tuple[dict[bytes, bool], set[bytes]]:
+        """Those of these chunks that the project has, True for the server's own, and those that it lost."""
+        async with self._services.database.reading() as uow:
+            there = await placed(uow, self._scope, names)
+            found = await known(uow, self._scope, there)
+        return found, there - found.keys()
+
+    async def _store(
+        self, chunks: Sequence[Stored], found: Mapping[bytes, bool], lost: Collection[bytes]
+    ) -> None:
         """Put checked chunks into packs, but for those that the project has.
 
         A chunk's data is a view of its frame. Where only some of the chunks are kept they are copied, else
         those few would hold the memory of all until their pack is full.
         """
-        stored, lost = await self._grant_known({chunk.id for chunk in chunks} - self._packs.pending)
-        fresh = [chunk for chunk in chunks if chunk.id not in stored and chunk.id not in self._packs.pending]
+        await self._grant([name for name, is_owned in found.items() if not is_owned])
+        fresh = [chunk for chunk in chunks if chunk.id not in found and chunk.id not in self._packs.pending]
         self._known += len(chunks) - len(fresh)
         for chunk in self._but_doubtful(fresh, lost):
             if chunk.id not in self._packs.pending:
@@ -196,15 +209,10 @@ class Ingest:
             self._refused.append(Refused(digest.hex(), "BLOCKS_REFUSED"))
         return [chunk for chunk in chunks if chunk.digest not in doubtful]
 
-    async def _grant_known(self, ids: Iterable[bytes]) -> tuple[set[bytes], set[bytes]]:
-        """Those of `ids` that the project has, which the server is granted, and those that it lost."""
-        async with self._services.database.reading() as uow:
-            there = await placed(uow, self._scope, ids)
-            found = await known(uow, self._scope, there)
-        strange = [name for name, is_owned in found.items() if not is_owned]
-        if strange:
-            await self._services.database.run(lambda uow: grant(uow, self._scope, strange))
-        return set(found), there - found.keys()
+    async def _grant(self, names: Collection[bytes]) -> None:
+        """The server proved possession of these chunks."""
+        if names:
+            await self._services.database.run(lambda uow: grant(uow, self._scope, names))
 
     async def _gather_patches(self, frame: Frame) -> None:
         """Keep a frame's patches until there are enough of them to go on with. Raises FrameError."""
@@ -255,7 +263,7 @@ class Ingest:
             Refused(record.id.hex(), "PROOF_REFUSED") for record in records if record.id not in proved
         ]
         self._known += len(proved)
-        await self._services.database.run(lambda uow: grant(uow, self._scope, proved))
+        await self._grant(proved)
 
     def _holds(self, record: ProofRecord, plain: dict[bytes, bytes]) -> bool:
         return is_proved(record, plain[record.id], self._scope.proof_key)

@@ -1,12 +1,16 @@
-"""From checked chunks to packs: one fills while the one before is written, so two are in memory at most."""
+"""From checked chunks to packs: one fills while the one before is written, so two are in memory at most. That
+of which the bytes are durable already is recorded meanwhile.
+"""
 
 import asyncio
+from dataclasses import replace
 
 from app.kit.database import UnitOfWork
 from app.migration.replication.packs import record_pack
 from app.migration.replication.received import Stored
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
+from app.store.index import Registration
 from app.store.pack import PackBuilder, SealedPack
 
 
@@ -19,6 +23,7 @@ class PackStream:
         self._scope = scope
         self._builder = self._new_builder()
         self._writing: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None
         self.pending: set[bytes] = set()
         self.stored_bytes = 0
 
@@ -34,11 +39,13 @@ class PackStream:
         if not self._builder.is_empty:
             await self._seal()
         await self._written()
+        await self._recorded()
 
     async def abandon(self) -> None:
-        """The put broke off: wait for the pack that is being written, so that no thread outlives it."""
-        if self._writing is not None:
-            await asyncio.gather(self._writing, return_exceptions=True)
+        """The put broke off: wait for the packs that are under way, so that no thread outlives it."""
+        for under_way in (self._writing, self._recording):
+            if under_way is not None:
+                await asyncio.gather(under_way, return_exceptions=True)
 
     async def _seal(self) -> None:
         builder, self._builder = self._builder, self._new_builder()
@@ -53,10 +60,18 @@ class PackStream:
         if writing is not None:
             await writing
 
+    async def _recorded(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            await recording
+
     async def _write(self, builder: PackBuilder) -> None:
         registration = self._services.store.registration()
         pack = await asyncio.to_thread(self._write_durably, builder)
+        await self._recorded()
+        self._recording = asyncio.create_task(self._record(replace(pack, parts=()), registration))
 
+    async def _record(self, pack: SealedPack, registration: Registration) -> None:
         async def record(uow: UnitOfWork) -> None:
             registration.require(uow.now)
             await record_pack(uow, self._scope, pack)

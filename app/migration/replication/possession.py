@@ -65,8 +65,8 @@ async def placed(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> 
     """Those of `ids` that have a row in the project, be they damaged or condemned."""
     found: set[bytes] = set()
     for batch in batches(ids):
-        rows = select(ChunkRow.id).where(ChunkRow.project_id == scope.project_id, ChunkRow.id.in_(batch))
-        found |= set(await uow.session.scalars(rows))
+        asked = {"project": scope.project_id, "ids": batch}
+        found |= set(await uow.session.scalars(_PLACED, asked))
     return found
 
 
@@ -105,11 +105,16 @@ async def grant(uow: UnitOfWork, scope: SessionScope, ids: Iterable[bytes]) -> N
 def _known() -> Select[bytes, bool]:
     """The query of `known`, built once: to build it costs about as much as to answer it."""
     server: BindParameter[str] = bindparam("server")
-    project: BindParameter[str] = bindparam("project")
     granted = exists().where(GrantRow.server_id == server, GrantRow.chunk_id == ChunkRow.id)
     is_owned = or_(PackRow.server_id == server, granted)
-    chosen = _with_live_pack(select(ChunkRow.id, is_owned))
-    return chosen.where(ChunkRow.project_id == project, ChunkRow.id.in_(bindparam("ids", expanding=True)))
+    return _among(_with_live_pack(select(ChunkRow.id, is_owned)))
+
+
+def _among(query: Select[*Columns]) -> Select[*Columns]:
+    """Of the query's chunks the `project`'s among `ids`; both are said when it is asked."""
+    project: BindParameter[str] = bindparam("project")
+    return query.where(ChunkRow.project_id == project, ChunkRow.id.in_(bindparam("ids", expanding=True)))
 
 
 _KNOWN: Final = _known()
+_PLACED: Final = _among(select(ChunkRow.id))
