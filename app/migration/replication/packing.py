@@ -1,5 +1,5 @@
-"""From checked chunks to packs: one fills while the one before is written, so two are in memory at most. That
-of which the bytes are durable already is recorded meanwhile.
+"""From checked chunks to packs: one fills while the one before is written, so two are in memory at most. The
+one before these, whose bytes are durable and let go, is recorded meanwhile.
 """
 
 import asyncio
@@ -43,9 +43,10 @@ class PackStream:
 
     async def abandon(self) -> None:
         """The put broke off: wait for the packs that are under way, so that no thread outlives it."""
-        for under_way in (self._writing, self._recording):
-            if under_way is not None:
-                await asyncio.gather(under_way, return_exceptions=True)
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+        if self._recording is not None:
+            await asyncio.gather(self._recording, return_exceptions=True)
 
     async def _seal(self) -> None:
         builder, self._builder = self._builder, self._new_builder()
