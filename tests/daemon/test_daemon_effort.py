@@ -100,6 +100,12 @@ def test_the_effort_fits_the_circumstances(circumstances: Circumstances, efforts
     assert speed(circumstances, settled) > 0.85 * max(circumstances.speed(effort) for effort in EFFORTS)
 
 
+def test_of_two_efforts_that_are_about_as_fast_the_lighter_one_stays() -> None:
+    even = Circumstances(link=3000 * MB, store=1345 * MIB)
+    assert 1.0 < even.speed(LIGHT) / even.speed(NONE) < 1.05
+    assert share(after(Controller(), even), NONE) > 0.5
+
+
 @pytest.mark.parametrize("later", [SLOW_LINK, GBIT, LOOPBACK, SLOW_STORE])
 @pytest.mark.parametrize("before", [SLOW_LINK, LOOPBACK, replace(GBIT, softness=0.0)])
 def test_a_change_of_circumstances_is_followed(before: Circumstances, later: Circumstances) -> None:

@@ -28,7 +28,7 @@ _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 _SCRATCH_BYTES: Final = 64 * KIB
 """What has less than this before the next line is received together with it, and copied."""
-_AHEAD: Final = 2
+_AHEAD: Final = 1
 """Frames that may wait to be taken before the sender has to."""
 
 

@@ -11,7 +11,9 @@ each window of a pass it is asked what was short, which the kernel knows (see
 
 A slow store looks like a slow processor. So where the network is not short the next harder effort, too, is
 tried now and then. What is tried stays if it makes the network short, or if as many plain bytes get through
-as before; else it rests before it is tried again, ever longer. Bytes that do not compress are sent plain.
+as before; else it rests before it is tried again, ever longer. A lighter one may be slower by what rates
+differ by from one part of a disk to the next: in doubt the processors are left to others. Bytes that do not
+compress are sent plain.
 """
 
 from dataclasses import dataclass, field
@@ -45,6 +47,8 @@ _SOFT_WINDOWS: Final = 4
 """So many windows one after the other before compressing is given up for it while the network is short."""
 _JUDGED_BYTES: Final = 256 * MIB
 """Plain bytes after which a trial is judged: parts of a disk differ threefold in how they compress."""
+_DOUBT: Final = 0.07
+"""Share of a rate by which it differs between parts of a disk that compress alike."""
 _SETTLED_BYTES: Final = 1024 * MIB
 """Plain bytes without a change after which a neighbour is put on trial."""
 _FIRST_REST: Final = 4
@@ -142,7 +146,8 @@ class Controller:
         """Whether the effort on trial stays: at least as many plain bytes get through as before."""
         if self._stay.raw < _JUDGED_BYTES:
             return
-        if self._stay.rate >= self._stay.wanted:
+        doubt = _DOUBT if self.effort.rank < before.rank else 0.0
+        if self._stay.rate >= self._stay.wanted * (1 - doubt):
             self._rests[before].begin()
             self._stay.before = None
         else:
