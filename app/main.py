@@ -13,12 +13,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 from fastapi import FastAPI
 
-from app.agent.gateway.uploads import UploadingHttp
 from app.kit.accesslog import AccessLogMiddleware
 from app.kit.clock import SystemClock
 from app.kit.database import Database
@@ -312,7 +311,7 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
     app = create_app(settings, roles, f"{scheme}://{reached}:{port}")
     config = uvicorn.Config(
         app,
-        http=UploadingHttp,
+        http=_protocol(roles),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -326,6 +325,15 @@ def serve(settings: Settings, roles: frozenset[Role]) -> None:
         signal.signal(received, _drained)
     _log.info("service.listening", url=f"{scheme}://{host}:{port}", role=name_of(roles))
     _Server(config, app.state.stopping).run(sockets=[listener])
+
+
+def _protocol(roles: frozenset[Role]) -> type[asyncio.Protocol] | Literal["auto"]:
+    """Who parses HTTP: where agents come, what they put is received straight into its frames."""
+    if Role.AGENT not in roles:
+        return "auto"
+    from app.agent.gateway.uploads import UploadingHttp
+
+    return UploadingHttp
 
 
 def _allow_open_files() -> None:
