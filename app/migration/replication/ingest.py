@@ -187,7 +187,9 @@ class Ingest:
         A chunk's data is a view of its frame. Where only some of the chunks are kept they are copied, else
         those few would hold the memory of all until their pack is full.
         """
-        await self._grant([name for name, is_owned in found.items() if not is_owned])
+        strange = [name for name, is_owned in found.items() if not is_owned]
+        if strange:
+            await self._grant(strange)
         fresh = [chunk for chunk in chunks if chunk.id not in found and chunk.id not in self._packs.pending]
         self._known += len(chunks) - len(fresh)
         for chunk in self._but_doubtful(fresh, lost):
@@ -211,8 +213,7 @@ class Ingest:
 
     async def _grant(self, names: Collection[bytes]) -> None:
         """The server proved possession of these chunks."""
-        if names:
-            await self._services.database.run(lambda uow: grant(uow, self._scope, names))
+        await self._services.database.run(lambda uow: grant(uow, self._scope, names))
 
     async def _gather_patches(self, frame: Frame) -> None:
         """Keep a frame's patches until there are enough of them to go on with. Raises FrameError."""
