@@ -87,6 +87,7 @@ def test_a_body_that_is_cut_off_has_not_ended(pieces: list[bytes], cut: int) -> 
         (b"1 \r\n", "hexadecimal"),
         (b"123456789\r\n", "hexadecimal"),
         (b"\xd9\xa1\r\n", "hexadecimal"),
+        (b"1;a\rb\r\n", "hexadecimal"),
         (b"1\nx\r\n", "does not end"),
         (b"1\r\nxy\r\n", "longer than its size"),
         (b"1\r\nx\n", "does not end"),

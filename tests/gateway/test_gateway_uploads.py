@@ -92,7 +92,7 @@ def test_a_head_that_comes_in_parts_goes_uvicorns_way(caller: Answers, cut: int)
     data = stream(300, MIB)
     whole = head()
     caller.send(whole[:cut])
-    time.sleep(0.2)
+    time.sleep(0.5)
     caller.send(whole[cut:] + chunked(data, 1000))
     assert caller.next().said == {"way": "uvicorn", "frames": expected(data)}
 
@@ -171,13 +171,13 @@ def test_a_sender_that_goes_away_is_noticed(server: UploadServer) -> None:
 def test_a_slow_sender_is_not_taken_for_one_that_stands_still(
     caller: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(intake, "STALL_SECONDS", 2.0)
     data = stream(100_000)
     body = chunked(data)
     caller.send(head())
     for at in range(0, len(body), 20_000):
         caller.send(body[at : at + 20_000])
-        time.sleep(0.3)
+        time.sleep(0.6)
     assert caller.next().said == {"way": "upload", "frames": expected(data)}
     caller.send(head() + body[:70_000])
     assert caller.next().said == {"code": "STALLED", "frames": []}

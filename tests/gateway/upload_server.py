@@ -32,7 +32,7 @@ STARTED_SECONDS = 20.0
 
 @dataclass
 class Reading:
-    """Puts wait until they `may_read`; `disconnected` counts those whose sender went away."""
+    """Puts with a frame wait until they `may_read` on; `disconnected` counts those whose sender went away."""
 
     may_read: threading.Event = field(default_factory=threading.Event)
     disconnected: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -74,12 +74,12 @@ class UploadServer:
 
     async def _put(self, request: Request) -> Response:
         way = "uvicorn" if upload_of(request.scope) is None else "upload"
-        await asyncio.to_thread(self.reading.may_read.wait)
         found = []
         try:
             async for frame in frames(request, FrameReader(PUT_TYPES), MOST):
                 said = [frame.type.name, frame.count, sha256(frame.payload).hexdigest()]
                 found.append(said)
+                await asyncio.to_thread(self.reading.may_read.wait)
         except (Go2CloudError, WireError) as error:
             return JSONResponse({"code": error.code, "frames": found}, 400)
         except ClientDisconnect:

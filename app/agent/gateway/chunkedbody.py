@@ -6,7 +6,7 @@ from typing import Final
 
 _LONGEST_LINE: Final = 1024
 """Bytes of a size with its extensions, or of a trailer."""
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;.*)?")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[^\r]*)?")
 
 
 class ChunkingError(Exception):
