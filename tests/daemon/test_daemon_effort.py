@@ -122,6 +122,26 @@ def test_a_fast_link_is_noticed_within_a_few_windows() -> None:
     assert controller.effort is NONE
 
 
+def test_a_network_that_looks_short_now_and_then_is_no_reason_to_compress() -> None:
+    """Two processes that share their processors: between them some windows look like that."""
+    controller, chance = Controller(), random.Random(7)
+    efforts = []
+    for _ in range(400):
+        efforts.append(controller.effort)
+        usual = LOOPBACK.window(controller.effort)
+        network = usual.seconds * chance.choice((0.7, 0.85, 0.97))
+        controller.learn(replace(usual, network=network))
+    assert share(efforts, NONE) > 0.6
+
+
+def test_a_slow_link_is_noticed_within_a_few_windows() -> None:
+    controller = Controller()
+    for _ in range(4):
+        assert controller.effort is FULL
+        controller.learn(SLOW_LINK.window(controller.effort))
+    assert controller.effort is HARD
+
+
 def test_a_disk_whose_parts_compress_differently_does_not_mislead() -> None:
     """On a slow link a few windows of packed files are no reason to send everything else as it is."""
     controller, chance = Controller(), random.Random(4)

@@ -13,6 +13,7 @@ from app.agent.daemon.link.connection import send_all, shut_down, translated
 from app.agent.daemon.link.link import BYTES, MAX_ANSWER, STALL_SECONDS, Link, Request
 from app.agent.daemon.pace import IsOver, stopped
 from app.wire import messages
+from app.wire.buffers import Buffer
 from app.wire.chunks import MAX_CHUNK_SIZE
 from app.wire.errors import MessageError
 from app.wire.jsonform import decode, encode
@@ -202,7 +203,7 @@ class PutStream:
             self._connection.endheaders()
             self._connection.sock.settimeout(patience)
 
-    def write(self, frame: bytes) -> None:
+    def write(self, frame: Buffer) -> None:
         """Send bytes of the body at the link's pace.
 
         Raises LinkError, Refusal when the service said no meanwhile, Stopped when the pass is over.
@@ -211,7 +212,7 @@ class PutStream:
             self._write(part)
         self.sent += len(frame)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: Buffer) -> None:
         with translated(self._link.endpoint):
             try:
                 for piece in self._link.pace.pieces(data, self._is_over):

@@ -5,7 +5,7 @@ Neither is known beforehand, and both differ from one part of a disk to the next
 each window of a pass it is asked what was short, which the kernel knows (see
 `app.agent.daemon.link.congestion`):
 
-    network    a harder effort sends fewer bytes: the next harder one
+    network    for some windows: a harder effort sends fewer bytes: the next harder one
     else       some processor, here or there, or the store: the next lighter one
     in doubt   no change for long
 
@@ -39,8 +39,11 @@ EFFORTS: Final = (NONE, LIGHT, FULL, HARD)
 
 _SHORT: Final = 0.9
 """Share of the time in which bytes waited for the network, from which on it is what is short."""
+_SHORT_WINDOWS: Final = 4
+"""So many windows one after the other: every third single one looks like that between two processes of one
+machine, where nothing but the processors is short."""
 _AMPLE: Final = 0.5
-"""The share up to which it is not."""
+"""The share up to which the network is not short."""
 _SOFT: Final = 1.05
 """Plain by packed bytes, below which compressing is in vain."""
 _SOFT_WINDOWS: Final = 4
@@ -103,6 +106,7 @@ class Controller:
     _rests: dict[Effort, _Rest] = field(default_factory=lambda: {effort: _Rest() for effort in EFFORTS})
     _stay: _Stay = field(default_factory=_Stay)
     _soft: int = 0
+    _short: int = 0
 
     def learn(self, window: Window) -> None:
         """Take in a window that was packed with the effort of now, and choose the effort of the next one."""
@@ -113,14 +117,16 @@ class Controller:
         self._stay.raw += window.raw
         self._stay.seconds += window.seconds
         self._soft = self._soft + 1 if self.effort is not NONE and window.gain < _SOFT else 0
-        self._choose(window.network / window.seconds)
+        share = window.network / window.seconds
+        self._short = self._short + 1 if share >= _SHORT else 0
+        self._choose(share)
 
     def _choose(self, share: float) -> None:
         """By the share of the time in which the network was short."""
         if self._soft >= (_SOFT_WINDOWS if share > _AMPLE else 1):
             self._rests[LIGHT].begin()
             self._take(NONE)
-        elif share >= _SHORT:
+        elif self._short >= _SHORT_WINDOWS:
             self._climb()
         elif self._stay.before is not None:
             self._judge(self._stay.before)
@@ -162,7 +168,7 @@ class Controller:
     def _take(self, effort: Effort) -> None:
         self.effort = effort
         self._stay = _Stay()
-        self._soft = 0
+        self._soft = self._short = 0
 
     def _neighbour(self, step: int) -> Effort | None:
         """The next effort in this direction, unless it rests."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from app.agent.daemon.errors import TrackerGap
 from app.agent.daemon.pipeline.channel import Channel
 from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.framememory import FrameMemory
 from app.agent.daemon.pipeline.inquiry import Inquiry
 from app.agent.daemon.pipeline.leaves import LeafKey, LeafWork, ReadyLeaf
 from app.agent.daemon.pipeline.outgoing import FrameBuilder, Outgoing, leaf_frames
@@ -53,11 +54,13 @@ class Hasher:
         segments: Channel[Segment],
         emit: Callable[[Outgoing], None],
         packer: Packer,
+        memory: FrameMemory,
     ) -> None:
         self._session = session
         self._segments = segments
         self._emit = emit
         self._packer = packer
+        self._memory = memory
         self._inquiry = Inquiry()
 
     def run(self) -> None:
@@ -83,7 +86,7 @@ class Hasher:
     def builder(self, disk: DiskPass, key: LeafKey) -> FrameBuilder:
         """Gathers records of a leaf; its frames go where the hasher's go."""
         target = self._session.limits.frame_bytes // 2
-        return FrameBuilder(key, disk.tally, self._emit, target, lambda: self._packer.effort)
+        return FrameBuilder(key, disk.tally, self._emit, target, lambda: self._packer.effort, self._memory)
 
     def _process(self, segment: Segment) -> None:
         builder = self.builder(segment.disk, segment.leaf.key)

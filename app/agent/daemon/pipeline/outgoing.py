@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from app.agent.daemon.pipeline.effort import Effort
+from app.agent.daemon.pipeline.framememory import FrameMemory
 from app.agent.daemon.pipeline.leaves import LeafKey, ReadyLeaf
 from app.agent.daemon.pipeline.tally import Tally
 from app.wire.buffers import Buffer
@@ -38,7 +39,7 @@ class Outgoing:
     records that the service names: a request has no more than MAX_BLOCKS_RECORDS of them.
     """
 
-    frame: bytes
+    frame: Buffer
     leaves: frozenset[LeafKey]
     tally: Tally
     raw: int
@@ -100,12 +101,15 @@ class FrameBuilder:
         emit: Callable[[Outgoing], None],
         target: int,
         effort: Callable[[], Effort],
+        memory: FrameMemory,
     ) -> None:
-        """Frames of about `target` bytes go to `emit`; `effort` is asked what chunks are packed with."""
+        """Frames of about `target` bytes, in this memory, go to `emit`; `effort` is asked what chunks are
+        packed with."""
         self._effort = effort
         self._leaves = frozenset({leaf})
         self._tally = tally
         self._emit = emit
+        self._memory = memory
         most = min(target, TARGET_PAYLOAD)
         self._chunks = _Gathering(self._send_chunks, most)
         self._patches = _Gathering[PatchRecord](lambda records: self._send(encode_patches(records)), most)
@@ -141,4 +145,5 @@ class FrameBuilder:
         self._send(encode_blocks(records), nameless=len(records))
 
     def _send(self, parts: list[Buffer], raw: int = 0, nameless: int = 0) -> None:
-        self._emit(Outgoing(b"".join(parts), self._leaves, self._tally, raw, self._effort(), nameless))
+        frame = self._memory.join(parts)
+        self._emit(Outgoing(frame, self._leaves, self._tally, raw, self._effort(), nameless))

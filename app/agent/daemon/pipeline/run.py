@@ -17,6 +17,7 @@ from app.agent.daemon.errors import AgentError
 from app.agent.daemon.pipeline.blockwise import BlocksRefused, Part, WrittenBlocks
 from app.agent.daemon.pipeline.channel import Aborted, Channel, Crew
 from app.agent.daemon.pipeline.disk_pass import DiskPass
+from app.agent.daemon.pipeline.framememory import FrameMemory
 from app.agent.daemon.pipeline.hasher import Hasher
 from app.agent.daemon.pipeline.leaves import SEGMENT, LeafKey, LeafTask, ReadyLeaf
 from app.agent.daemon.pipeline.outgoing import Outgoing
@@ -172,9 +173,9 @@ class Round:
         self._buffers = Channel[memoryview](crew, BUFFERS)
         self._segments = Channel[Segment](crew, BUFFERS)
         self._frames = Channel[Outgoing](crew, FRAMES)
-        packer = Packer()
-        self._sender = Sender(session, self._frames, packer.sent, lost)
-        self._hasher = Hasher(session, self._segments, self._frames.put, packer)
+        packer, memory = Packer(), FrameMemory()
+        self._sender = Sender(session, self._frames, packer.sent, lost, memory)
+        self._hasher = Hasher(session, self._segments, self._frames.put, packer, memory)
         self._stages = Stages(
             self._buffers, self._segments, self._hasher.finish_leaf, gate, crew.aborted.is_set
         )

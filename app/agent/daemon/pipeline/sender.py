@@ -16,6 +16,7 @@ from app.agent.daemon.errors import LinkError, LinkRefused
 from app.agent.daemon.link.answer import asked_pause
 from app.agent.daemon.link.link import PATIENCE, PATIENT_AFTER, STALL_SECONDS
 from app.agent.daemon.pipeline.channel import Aborted, Channel
+from app.agent.daemon.pipeline.framememory import FrameMemory
 from app.agent.daemon.pipeline.leaves import LeafKey
 from app.agent.daemon.pipeline.outgoing import Outgoing
 from app.agent.daemon.pipeline.packer import Sent
@@ -57,9 +58,15 @@ class Sender:
     now, and `stored_bytes` is what the store grew by."""
 
     def __init__(
-        self, session: Session, frames: Channel[Outgoing], told: Callable[[Sent], None], lost: Lost
+        self,
+        session: Session,
+        frames: Channel[Outgoing],
+        told: Callable[[Sent], None],
+        lost: Lost,
+        memory: FrameMemory,
     ) -> None:
-        """`told` learns of each frame that went out; `lost` is what went wrong before, and is counted on."""
+        """`told` learns of each frame that went out, and `memory` gets it back; `lost` is what went wrong
+        before, and is counted on."""
         self._session = session
         self._frames = frames
         self._told = told
@@ -69,6 +76,7 @@ class Sender:
         self._closing: tuple[_Request, Future[PutResult]] | None = None
         self._waiter = ThreadPoolExecutor(1, "await-put")
         self._lost = lost
+        self._memory = memory
         self.redo: set[LeafKey] = set()
         self.stored_bytes = 0
         self.delivered = 0
@@ -112,6 +120,7 @@ class Sender:
         request.put.write(outgoing.frame)
         outgoing.tally.add(Counters(wire=len(outgoing.frame)))
         self._told(Sent(outgoing.effort, outgoing.raw, _network(request, time.monotonic() - began)))
+        self._memory.give_back(outgoing.frame)
         self._end_if_enough()
 
     def _end_if_enough(self, more: int = 0) -> None:
