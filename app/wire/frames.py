@@ -33,6 +33,7 @@ from app.wire.buffers import Buffer
 from app.wire.chunks import ID_BYTES, MAX_CHUNK_SIZE
 from app.wire.codec import Codec
 from app.wire.errors import FrameError
+from app.wire.memory import unfilled
 from app.wire.patch import Extent, decode_extents, encode_extents, patched_bytes
 from app.wire.tree import LEAF_BYTES, LEAF_IDS, MAX_LEAVES, ROOT_HEADER_BYTES, LeafChanges
 
@@ -380,7 +381,7 @@ class FrameReader:
         if self._kind not in self._accepts:
             raise FrameError(f"a {self._kind.name} frame has no place in this stream")
         _require_bounds(self._kind, count, length)
-        self._payload = bytearray(length)
+        self._payload = unfilled(length)
         self._room = memoryview(self._payload)
 
     def _completed(self) -> Frame | None:

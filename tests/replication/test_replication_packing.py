@@ -1,4 +1,5 @@
-"""The packs of one put: one is written while the one before it is recorded, and nothing outlives a put."""
+"""The packs of one put: one is hashed while the one before it is written, and written while that is recorded.
+Nothing outlives a put."""
 
 import asyncio
 import random
@@ -86,6 +87,36 @@ async def test_a_pack_is_written_while_the_one_before_is_recorded(
         assert await asyncio.to_thread(records.written.acquire, timeout=20)
     assert (len(records.ended), packs.stored_bytes) == (0, 0)
     records.may_go_on.set()
+    await packs.finish()
+    assert len(records.ended) == 2
+
+
+async def test_a_pack_is_hashed_while_the_one_before_is_written(
+    services: Services, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed, may_write, records_it = threading.Semaphore(0), threading.Event(), ObjectStore.write_pack
+    seal = PackBuilder.seal
+
+    def note(builder: PackBuilder) -> SealedPack:
+        pack = seal(builder)
+        sealed.release()
+        return pack
+
+    def write_later(store: ObjectStore, pack: SealedPack) -> None:
+        assert may_write.wait(20)
+        records_it(store, pack)
+
+    monkeypatch.setattr(PackBuilder, "seal", note)
+    monkeypatch.setattr(ObjectStore, "write_pack", write_later)
+    packs = await stream(services)
+    await packs.add(chunk())
+    adding = asyncio.create_task(packs.add(chunk()))
+    for _ in range(2):
+        assert await asyncio.to_thread(sealed.acquire, timeout=20)
+    assert not adding.done()
+    records.may_go_on.set()
+    may_write.set()
+    await adding
     await packs.finish()
     assert len(records.ended) == 2
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from app.wire.memory import aligned
+from app.wire.memory import aligned, unfilled
 
 HUGE_PAGE = 2 << 20
 
@@ -42,3 +42,11 @@ def test_a_forked_process_has_memory_of_its_own_there() -> None:
     """Nothing at all would end a child of a fork server by SIGSEGV at its first large write."""
     done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "7"]
+
+
+def test_unfilled_memory_has_the_size_that_was_asked_for() -> None:
+    for size in (0, 1, 5 << 20):
+        room = unfilled(size)
+        assert len(room) == size
+        room[:] = b"7" * size
+        assert room.count(b"7") == size

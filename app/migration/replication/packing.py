@@ -1,5 +1,5 @@
-"""From checked chunks to packs: one fills while the one before is written, so two are in memory at most. The
-one before these, whose bytes are durable and let go, is recorded meanwhile.
+"""From checked chunks to packs: one fills and is hashed while the one before is written, so two are in memory
+at most. The one before these, whose bytes are durable and let go, is recorded meanwhile.
 """
 
 import asyncio
@@ -50,8 +50,9 @@ class PackStream:
 
     async def _seal(self) -> None:
         builder, self._builder = self._builder, self._new_builder()
+        pack = await asyncio.to_thread(builder.seal)
         await self._written()
-        self._writing = asyncio.create_task(self._write(builder))
+        self._writing = asyncio.create_task(self._write(pack))
 
     def _new_builder(self) -> PackBuilder:
         return PackBuilder(self._scope.project_id, self._scope.server_id)
@@ -66,9 +67,9 @@ class PackStream:
         if recording is not None:
             await recording
 
-    async def _write(self, builder: PackBuilder) -> None:
+    async def _write(self, pack: SealedPack) -> None:
         registration = self._services.store.registration()
-        pack = await asyncio.to_thread(self._write_durably, builder)
+        await asyncio.to_thread(self._services.store.write_pack, pack)
         await self._recorded()
         self._recording = asyncio.create_task(self._record(replace(pack, parts=()), registration))
 
@@ -79,8 +80,3 @@ class PackStream:
 
         await self._services.database.run(record)
         self.stored_bytes += pack.size
-
-    def _write_durably(self, builder: PackBuilder) -> SealedPack:
-        pack = builder.seal()
-        self._services.store.write_pack(pack)
-        return pack
