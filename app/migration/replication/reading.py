@@ -8,7 +8,7 @@ from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.objects import ObjectStore
 from app.store.reader import ChunkReader
 
-BATCH = 64
+BATCH = 32
 
 
 def chunk_reader(store: ObjectStore, database: Database) -> ChunkReader:
