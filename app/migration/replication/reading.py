@@ -9,6 +9,7 @@ from app.store.objects import ObjectStore
 from app.store.reader import ChunkReader
 
 BATCH = 32
+"""Chunks whose plain bytes are in memory together: 8 MiB of the usual size."""
 
 
 def chunk_reader(store: ObjectStore, database: Database) -> ChunkReader:
