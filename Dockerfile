@@ -6,9 +6,10 @@
 #   docker run --read-only --tmpfs /tmp -v go2cloud-store:/data/store -v go2cloud-state:/data/state \
 #     -p 8088:8088 go2cloud:0.1.0 all
 #
-# Another base needs Python 3.11 or newer with venv, useradd, and apt-get for the stage volumes. A registry gives out
-# other bytes under the same tag when it is built anew, so images that are delivered name the base by version and
-# digest, --build-arg BASE=…/python:3.13.9-slim-trixie@sha256:…: the pipelines (.gitlab-ci.yml, Jenkinsfile) refuse others.
+# Another base needs Python 3.11 or newer with venv, useradd, and apt-get for the compiler and the stage volumes. A
+# registry gives out other bytes under the same tag when it is built anew, so images that are delivered name the base by
+# version and digest, --build-arg BASE=…/python:3.13.9-slim-trixie@sha256:…: the pipelines (.gitlab-ci.yml, Jenkinsfile)
+# refuse others.
 ARG BASE=docker.io/library/python:3.13.9-slim-trixie
 
 FROM ${BASE} AS build
@@ -25,8 +26,12 @@ RUN python3 -m venv --without-pip /opt/go2cloud \
     && /opt/uv/bin/uv pip install --python /opt/go2cloud/bin/python --require-hashes --no-deps \
         --compile-bytecode --requirement requirements.txt
 
+# A compiler for what is written in C. Without a version: the base's release knows one.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+
 # Then the wheel, which stands alone: nothing of /src goes on.
-COPY README.md LICENSE ./
+COPY README.md LICENSE hatch_build.py ./
 COPY app app
 RUN echo "hatchling==${HATCHLING_VERSION}" > constraints.txt \
     && /opt/uv/bin/uv build --wheel --build-constraint constraints.txt --out-dir dist \

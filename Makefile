@@ -10,7 +10,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := $(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends >/dev/null
 
 # Debian packages of the real parts that the tests use; `make apt` installs those that are missing.
-TEST_PACKAGES := mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
+TEST_PACKAGES := gcc libc6-dev mariadb-server redis-server e2fsprogs xfsprogs btrfs-progs dosfstools fdisk util-linux mount \
   qemu-utils qemu-block-extra nbdkit libnbd-bin fuse3 fiu-utils gdisk shellcheck openssl \
   qemu-system-x86 seabios ovmf mtools \
   ceph-mon ceph-mgr ceph-osd radosgw ceph-common curl galera-4 rsync \
@@ -42,7 +42,9 @@ help: ## List the targets
 
 setup: .venv/.ready ## Make the virtual environment from the lock file
 
-.venv/.ready: pyproject.toml uv.lock
+# A compiler is for app/store/outboard.c; without one nothing fails, and the service takes longer for patches.
+.venv/.ready: pyproject.toml uv.lock hatch_build.py app/store/outboard.c app/store/outboard_lanes.h
+	@command -v $(CC) >/dev/null || { [ "$$(id -u)" = 0 ] && $(APT) gcc libc6-dev; } || echo "no C compiler: patches will cost more"
 	@command -v uv >/dev/null || [ -x $(TOOLS)/bin/uv ] || $(MAKE) --no-print-directory $(TOOLS)/bin/uv
 	$(UV) sync --frozen --quiet
 	@touch $@

@@ -3,7 +3,10 @@
 No property is held to a time: on a busy machine an example takes what it takes.
 """
 
+import pytest
 from hypothesis import settings
+
+from app.store import outboard
 
 pytest_plugins = [
     "tests.services.mariadb_server",
@@ -17,3 +20,9 @@ pytest_plugins = [
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture
+def without_outboards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the package was built without a compiler."""
+    monkeypatch.setattr(outboard, "_library", lambda: None)

@@ -17,8 +17,8 @@ from typing import Final
 from app.store.errors import ObjectDamaged, ObjectMissing, StoreFull
 from app.store.index import Candidate, CompactedPack, GarbageIndex, Location, PackInfo
 from app.store.objects import ObjectStore
-from app.store.pack import MAX_RECORDS, TARGET_BYTES, PackBuilder, SealedPack
-from app.store.packcheck import PackExamination
+from app.store.outboard import is_of, outboard_bytes, worthwhile
+from app.store.pack import MAX_RECORDS, TARGET_BYTES, PackBuilder, PackIndex, SealedPack
 from app.wire.chunks import MIB
 from app.wire.codec import Codec, encode
 
@@ -41,8 +41,11 @@ class Sparse:
 
     @property
     def live_bytes(self) -> int:
-        """Bytes that the live records take, roughly."""
-        return sum(at.stored_length + _OVERHEAD for at in self.live.values())
+        """Bytes that the live records and their outboards take, at most."""
+        return sum(
+            at.stored_length + worthwhile(outboard_bytes(at.raw_length), at.stored_length) + _OVERHEAD
+            for at in self.live.values()
+        )
 
     @property
     def is_sparse(self) -> bool:
@@ -105,32 +108,37 @@ def _copied(
     builder = PackBuilder(project, server)
     bad: list[bytes] = []
     for sparse in group:
-        data = _whole(objects, sparse)
-        if data is None:
+        found = _whole(objects, sparse)
+        if found is None:
             bad.append(sparse.pack.name)
             continue
-        view = memoryview(data)
+        index, view = found
+        outboards = {name: bytes(view[at : at + length]) for name, (at, length) in index.outboards()}
         for name, at in sorted(sparse.live.items(), key=lambda item: item[1].offset):
             stored = bytes(view[at.offset : at.offset + at.stored_length])
             codec, packed = encode(stored, LEVEL) if at.codec is Codec.NONE else (at.codec, stored)
-            builder.add(name, codec, at.raw_length, packed, at.base, at.depth)
+            outboard = outboards.get(name, b"")
+            kept = outboard if is_of(outboard, name) else b""
+            builder.add(name, codec, at.raw_length, packed, at.base, at.depth, kept)
     return (None if builder.is_empty else builder.seal()), bad
 
 
-def _whole(objects: ObjectStore, sparse: Sparse) -> bytes | None:
-    """The bytes of a pack whose live records are all there and good; None where they are not."""
+def _whole(objects: ObjectStore, sparse: Sparse) -> tuple[PackIndex, memoryview] | None:
+    """The index and bytes of a pack whose live records are all there and good; None where they are not."""
     try:
         examination, data = objects.examine_pack(sparse.pack.name)
     except (ObjectMissing, ObjectDamaged):
         return None
-    return data if examination.index is not None and _agrees(examination, sparse) else None
+    index = examination.index
+    if index is None or not _agrees(index, sparse) or not examination.damaged.isdisjoint(sparse.live):
+        return None
+    return index, memoryview(data)
 
 
-def _agrees(examination: PackExamination, sparse: Sparse) -> bool:
-    """Whether the rows of the live chunks say what the pack's own footer says, and their records are good."""
-    assert examination.index is not None
-    stated = {(entry.id, Location.of(sparse.pack.name, entry)) for entry in examination.index.entries}
-    return stated.issuperset(sparse.live.items()) and examination.damaged.isdisjoint(sparse.live)
+def _agrees(index: PackIndex, sparse: Sparse) -> bool:
+    """Whether the rows of the live chunks say what the pack's own footer says."""
+    stated = {(entry.id, Location.of(sparse.pack.name, entry)) for entry in index.entries}
+    return stated.issuperset(sparse.live.items())
 
 
 async def _moved(

@@ -43,7 +43,7 @@ MEANING = {
     FindingKind.CHUNK_MISPLACED: "rows of chunks point to another place than the pack's index",
     FindingKind.PACK_MISSING: "a pack of the database is gone",
     FindingKind.PACK_DAMAGED: "a pack is not what its name or its index says",
-    FindingKind.PACK_DAMAGED_UNUSED: "a pack is damaged, or gone, where no chunk is read from it any more",
+    FindingKind.PACK_DAMAGED_UNUSED: "a pack is damaged, or gone, where no chunk is lost by it",
     FindingKind.PACK_UNKNOWN: "a pack has no row; the next collection removes it",
 }
 

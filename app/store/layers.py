@@ -94,11 +94,11 @@ def read_layers(objects: ObjectStore, layers: Sequence[Layers]) -> Iterator[tupl
 
     The records of all of them are in memory together, and one chunk at a time.
     """
-    patches = dict(_stored(objects, {item for each in layers for item in each.records[:-1]}))
+    patches = dict(read_stored(objects, {item for each in layers for item in each.records[:-1]}))
     above: dict[bytes, list[Layers]] = {}
     for each in layers:
         above.setdefault(each.records[-1][0], []).append(each)
-    for name, stored in _stored(objects, {each.records[-1] for each in layers}):
+    for name, stored in read_stored(objects, {each.records[-1] for each in layers}):
         for each in above[name]:
             plain = _built(each, stored, patches)
             if plain is not None:
@@ -118,8 +118,8 @@ def _built(layers: Layers, bottom: Buffer, patches: Mapping[bytes, Buffer]) -> B
     return plain
 
 
-def _stored(objects: ObjectStore, records: Iterable[Placed]) -> Iterator[tuple[bytes, Buffer]]:
-    """The stored bytes of those records that can be read."""
+def read_stored(objects: ObjectStore, records: Iterable[Placed]) -> Iterator[tuple[bytes, Buffer]]:
+    """The stored bytes of those records that can be read, not verified. Blocking."""
     ordered = sorted(records, key=lambda item: (item[1].pack, item[1].offset))
     for pack, some in by_pack(spans(ordered, _GAP_BYTES)):
         yield from _read(objects, pack, some)

@@ -4,14 +4,16 @@
               | nonce 16 | project id | server id (ASCII)
     records   id 32 | codec u8 | depth u8 | 2 zero bytes | raw length u32 | stored length u32
               | base id 32 (only with codec DELTA) | stored bytes
+    outboards of those records that have one, in their order (see `app.store.outboard`)
     footer    the header again, then for each record
               id 32 | base id 32 (zeros without) | offset of the stored bytes u64 | raw length u32
-              | stored length u32 | codec u8 | depth u8 | 2 zero bytes
+              | stored length u32 | codec u8 | depth u8 | length of its outboard in nodes of 32 bytes u16
     trailer   magic "G2CPEND1" | version u16 | 2 zero bytes | record count u32 | footer offset u64
               | footer length u64 | BLAKE3 of footer and of the trailer up to here, 32
 
 Numbers are big-endian. A DELTA record's stored bytes are an encoded patch (see `app.wire.patch`) against the
 chunk `base` of the same project; `depth` counts the patches down to a whole chunk, at most MAX_DEPTH.
+Version 1, which is still read, had no outboards.
 
 The pack's name is the BLAKE3 hash of all its bytes. The random nonce makes the same content put again a new
 name, never that of a pack that is about to be deleted. The footer has a hash of its own, so that the index
@@ -20,13 +22,15 @@ can be trusted after two small reads, without the records.
 
 import secrets
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from blake3 import blake3
 
+from app.store.backend import Range
 from app.store.errors import ObjectDamaged
+from app.store.outboard import outboard_bytes, worthwhile
 from app.wire.buffers import Buffer
 from app.wire.chunks import ID_BYTES, MAX_CHUNK_SIZE, MIB, ZERO_ID
 from app.wire.codec import Codec
@@ -39,11 +43,12 @@ MAX_DEPTH: Final = 8
 
 HEADER: Final = struct.Struct("!8sHBB4x16s")
 RECORD: Final = struct.Struct("!32sBB2xII")
-ENTRY: Final = struct.Struct("!32s32sQIIBB2x")
+ENTRY: Final = struct.Struct("!32s32sQIIBBH")
 TRAILER: Final = struct.Struct("!8sH2xIQQ32s")
 MAGIC: Final = b"G2CPACK1"
 END_MAGIC: Final = b"G2CPEND1"
-VERSION: Final = 1
+VERSION: Final = 2
+_READABLE: Final = (1, VERSION)
 _HASH_BYTES: Final = 32
 _SMALL_BYTES: Final = 16 * 1024
 
@@ -75,6 +80,8 @@ class PackEntry:
     codec: Codec
     base: bytes | None = None
     depth: int = 0
+    nodes: int = 0
+    """Of its outboard; 0 where it has none."""
 
     @property
     def end(self) -> int:
@@ -93,7 +100,7 @@ class PackEntry:
 
     def encode(self) -> bytes:
         """The entry of the footer."""
-        lengths = (self.offset, self.raw_length, self.stored_length, self.codec, self.depth)
+        lengths = (self.offset, self.raw_length, self.stored_length, self.codec, self.depth, self.nodes)
         return ENTRY.pack(self.id, self.base or ZERO_ID, *lengths)
 
 
@@ -115,11 +122,19 @@ class SealedPack:
 
 @dataclass(frozen=True)
 class PackIndex:
-    """What a pack's footer says; `records_end` is where the records stop."""
+    """What a pack's footer says; `records_end` is where the records stop and the outboards begin."""
 
     owner: PackOwner
     entries: tuple[PackEntry, ...]
     records_end: int
+
+    def outboards(self) -> Iterator[tuple[bytes, Range]]:
+        """The ids of the chunks that have an outboard here, each with (offset, length) of it in the pack."""
+        at = self.records_end
+        for entry in self.entries:
+            if entry.nodes:
+                yield entry.id, (at, entry.nodes * ID_BYTES)
+                at += entry.nodes * ID_BYTES
 
 
 @dataclass(frozen=True)
@@ -142,7 +157,10 @@ class PackBuilder:
         header = self.owner.encode()
         self._parts: list[Buffer] = [header]
         self._entries: list[PackEntry] = []
+        self._outboards: list[bytes] = []
+        self._records_end = len(header)
         self.size = len(header)
+        """Bytes of header, records and outboards."""
 
     @property
     def is_full(self) -> bool:
@@ -162,21 +180,27 @@ class PackBuilder:
         data: Buffer,
         base: bytes | None = None,
         depth: int = 0,
+        outboard: bytes = b"",
     ) -> PackEntry:
-        """Append one record; `data` must not change until the pack is written.
+        """Append one record; `data` must not change until the pack is written. The chunk's outboard is kept
+        if it is worth its room.
 
         Raises ValueError for a record that could not be read again: bad lengths, a DELTA without base or of a
         depth outside 1 … MAX_DEPTH, or any record once the pack is full.
         """
         stored = memoryview(data).nbytes
         header_length = RECORD.size + (0 if base is None else ID_BYTES)
-        entry = PackEntry(name, self.size + header_length, stored, raw_length, codec, base, depth)
+        kept = outboard if base is None and worthwhile(len(outboard), stored) else b""
+        offset, nodes = self._records_end + header_length, len(kept) // ID_BYTES
+        entry = PackEntry(name, offset, stored, raw_length, codec, base, depth, nodes)
         fault = entry_fault(entry)
         if fault or self.is_full:
             raise ValueError(f"a record cannot be added to a pack: {fault or 'it is full'}")
         self._parts += (entry.record_header(), data)
         self._entries.append(entry)
-        self.size = entry.end
+        self._outboards.append(kept)
+        self.size += entry.end - self._records_end + len(kept)
+        self._records_end = entry.end
         return entry
 
     def seal(self) -> SealedPack:
@@ -185,7 +209,7 @@ class PackBuilder:
         bounds = (len(self._entries), self.size, len(footer))
         head = TRAILER.pack(END_MAGIC, VERSION, *bounds, bytes(_HASH_BYTES))[:-_HASH_BYTES]
         trailer = head + blake3(footer + head).digest()
-        parts = (*self._parts, footer, trailer)
+        parts = (*self._parts, b"".join(self._outboards), footer, trailer)
         size = self.size + len(footer) + len(trailer)
         return SealedPack(_hash(parts), self.owner, parts, tuple(self._entries), size)
 
@@ -215,12 +239,16 @@ def entry_fault(entry: PackEntry) -> str | None:
         return "its lengths differ without compression"
     if entry.codec is Codec.ZSTD and entry.stored_length > entry.raw_length:
         return "its compressed form is longer than its plain one"
+    if entry.nodes and entry.nodes * ID_BYTES != outboard_bytes(entry.raw_length):
+        return f"its outboard of {entry.nodes} nodes does not fit its length"
     return _delta_fault(entry)
 
 
 def _delta_fault(entry: PackEntry) -> str | None:
     if entry.codec is not Codec.DELTA:
         return "it has a base and is no patch" if entry.base is not None or entry.depth else None
+    if entry.nodes:
+        return "it is a patch and has an outboard"
     if entry.base is None or len(entry.base) != ID_BYTES or entry.base in (ZERO_ID, entry.id):
         return "it is a patch without a base"
     if not 1 <= entry.depth <= MAX_DEPTH:
@@ -233,7 +261,7 @@ def parse_trailer(data: Buffer, size: int) -> PackTrailer:
     if len(data) != TRAILER.size or not TRAILER.size < size <= MAX_PACK_BYTES:
         raise ObjectDamaged(f"a pack of {size} bytes is cut off or too large")
     magic, version, count, offset, length, digest = TRAILER.unpack(data)
-    if magic != END_MAGIC or version != VERSION:
+    if magic != END_MAGIC or version not in _READABLE:
         raise ObjectDamaged("a pack does not end with a trailer of a known version")
     least = HEADER.size + count * ENTRY.size
     if count > MAX_RECORDS or offset + length + TRAILER.size != size or not least < length < least + 512:
@@ -252,8 +280,9 @@ def parse_footer(data: Buffer, tail: Buffer) -> PackIndex:
         raise ObjectDamaged("a pack's footer has another length than its trailer says")
     offset = int(TRAILER.unpack(tail)[3])
     entries = tuple(_parse_entry(fields) for fields in ENTRY.iter_unpack(raw[used:]))
-    _require_adjacent(entries, used, offset)
-    return PackIndex(owner, entries, offset)
+    records_end = offset - sum(entry.nodes for entry in entries) * ID_BYTES
+    _require_adjacent(entries, used, records_end)
+    return PackIndex(owner, entries, records_end)
 
 
 def parse_header(data: Buffer) -> tuple[PackOwner, int]:
@@ -262,7 +291,7 @@ def parse_header(data: Buffer) -> tuple[PackOwner, int]:
     if len(raw) < HEADER.size:
         raise ObjectDamaged("a pack's header is cut off")
     magic, version, project_length, server_length, nonce = HEADER.unpack_from(raw)
-    if magic != MAGIC or version != VERSION or raw[12:16] != bytes(4):
+    if magic != MAGIC or version not in _READABLE or raw[12:16] != bytes(4):
         raise ObjectDamaged("this is not a pack of a known version")
     middle, end = HEADER.size + project_length, HEADER.size + project_length + server_length
     if not project_length or not server_length or len(raw) < end:
@@ -274,12 +303,12 @@ def parse_header(data: Buffer) -> tuple[PackOwner, int]:
     return PackOwner(project, server, nonce), end
 
 
-def _parse_entry(fields: tuple[bytes, bytes, int, int, int, int, int]) -> PackEntry:
-    name, base, offset, raw_length, stored_length, code, depth = fields
+def _parse_entry(fields: tuple[bytes, bytes, int, int, int, int, int, int]) -> PackEntry:
+    name, base, offset, raw_length, stored_length, code, depth, nodes = fields
     if code not in (Codec.NONE, Codec.ZSTD, Codec.DELTA):
         raise ObjectDamaged(f"a pack's record has the unknown codec {code}")
     found = None if base == ZERO_ID else base
-    entry = PackEntry(name, offset, stored_length, raw_length, Codec(code), found, depth)
+    entry = PackEntry(name, offset, stored_length, raw_length, Codec(code), found, depth, nodes)
     fault = entry_fault(entry)
     if fault:
         raise ObjectDamaged(f"a pack's record is impossible: {fault}")
@@ -292,4 +321,4 @@ def _require_adjacent(entries: tuple[PackEntry, ...], start: int, end: int) -> N
             raise ObjectDamaged("a pack's records do not lie one after the other")
         start = entry.end
     if start != end:
-        raise ObjectDamaged("a pack's records do not end where its footer begins")
+        raise ObjectDamaged("a pack's records and outboards do not end where its footer begins")

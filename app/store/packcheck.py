@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from app.store.errors import ObjectDamaged
+from app.store.outboard import is_available, is_of
 from app.store.pack import TRAILER, PackEntry, PackIndex, parse_footer, parse_header, parse_trailer
 from app.wire.buffers import Buffer
 from app.wire.chunks import chunk_id, is_zero
@@ -37,7 +38,17 @@ def examine(name: bytes, data: Buffer) -> PackExamination:
     damaged = frozenset(entry.id for entry in index.entries if not _is_good(entry, view, exact=is_exact))
     if damaged:
         return PackExamination(index, f"{len(damaged)} chunks do not hash to their ids", damaged)
-    return PackExamination(index, None if is_exact else "it does not hash to its name", damaged)
+    return PackExamination(index, None if is_exact else _other_fault(index, view), damaged)
+
+
+def _other_fault(index: PackIndex, view: memoryview) -> str:
+    """What is wrong with a pack of which every chunk is good."""
+    outboards = {name: view[at : at + length] for name, (at, length) in index.outboards()}
+    if is_available() and (wrong := [name for name in outboards if not is_of(outboards[name], name)]):
+        return (
+            f"outboards are not those of their chunks, which are good: {len(wrong)}, first {wrong[0].hex()}"
+        )
+    return "it does not hash to its name"
 
 
 def parse_pack(data: Buffer) -> PackIndex:

@@ -47,6 +47,11 @@ class Patch:
         """The stored form; see the module's caption."""
         return encode_extents(self.extents) + bytes(self.data)
 
+    @property
+    def encoded_length(self) -> int:
+        """Bytes of the stored form."""
+        return _COUNT.size + len(self.extents) * _EXTENT.size + memoryview(self.data).nbytes
+
     @classmethod
     def decode(cls, data: Buffer) -> Self:
         """Parse a stored patch. Raises PatchError."""

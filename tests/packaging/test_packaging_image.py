@@ -1,6 +1,7 @@
 """The image: what its recipe must keep, and that the wheel in it holds the whole program."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -71,14 +72,33 @@ def test_the_cluster_runs_the_version_of_the_package() -> None:
     assert f"newTag: {_version()}\n" in (ROOT / "k8s" / "base" / "kustomization.yaml").read_text()
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_the_whole_program(tmp_path: Path) -> None:
+def _wheel(folder: Path, **environment: str) -> Path:
     uv = os.environ.get("UV") or shutil.which("uv")
     assert uv, "uv is needed to build the wheel: run the tests by make test, or install uv"
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", tmp_path], cwd=ROOT, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("app/")}
+    command = [uv, "build", "--quiet", "--wheel", "--out-dir", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | environment)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _held(wheel: Path) -> set[str]:
+    return {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("app/")}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_whole_program(tmp_path: Path) -> None:
     sources = (
         path for path in (ROOT / "app").rglob("*") if path.is_file() and "__pycache__" not in path.parts
     )
-    assert held == {str(path.relative_to(ROOT)) for path in sources}
+    wheel = _wheel(tmp_path)
+    assert _held(wheel) == {str(path.relative_to(ROOT)) for path in sources}
+    assert "app/store/liboutboard.so" in _held(wheel)
+    assert wheel.name.endswith(f"_{platform.machine()}.whl")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"], ids=["none", "one that fails"])
+def test_without_a_compiler_the_wheel_is_for_every_machine(compiler: str, tmp_path: Path) -> None:
+    wheel = _wheel(tmp_path, CC=compiler)
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert "app/store/liboutboard.so" not in _held(wheel)

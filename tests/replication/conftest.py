@@ -26,3 +26,11 @@ async def services(database: Database, clock: ManualClock, tmp_path: Path) -> As
     yield Services(settings, clock, database, bus, ObjectStore(backend, clock=clock, grace=GRACE))
     await bus.close()
     backend.close()
+
+
+@pytest.fixture(params=["by outboards", "by bases"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How the service comes to what a patch gives."""
+    if request.param == "by bases":
+        request.getfixturevalue("without_outboards")
+    return str(request.param)

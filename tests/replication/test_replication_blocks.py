@@ -1,6 +1,7 @@
 """Blocks of a chunk that the agent does not name: the service checks what it builds on, and tells the id."""
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,12 @@ from sqlalchemy import select
 from app.kit.database import UnitOfWork
 from app.migration.replication import ingest
 from app.migration.replication.index import DatabaseIndex
+from app.migration.replication.maintenance import check_store
 from app.migration.replication.sessions import session_scope
 from app.migration.replication.tables import ChunkRow
 from app.migration.services import Services
+from app.store.backend import Range
+from app.store.findings import no_progress
 from app.store.layout import pack_key
 from app.wire.chunks import BLOCK, CHUNK_SIZE, ZERO_ID, chunk_id
 from app.wire.codec import Codec, encode
@@ -21,6 +25,8 @@ from app.wire.messages import HAVE_KNOWN, HAVE_SEND, PutResult, Refused
 from app.wire.patch import Patch, blocks_digest
 from tests.replication.agent_double import AgentDouble, chunk_record, leaves_of
 from tests.replication.test_replication_put import agrees
+
+pytestmark = pytest.mark.usefixtures("way")
 
 RANDOM = random.Random("blocks")
 BASE = RANDOM.randbytes(CHUNK_SIZE)
@@ -104,18 +110,56 @@ async def test_another_servers_chunk_is_no_base(services: Services) -> None:
     assert (await thief.put(encode_blocks([RECORD]))).refused == REFUSED
 
 
-async def test_nothing_is_built_on_a_base_that_is_damaged(services: Services) -> None:
-    """The new chunk's id would be good, and its bytes not the source's."""
+async def test_a_base_that_has_to_be_read_must_not_be_damaged(
+    services: Services, without_outboards: None
+) -> None:
+    """The new chunk's id would be that of what came out, which is not the source's."""
     agent = await replicated(services)
+    await spoil(services, agent, chunk_id(BASE))
+    done = await agent.put(encode_blocks([RECORD]))
+    assert (done.refused, done.names) == (REFUSED, {})
+
+
+async def test_what_was_built_by_outboards_on_a_damaged_base_is_found_and_healed(services: Services) -> None:
+    """Its id is right, and whoever looks at its bytes sees that they are not."""
+    agent = await replicated(services)
+    await agent.put(encode_blocks([RECORD]), encode_leaves(leaves_of(CHANGED)))
+    await agent.commit({"disk-a": CHANGED})
+    await spoil(services, agent, chunk_id(BASE))
+    report = await check_store(services, read_data=True, subset=None, progress=no_progress)
+    assert (report.is_whole, report.chunks_damaged) == (False, 2)
+    opened = await agent.open({"disk-a": CHUNK_SIZE})
+    assert set(opened.resend) == {chunk_id(BASE).hex(), chunk_id(CHANGED).hex()}
+    await agent.put_disk(CHANGED)
+    await agent.commit({"disk-a": CHANGED})
+    assert await agrees(services, agent)
+
+
+async def spoil(services: Services, agent: AgentDouble, name: bytes) -> None:
+    """Flip a bit of a chunk where it is stored."""
     async with services.database.reading() as uow:
         scope = await session_scope(uow, agent.server, agent.session.session_id)
-    found = await DatabaseIndex(services.database).locate(scope.project_id, [chunk_id(BASE)])
-    at, backend = found[chunk_id(BASE)], services.store.backend
+    at = (await DatabaseIndex(services.database).locate(scope.project_id, [name]))[name]
+    backend = services.store.backend
     data = bytearray(backend.get(pack_key(at.pack)))
     data[at.offset + at.stored_length // 2] ^= 1
     backend.put(pack_key(at.pack), [data])
-    done = await agent.put(encode_blocks([RECORD]))
-    assert (done.refused, done.names) == (REFUSED, {})
+
+
+async def test_by_an_outboard_nothing_of_the_base_is_read(
+    services: Services, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await replicated(services)
+    read = list[int]()
+    get_ranges = services.store.backend.get_ranges
+
+    def noted(name: str, ranges: Sequence[Range]) -> Iterator[bytes]:
+        read.extend(length for _, length in ranges)
+        return get_ranges(name, ranges)
+
+    monkeypatch.setattr(services.store.backend, "get_ranges", noted)
+    await agent.put(encode_blocks([RECORD]))
+    assert read == [CHUNK_SIZE // 128 if way == "by outboards" else CHUNK_SIZE]
 
 
 async def test_a_chunk_that_the_store_lost_is_not_replaced_by_a_delta(services: Services) -> None:

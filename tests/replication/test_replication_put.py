@@ -35,6 +35,8 @@ from app.wire.messages import HAVE_KNOWN, HAVE_PROVE, HAVE_SEND, Refused
 from app.wire.patch import make_patch, signatures
 from tests.replication.agent_double import AgentDouble, chunk_record, chunk_records, leaves_of
 
+pytestmark = pytest.mark.usefixtures("way")
+
 RANDOM = random.Random(7)
 DATA = RANDOM.randbytes(3 * CHUNK_SIZE)
 
@@ -97,7 +99,9 @@ async def test_a_patch_is_stored_as_a_delta_and_reads_back_whole(services: Servi
     assert await agrees(services, agent)
 
 
-async def test_many_patches_on_one_base_are_rebuilt_a_few_at_a_time(services: Services) -> None:
+async def test_many_patches_on_one_base_are_rebuilt_a_few_at_a_time(
+    services: Services, without_outboards: None
+) -> None:
     """Each may come out whole: a thousand small records of one frame would be gigabytes of memory."""
     agent = await AgentDouble.enrolled(services)
     base = DATA[:CHUNK_SIZE]
@@ -163,7 +167,9 @@ async def test_many_patches_some_on_one_base_come_out_in_one_put(services: Servi
     assert await agent.have([chunk_id(each) for each in made]) == bytes([HAVE_KNOWN] * 300)
 
 
-async def test_a_patch_on_a_base_that_is_damaged_is_refused_for_its_base(services: Services) -> None:
+async def test_a_patch_on_a_base_that_is_damaged_is_refused_for_its_base(
+    services: Services, without_outboards: None
+) -> None:
     """Not for the patch: the agent would take that for a write that its tracker missed."""
     agent = await AgentDouble.enrolled(services)
     await agent.replicate({"disk-a": DATA})

@@ -11,6 +11,7 @@ from app.store.folder import FolderBackend
 from app.store.index import CheckpointInfo
 from app.store.layout import NodeKind, node_prefix, pack_key
 from app.store.objects import ObjectStore
+from app.store.outboard import hashed
 from app.store.pack import PackBuilder, SealedPack
 from app.store.reader import ChunkReader
 from app.wire.chunks import ZERO_ID, chunk_count, chunk_id, chunk_length, name_of
@@ -75,7 +76,7 @@ class World:
         builder = PackBuilder(project, server)
         for name, plain in chunks.items():
             codec, data = encode(plain)
-            builder.add(name, codec, len(plain), data)
+            builder.add(name, codec, len(plain), data, outboard=hashed(plain)[1])
         return self.register(builder.seal(), session)
 
     def put_delta(self, plain: bytes, base: bytes, base_plain: bytes, depth: int) -> bytes:

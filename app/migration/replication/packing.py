@@ -29,7 +29,8 @@ class PackStream:
 
     async def add(self, chunk: Stored) -> None:
         """Take a chunk that the store lacks; its buffer must not change any more. Raises StoreFull."""
-        self._builder.add(chunk.id, chunk.codec, chunk.raw_length, chunk.data, chunk.base, chunk.depth)
+        patched = (chunk.base, chunk.depth, chunk.outboard)
+        self._builder.add(chunk.id, chunk.codec, chunk.raw_length, chunk.data, *patched)
         self.pending.add(chunk.id)
         if self._builder.is_full:
             await self._seal()

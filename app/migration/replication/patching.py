@@ -1,22 +1,26 @@
 """Patched chunks: rebuilt on what the store has of their bases, many of them with one question each.
 
-The questions of a batch are asked once; then its bases are read in the order of the store, a few at a time in
-each of some threads, which read, unpack, patch and hash without the interpreter's lock.
+The questions of a batch are asked once. Where a base has an outboard, that says what the patch makes of it,
+and nothing else of the base is touched. The other bases are read in the order of the store, a few at a time
+in each of some threads, which read, unpack, patch and hash without the interpreter's lock.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
 
 from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.possession import owned_chunks, placed
-from app.migration.replication.received import Fault, Stored, rebuild
+from app.migration.replication.received import Fault, Stored, rebuild, rebuild_by_outboard
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
 from app.store.layers import Layers, layers_of, portions, read_layers
 from app.store.objects import ObjectStore
+from app.store.outboards import read_outboards
 from app.wire.chunks import MIB, ZERO_ID
 from app.wire.frames import BlocksRecord, PatchRecord
 from app.wire.messages import Refused
@@ -32,6 +36,11 @@ THREADS: Final = 4
 """More than a small host has cores: a pack lies on the disk and not in a cache."""
 CHUNKS: Final = 16
 """Patches that a thread does at a time: of the chunks that come out whole that many are in memory."""
+OUTBOARDS: Final = 128
+"""Bases that a thread does at a time by their outboards, of 2 KiB each."""
+
+T = TypeVar("T")
+ByBase: TypeAlias = Mapping[bytes, list[PatchRecord]]
 
 
 @dataclass
@@ -43,8 +52,11 @@ class Rebuilt:
     refused: list[Refused] = field(default_factory=list)
     named: dict[bytes, bytes] = field(default_factory=dict)
 
-    def take(self, made: Stored) -> None:
-        """A record gave this chunk."""
+    def settle(self, record: PatchRecord, made: Stored | Fault) -> None:
+        """This came of a record."""
+        if isinstance(made, Fault):
+            self.refuse([record], made)
+            return
         if made.digest is not None:
             self.named[made.digest] = made.id
         if made.id != ZERO_ID:
@@ -79,30 +91,58 @@ class Patching:
 
         A chunk that takes the place of a lost one is stored whole: its base might stand on that very chunk.
         """
-        by_base: dict[bytes, list[PatchRecord]] = {}
-        for record in records:
-            by_base.setdefault(record.base, []).append(record)
+        by_base = _grouped(records)
         async with self._services.database.reading() as uow:
             bases = await owned_chunks(uow, self._scope, by_base)
             replaced = await placed(uow, self._scope, _names(records))
         layers = await layers_of(self._index, self._scope.project_id, bases)
-        under_way = deque[asyncio.Task[Rebuilt]]()
+        left: list[PatchRecord] = []
+        async with aclosing(self._in_threads(self._by_outboards(layers, by_base, replaced))) as quick:
+            async for rebuilt, others in quick:
+                left += others
+                yield rebuilt
+        async with aclosing(self._in_threads(self._by_bases(layers, left, replaced))) as slow:
+            async for rebuilt in slow:
+                yield rebuilt
+        yield _baseless(by_base, layers)
+
+    def _by_outboards(
+        self, layers: Sequence[Layers], by_base: ByBase, replaced: set[bytes]
+    ) -> Iterator[Callable[[], tuple[Rebuilt, list[PatchRecord]]]]:
+        for at in range(0, len(layers), OUTBOARDS):
+            some = layers[at : at + OUTBOARDS]
+            yield partial(_rebuild_by_outboards, self._services.store, some, by_base, replaced)
+
+    def _by_bases(
+        self, layers: Sequence[Layers], records: Sequence[PatchRecord], replaced: set[bytes]
+    ) -> Iterator[Callable[[], Rebuilt]]:
+        for some, share in _shares(layers, _grouped(records)):
+            yield partial(_rebuild, self._services.store, some, share, replaced)
+
+    async def _in_threads(self, work: Iterable[Callable[[], T]]) -> AsyncGenerator[T, None]:
+        """What these come to, in their order; THREADS of all that are asked for run at a time."""
+        under_way = deque[asyncio.Task[T]]()
         try:
-            for some, share in _shares(layers, by_base):
+            for each in work:
                 if len(under_way) == THREADS:
                     yield await under_way.popleft()
-                under_way.append(asyncio.create_task(self._in_thread(some, share, replaced)))
+                under_way.append(asyncio.create_task(self._in_thread(each)))
             while under_way:
                 yield await under_way.popleft()
         finally:
             await asyncio.gather(*under_way, return_exceptions=True)
-        yield _baseless(by_base, layers)
 
-    async def _in_thread(
-        self, layers: Sequence[Layers], by_base: Mapping[bytes, list[PatchRecord]], replaced: set[bytes]
-    ) -> Rebuilt:
+    async def _in_thread(self, call: Callable[[], T]) -> T:
         async with self._threads:
-            return await asyncio.to_thread(_rebuild, self._services.store, layers, by_base, replaced)
+            return await asyncio.to_thread(call)
+
+
+def _grouped(records: Iterable[PatchRecord]) -> dict[bytes, list[PatchRecord]]:
+    """The records by their bases."""
+    by_base: dict[bytes, list[PatchRecord]] = {}
+    for record in records:
+        by_base.setdefault(record.base, []).append(record)
+    return by_base
 
 
 def _names(records: Iterable[PatchRecord]) -> set[bytes]:
@@ -110,20 +150,16 @@ def _names(records: Iterable[PatchRecord]) -> set[bytes]:
     return {record.id for record in records if not isinstance(record, BlocksRecord)}
 
 
-def _shares(
-    layers: Sequence[Layers], by_base: Mapping[bytes, list[PatchRecord]]
-) -> Iterator[tuple[list[Layers], dict[bytes, list[PatchRecord]]]]:
+def _shares(layers: Sequence[Layers], by_base: ByBase) -> Iterator[tuple[list[Layers], ByBase]]:
     """Bases that are read together, and at most CHUNKS patches on them; one with more is read again."""
-    for group in portions(layers, CHUNKS):
+    for group in portions([each for each in layers if each.id in by_base], CHUNKS):
         records = [record for each in group for record in by_base[each.id]]
         for at in range(0, len(records), CHUNKS):
-            share: dict[bytes, list[PatchRecord]] = {}
-            for record in records[at : at + CHUNKS]:
-                share.setdefault(record.base, []).append(record)
+            share = _grouped(records[at : at + CHUNKS])
             yield [each for each in group if each.id in share], share
 
 
-def _baseless(by_base: Mapping[bytes, list[PatchRecord]], layers: Iterable[Layers]) -> Rebuilt:
+def _baseless(by_base: ByBase, layers: Iterable[Layers]) -> Rebuilt:
     """Refuse what stands on bases that are not there."""
     found, refused = {each.id for each in layers}, Rebuilt()
     for base, records in by_base.items():
@@ -132,21 +168,29 @@ def _baseless(by_base: Mapping[bytes, list[PatchRecord]], layers: Iterable[Layer
     return refused
 
 
-def _rebuild(
-    store: ObjectStore,
-    layers: Sequence[Layers],
-    by_base: Mapping[bytes, list[PatchRecord]],
-    replaced: set[bytes],
-) -> Rebuilt:
+def _rebuild_by_outboards(
+    store: ObjectStore, layers: Sequence[Layers], by_base: ByBase, replaced: set[bytes]
+) -> tuple[Rebuilt, list[PatchRecord]]:
+    """What the outboards of the bases give, and the patches for which the bases themselves are needed."""
+    done, left = Rebuilt(), list[PatchRecord]()
+    outboards = {base.id: outboard for base, outboard in read_outboards(store, layers)}
+    for base in layers:
+        for record in by_base[base.id]:
+            may_stand = record.id not in replaced
+            made = rebuild_by_outboard(record, base, outboards.get(base.id, b""), may_stand=may_stand)
+            if made is None:
+                left.append(record)
+            else:
+                done.settle(record, made)
+    return done, left
+
+
+def _rebuild(store: ObjectStore, layers: Sequence[Layers], by_base: ByBase, replaced: set[bytes]) -> Rebuilt:
     done, read = Rebuilt(), set()
     for base, plain in read_layers(store, layers):
         read.add(base.id)
         for record in by_base[base.id]:
-            made = rebuild(record, base, plain, may_stand=record.id not in replaced)
-            if isinstance(made, Stored):
-                done.take(made)
-            else:
-                done.refuse([record], made)
+            done.settle(record, rebuild(record, base, plain, may_stand=record.id not in replaced))
     for each in layers:
         if each.id not in read:
             done.refuse(by_base[each.id], Fault.BASE)

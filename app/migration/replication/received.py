@@ -7,9 +7,10 @@ from enum import Enum, auto
 
 from app.kit.errors import Invalid
 from app.store.layers import Layers
+from app.store.outboard import hashed, outboard_bytes, patched, zeros_hash
 from app.store.pack import MAX_DEPTH
 from app.wire.buffers import Buffer
-from app.wire.chunks import chunk_id, is_zero, name_of, possession_proof
+from app.wire.chunks import ZERO_ID, chunk_id, is_zero, possession_proof
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
 from app.wire.frames import BlocksRecord, ChunkRecord, PatchRecord, ProofRecord
@@ -19,7 +20,7 @@ from app.wire.patch import Patch, blocks_digest, patched_copy
 @dataclass(frozen=True)
 class Stored:
     """A checked chunk in the form in which a pack keeps it; `base` and `depth` are for a delta, `digest` is
-    that of a BLOCKS record."""
+    that of a BLOCKS record, `outboard` that of a whole chunk."""
 
     id: bytes
     codec: Codec
@@ -28,6 +29,7 @@ class Stored:
     base: bytes | None = None
     depth: int = 0
     digest: bytes | None = None
+    outboard: bytes = b""
 
 
 class Fault(Enum):
@@ -44,15 +46,19 @@ def verify(records: Sequence[ChunkRecord]) -> list[Stored]:
 
     Raises CodecError, and Invalid HASH_MISMATCH for a chunk that is not what its id says.
     """
-    for record in records:
-        plain = decode(record.codec, record.data, record.raw_length)
-        if chunk_id(plain) != record.id or is_zero(plain):
-            raise Invalid(
-                f"chunk {record.id.hex()} does not hash to its id",
-                code="HASH_MISMATCH",
-                remedy="the bytes changed on their way or in memory: the agent reads and sends them again",
-            )
-    return [Stored(record.id, record.codec, record.raw_length, record.data) for record in records]
+    return [_verified(record) for record in records]
+
+
+def _verified(record: ChunkRecord) -> Stored:
+    plain = decode(record.codec, record.data, record.raw_length)
+    name, outboard = hashed(plain)
+    if name != record.id or is_zero(plain):
+        raise Invalid(
+            f"chunk {record.id.hex()} does not hash to its id",
+            code="HASH_MISMATCH",
+            remedy="the bytes changed on their way or in memory: the agent reads and sends them again",
+        )
+    return Stored(name, record.codec, record.raw_length, record.data, outboard=outboard)
 
 
 def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool) -> Stored | Fault:
@@ -64,34 +70,72 @@ def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool
     that costs as much as everything else here together.
     """
     try:
-        patch = Patch(record.extents, decode(record.codec, record.data, record.patch_length))
+        patch = _patch(record)
         rebuilt = patched_copy(plain, patch, record.raw_length)
     except WireError:
         return _blame(record, plain)
-    name = _name(record, plain, patch, rebuilt)
+    hashed_as, outboard = hashed(rebuilt)
+    name = _name(record, patch, ZERO_ID if is_zero(rebuilt) else hashed_as)
     if isinstance(name, Fault):
-        return name
-    digest = record.id if isinstance(record, BlocksRecord) else None
-    delta, depth = patch.encode(), base.depth + 1
-    may_stand = may_stand and depth <= MAX_DEPTH
-    as_delta = Stored(name, Codec.DELTA, record.raw_length, delta, record.base, depth, digest)
-    if may_stand and len(delta) < base.bottom.stored_length // 2:
-        return as_delta
+        return _blame(record, plain)
+    if isinstance(record, BlocksRecord) and chunk_id(plain) != record.base:
+        return Fault.BASE
+    may_stand = may_stand and base.depth < MAX_DEPTH
+    if may_stand and _is_small(patch, base.bottom.stored_length):
+        return _delta(record, base, patch, name)
     codec, whole = encode(rebuilt)
-    if may_stand and len(delta) < memoryview(whole).nbytes // 2:
-        return as_delta
-    return Stored(name, codec, record.raw_length, whole, digest=digest)
+    if may_stand and _is_small(patch, memoryview(whole).nbytes):
+        return _delta(record, base, patch, name)
+    return Stored(name, codec, record.raw_length, whole, digest=_digest(record), outboard=outboard)
 
 
-def _name(record: PatchRecord, plain: Buffer, patch: Patch, rebuilt: bytearray) -> bytes | Fault:
-    """The id of the chunk that the patch gives: the one that the sender names; or where it names none its
-    own, if base and patch are what they should be."""
-    if not isinstance(record, BlocksRecord):
-        is_good = chunk_id(rebuilt) == record.id and not is_zero(rebuilt)
-        return record.id if is_good else _blame(record, plain)
-    if blocks_digest(record.base, record.raw_length, patch) != record.id:
+def rebuild_by_outboard(
+    record: PatchRecord, base: Layers, outboard: bytes, *, may_stand: bool
+) -> Stored | Fault | None:
+    """The same by the base's outboard, which proves the base's id, in place of its bytes: always a delta.
+    None without an outboard, or where it is not clear that the chunk may be one: then `rebuild` has to do
+    it."""
+    is_its = outboard and len(outboard) == outboard_bytes(record.raw_length)
+    if not may_stand or base.depth >= MAX_DEPTH or not is_its:
+        return None
+    try:
+        patch = _patch(record)
+        if not _is_small(patch, base.bottom.stored_length):
+            return None
+        hashed_as, _ = patched(outboard, patch)
+    except WireError:
         return Fault.MISMATCH
-    return name_of(rebuilt) if chunk_id(plain) == record.base else Fault.BASE
+    name = _name(record, patch, ZERO_ID if hashed_as == zeros_hash(record.raw_length) else hashed_as)
+    return name if isinstance(name, Fault) else _delta(record, base, patch, name)
+
+
+def _patch(record: PatchRecord) -> Patch:
+    """Raises WireError."""
+    return Patch(record.extents, decode(record.codec, record.data, record.patch_length))
+
+
+def _is_small(patch: Patch, stored_length: int) -> bool:
+    """Whether the patch takes less than half of this."""
+    return patch.encoded_length < stored_length // 2
+
+
+def _delta(record: PatchRecord, base: Layers, patch: Patch, name: bytes) -> Stored:
+    where = (record.base, base.depth + 1)
+    return Stored(name, Codec.DELTA, record.raw_length, patch.encode(), *where, _digest(record))
+
+
+def _digest(record: PatchRecord) -> bytes | None:
+    return record.id if isinstance(record, BlocksRecord) else None
+
+
+def _name(record: PatchRecord, patch: Patch, found: bytes) -> bytes | Fault:
+    """The id of the chunk that the patch gives, if it is the one that the sender names; where it names none,
+    if the patch is the one that was meant."""
+    if isinstance(record, BlocksRecord):
+        is_meant = blocks_digest(record.base, record.raw_length, patch) == record.id
+    else:
+        is_meant = found == record.id != ZERO_ID
+    return found if is_meant else Fault.MISMATCH
 
 
 def _blame(record: PatchRecord, plain: Buffer) -> Fault:

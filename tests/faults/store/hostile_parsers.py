@@ -15,6 +15,7 @@ from blake3 import blake3
 from app.store.checkpointfile import CheckpointDisk, CheckpointFile, CheckpointName, TrackerEvidence
 from app.store.errors import ObjectDamaged
 from app.store.layout import parse_pack_key
+from app.store.outboard import hashed
 from app.store.pack import (
     END_MAGIC,
     ENTRY,
@@ -27,7 +28,7 @@ from app.store.pack import (
 )
 from app.store.packcheck import examine
 from app.wire import jsonform, messages
-from app.wire.chunks import BLOCK, CHUNK_SIZE, KIB, chunk_id
+from app.wire.chunks import BLOCK, CHUNK_SIZE, ID_BYTES, KIB, MIN_CHUNK_SIZE, chunk_id
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
 from app.wire.frames import (
@@ -58,6 +59,7 @@ from app.wire.tree import LEAF_BYTES, LEAF_IDS, RootNode, changed_leaf, leaf_has
 
 _SOURCE = random.Random("hostile parsers")
 _PLAIN = _SOURCE.randbytes(2 * BLOCK) + bytes(2 * BLOCK)
+_LARGE = _SOURCE.randbytes(MIN_CHUNK_SIZE)
 _CHANGED = _SOURCE.randbytes(BLOCK) + _PLAIN[BLOCK:]
 
 
@@ -135,8 +137,9 @@ def _sealed_footer(data: bytes) -> None:
     count, rest = divmod(len(data) - used, ENTRY.size)
     if rest:
         raise ObjectDamaged("a trailer could not be right about this")
-    last = ENTRY.unpack_from(data, len(data) - ENTRY.size) if count else (b"", b"", used, 0, 0)
-    behind = min(last[2] + last[4], (1 << 64) - 1)
+    entries = list(ENTRY.iter_unpack(data[used:])) or [(b"", b"", used, 0, 0, 0, 0, 0)]
+    outboards = sum(entry[-1] for entry in entries) * ID_BYTES
+    behind = min(entries[-1][2] + entries[-1][4] + outboards, (1 << 64) - 1)
     head = TRAILER.pack(END_MAGIC, VERSION, count, behind, len(data), bytes(32))[:-32]
     parse_footer(data, head + blake3(data + head).digest())
 
@@ -214,8 +217,8 @@ def _packed(plain: bytes) -> tuple[Codec, int, bytes]:
 
 def _pack() -> bytes:
     builder = PackBuilder("prj-one", "srv-one")
-    for plain in (_PLAIN, _CHANGED[:BLOCK]):
-        builder.add(chunk_id(plain), *_packed(plain))
+    for plain in (_PLAIN, _CHANGED[:BLOCK], _LARGE):
+        builder.add(chunk_id(plain), *_packed(plain), outboard=hashed(plain)[1])
     builder.add(chunk_id(_CHANGED), Codec.DELTA, len(_CHANGED), _patch().encode(), chunk_id(_PLAIN), 1)
     return _joined(builder.seal().parts)
 
