@@ -7,11 +7,13 @@ from datetime import timedelta
 from app.migration.access.install_tokens import create_install_token
 from app.migration.projects.service import ensure_default_project
 from app.migration.replication import commit as commits
+from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.ingest import Ingest
 from app.migration.replication.possession import have
-from app.migration.replication.sessions import open_session, session_scope
+from app.migration.replication.sessions import SessionScope, open_session, session_scope
 from app.migration.servers.enrolment import enroll
 from app.migration.services import Services
+from app.store.layout import pack_key
 from app.wire.chunks import CHUNK_SIZE, ZERO_ID, chunk_count, name_of
 from app.wire.codec import encode
 from app.wire.frames import (
@@ -76,11 +78,23 @@ class AgentDouble:
         assert self.opened is not None
         return self.opened
 
+    async def scope(self) -> SessionScope:
+        """What the open session may touch."""
+        async with self.services.database.reading() as uow:
+            return await session_scope(uow, self.server, self.session.session_id)
+
+    async def spoil(self, name: bytes) -> None:
+        """Flip a bit of a chunk where it is stored."""
+        index, scope = DatabaseIndex(self.services.database), await self.scope()
+        at = (await index.locate(scope.project_id, [name]))[name]
+        backend = self.services.store.backend
+        data = bytearray(backend.get(pack_key(at.pack)))
+        data[at.offset + at.stored_length // 2] ^= 1
+        backend.put(pack_key(at.pack), [data])
+
     async def put(self, *frames: Sequence[bytes | bytearray | memoryview]) -> PutResult:
         """Send frames in one put."""
-        async with self.services.database.reading() as uow:
-            scope = await session_scope(uow, self.server, self.session.session_id)
-        ingest = Ingest(self.services, scope)
+        ingest = Ingest(self.services, await self.scope())
         reader = FrameReader()
         try:
             for parts in frames:

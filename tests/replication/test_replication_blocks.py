@@ -9,14 +9,11 @@ from sqlalchemy import select
 
 from app.kit.database import UnitOfWork
 from app.migration.replication import ingest
-from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.maintenance import check_store
-from app.migration.replication.sessions import session_scope
 from app.migration.replication.tables import ChunkRow
 from app.migration.services import Services
 from app.store.backend import Range
 from app.store.findings import no_progress
-from app.store.layout import pack_key
 from app.wire.chunks import BLOCK, CHUNK_SIZE, ZERO_ID, chunk_id
 from app.wire.codec import Codec, encode
 from app.wire.errors import FrameError
@@ -115,7 +112,7 @@ async def test_a_base_that_has_to_be_read_must_not_be_damaged(
 ) -> None:
     """The new chunk's id would be that of what came out, which is not the source's."""
     agent = await replicated(services)
-    await spoil(services, agent, chunk_id(BASE))
+    await agent.spoil(chunk_id(BASE))
     done = await agent.put(encode_blocks([RECORD]))
     assert (done.refused, done.names) == (REFUSED, {})
 
@@ -125,7 +122,7 @@ async def test_what_was_built_by_outboards_on_a_damaged_base_is_found_and_healed
     agent = await replicated(services)
     await agent.put(encode_blocks([RECORD]), encode_leaves(leaves_of(CHANGED)))
     await agent.commit({"disk-a": CHANGED})
-    await spoil(services, agent, chunk_id(BASE))
+    await agent.spoil(chunk_id(BASE))
     report = await check_store(services, read_data=True, subset=None, progress=no_progress)
     assert (report.is_whole, report.chunks_damaged) == (False, 2)
     opened = await agent.open({"disk-a": CHUNK_SIZE})
@@ -133,17 +130,6 @@ async def test_what_was_built_by_outboards_on_a_damaged_base_is_found_and_healed
     await agent.put_disk(CHANGED)
     await agent.commit({"disk-a": CHANGED})
     assert await agrees(services, agent)
-
-
-async def spoil(services: Services, agent: AgentDouble, name: bytes) -> None:
-    """Flip a bit of a chunk where it is stored."""
-    async with services.database.reading() as uow:
-        scope = await session_scope(uow, agent.server, agent.session.session_id)
-    at = (await DatabaseIndex(services.database).locate(scope.project_id, [name]))[name]
-    backend = services.store.backend
-    data = bytearray(backend.get(pack_key(at.pack)))
-    data[at.offset + at.stored_length // 2] ^= 1
-    backend.put(pack_key(at.pack), [data])
 
 
 async def test_by_an_outboard_nothing_of_the_base_is_read(

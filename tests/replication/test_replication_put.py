@@ -11,14 +11,11 @@ from app.contract.words import DedupScope
 from app.kit.errors import Invalid
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.projects.service import create_project
-from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.patching import CHUNKS, Patching
 from app.migration.replication.service import verify_stream
-from app.migration.replication.sessions import session_scope
 from app.migration.replication.signing import signatures_of
 from app.migration.servers.tables import ServerRow
 from app.migration.services import Services
-from app.store.layout import pack_key
 from app.wire.chunks import BLOCK, CHUNK_SIZE, chunk_id, possession_proof
 from app.wire.codec import Codec, encode
 from app.wire.errors import CodecError
@@ -108,9 +105,9 @@ async def test_many_patches_on_one_base_are_rebuilt_a_few_at_a_time(
     await agent.replicate({"disk-a": base})
     await agent.open({"disk-a": len(base)})
     changed = [patched(base, at * BLOCK, RANDOM.randbytes(BLOCK)) for at in (0, 1, 2, 3, 4) for _ in range(9)]
-    async with services.database.reading() as uow:
-        scope = await session_scope(uow, agent.server, agent.session.session_id)
-    rebuilding = Patching(services, scope).rebuild([patch_record(base, data) for data in changed])
+    rebuilding = Patching(services, await agent.scope()).rebuild(
+        [patch_record(base, data) for data in changed]
+    )
     done = [rebuilt async for rebuilt in rebuilding]
     assert max(len(rebuilt.chunks) + len(rebuilt.refused) for rebuilt in done) == CHUNKS
     assert {chunk.id for rebuilt in done for chunk in rebuilt.chunks} == {chunk_id(data) for data in changed}
@@ -175,14 +172,7 @@ async def test_a_patch_on_a_base_that_is_damaged_is_refused_for_its_base(
     await agent.replicate({"disk-a": DATA})
     await agent.open({"disk-a": len(DATA)})
     base = DATA[:CHUNK_SIZE]
-    async with services.database.reading() as uow:
-        scope = await session_scope(uow, agent.server, agent.session.session_id)
-    found = await DatabaseIndex(services.database).locate(scope.project_id, [chunk_id(base)])
-    at, backend = found[chunk_id(base)], services.store.backend
-    key = pack_key(at.pack)
-    data = bytearray(backend.get(key))
-    data[at.offset + at.stored_length // 2] ^= 1
-    backend.put(key, [data])
+    await agent.spoil(chunk_id(base))
     record = patch_record(base, patched(base, 0, b"new"))
     done = await agent.put(encode_patches([record]))
     assert done.refused == (Refused(record.id.hex(), "BASE_MISSING"),)
@@ -232,8 +222,17 @@ async def test_signatures_are_given_for_own_chunks_only(services: Services) -> N
     await agent.replicate({"disk-a": DATA})
     await agent.open({"disk-a": len(DATA)})
     own = chunk_records(DATA)[0].id
-    async with services.database.reading() as uow:
-        scope = await session_scope(uow, agent.server, agent.session.session_id)
-    answer = await signatures_of(services, scope, [own, chunk_id(b"strange")])
+    answer = await signatures_of(services, await agent.scope(), [own, chunk_id(b"strange")])
     expected = signatures(DATA[:CHUNK_SIZE])
     assert answer == len(expected).to_bytes(4, "big") + expected + bytes(4)
+
+
+async def test_a_damaged_chunk_has_no_signatures_and_the_others_have_theirs(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    await agent.replicate({"disk-a": DATA})
+    await agent.open({"disk-a": len(DATA)})
+    spoilt, good, *_ = (record.id for record in chunk_records(DATA))
+    await agent.spoil(spoilt)
+    answer = await signatures_of(services, await agent.scope(), [spoilt, good])
+    expected = signatures(DATA[CHUNK_SIZE : 2 * CHUNK_SIZE])
+    assert answer == bytes(4) + len(expected).to_bytes(4, "big") + expected

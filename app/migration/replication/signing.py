@@ -3,28 +3,35 @@
 import asyncio
 import struct
 from collections.abc import Sequence
+from typing import Final
 
+from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.possession import owned_chunks
-from app.migration.replication.reading import BATCH, chunk_reader, readable
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
+from app.store.layers import Layers, layers_of, portions, read_layers
+from app.store.objects import ObjectStore
+from app.wire.chunks import chunk_id
 from app.wire.patch import signatures
 
-LENGTH = struct.Struct("!I")
+LENGTH: Final = struct.Struct("!I")
+CHUNKS: Final = 128
+"""Signed at a time; what is stored of them is in memory together, and the plain bytes of one."""
 
 
 async def signatures_of(services: Services, scope: SessionScope, ids: Sequence[bytes]) -> bytes:
     """For each id a u32 length and the chunk's signatures; length 0 for one that the server does not possess
     or that cannot be read."""
-    reader = chunk_reader(services.store, services.database)
     async with services.database.reading() as uow:
-        owned = list(await owned_chunks(uow, scope, set(ids)))
+        owned = await owned_chunks(uow, scope, set(ids))
+    layers = await layers_of(DatabaseIndex(services.database), scope.project_id, owned)
     found: dict[bytes, bytes] = {}
-    for at in range(0, len(owned), BATCH):
-        plain = await readable(reader, scope.project_id, owned[at : at + BATCH])
-        found |= await asyncio.to_thread(_sign, plain)
+    for some in portions(layers, CHUNKS):
+        found |= await asyncio.to_thread(_signed, services.store, some)
     return b"".join(LENGTH.pack(len(found.get(name, b""))) + found.get(name, b"") for name in ids)
 
 
-def _sign(plain: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    return {name: signatures(data) for name, data in plain.items()}
+def _signed(store: ObjectStore, layers: Sequence[Layers]) -> dict[bytes, bytes]:
+    return {
+        each.id: signatures(plain) for each, plain in read_layers(store, layers) if chunk_id(plain) == each.id
+    }
