@@ -5,6 +5,7 @@ Of a chain nothing is read but its patches. What is handed out has proved itself
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from app.store.errors import ObjectDamaged, ObjectMissing
 from app.store.index import Location
@@ -18,17 +19,27 @@ from app.wire.errors import WireError
 from app.wire.patch import Patch
 
 
-def read_outboards(objects: ObjectStore, layers: Sequence[Layers]) -> Iterator[tuple[Layers, bytes]]:
-    """Those of these chunks that have an outboard, each with it. Blocking; all are in memory together."""
+@dataclass(frozen=True)
+class Outlined:
+    """A chunk whose `outboard` is known, and the `patches` over its whole record in the order in which they
+    came."""
+
+    layers: Layers
+    outboard: bytes
+    patches: tuple[Patch, ...]
+
+
+def read_outboards(objects: ObjectStore, layers: Sequence[Layers]) -> Iterator[Outlined]:
+    """Those of these chunks that have an outboard. Blocking; what is read is in memory together."""
     if not is_available():
         return
     bottoms = dict(read_stored(objects, _places(objects, layers)))
     chains = [each for each in layers if each.records[-1][0] in bottoms]
     patches = dict(read_stored(objects, {record for each in chains for record in each.records[:-1]}))
     for each in chains:
-        outboard = _built(each, bottoms[each.records[-1][0]], patches)
-        if outboard is not None and is_of(outboard, each.id):
-            yield each, bytes(outboard)
+        found = _built(each, bottoms[each.records[-1][0]], patches)
+        if found is not None and is_of(found.outboard, each.id):
+            yield found
 
 
 def _places(objects: ObjectStore, layers: Iterable[Layers]) -> Iterator[Placed]:
@@ -46,14 +57,15 @@ def _places(objects: ObjectStore, layers: Iterable[Layers]) -> Iterator[Placed]:
                 yield name, Location(pack, offset, length, length, Codec.NONE)
 
 
-def _built(layers: Layers, bottom: Buffer, patches: Mapping[bytes, Buffer]) -> Buffer | None:
-    """The chunk's outboard, or None where its patches cannot be read or do not fit."""
-    outboard = bottom
+def _built(layers: Layers, bottom: Buffer, stored: Mapping[bytes, Buffer]) -> Outlined | None:
+    """What the patches make of the outboard at the bottom; None where one cannot be read or does not fit."""
+    outboard, patches = bytes(bottom), list[Patch]()
     try:
         for name, _ in reversed(layers.records[:-1]):
-            if name not in patches:
+            if name not in stored:
                 return None
-            _, outboard = patched(outboard, Patch.decode(patches[name]))
+            patches.append(Patch.decode(stored[name]))
+            _, outboard = patched(outboard, patches[-1])
     except WireError:
         return None
-    return outboard
+    return Outlined(layers, outboard, tuple(patches))

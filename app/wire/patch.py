@@ -10,7 +10,7 @@ digest       names a patch whose new chunk the sender does not know: BLAKE3 in k
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -85,16 +85,35 @@ def decode_extents(data: Buffer) -> tuple[tuple[Extent, ...], int]:
 def changed_extents(data: Buffer, base_signatures: bytes) -> tuple[Extent, ...]:
     """Where the blocks of `data` differ from the base, as extents."""
     fresh = signatures(data)
+    places = range(0, len(fresh), SIGNATURE_BYTES)
+    changed = (
+        at for at in places if fresh[at : at + SIGNATURE_BYTES] != base_signatures[at : at + SIGNATURE_BYTES]
+    )
+    return extents_of(at // SIGNATURE_BYTES for at in changed)
+
+
+def extents_of(blocks: Iterable[int]) -> tuple[Extent, ...]:
+    """Ascending numbers of blocks as extents."""
     extents: list[Extent] = []
-    for block in range(len(fresh) // SIGNATURE_BYTES):
-        at = slice(block * SIGNATURE_BYTES, (block + 1) * SIGNATURE_BYTES)
-        if fresh[at] == base_signatures[at]:
-            continue
+    for block in blocks:
         if extents and sum(extents[-1]) == block:
             extents[-1] = (extents[-1][0], extents[-1][1] + 1)
         else:
             extents.append((block, 1))
     return tuple(extents)
+
+
+def merged(patches: Iterable[Patch]) -> Patch:
+    """The one patch that does what these do one after the other, all of them of whole blocks."""
+    blocks: dict[int, memoryview] = {}
+    for patch in patches:
+        data, at = memoryview(patch.data), 0
+        for first, count in patch.extents:
+            for block in range(first, first + count):
+                blocks[block] = data[at : at + BLOCK]
+                at += BLOCK
+    numbers = sorted(blocks)
+    return Patch(extents_of(numbers), b"".join(blocks[block] for block in numbers))
 
 
 def make_patch(data: Buffer, base_signatures: bytes, most: float = 0.5) -> Patch | None:

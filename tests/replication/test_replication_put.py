@@ -11,6 +11,7 @@ from app.contract.words import DedupScope
 from app.kit.errors import Invalid
 from app.migration.catalogue.service import get_checkpoint
 from app.migration.projects.service import create_project
+from app.migration.replication.index import DatabaseIndex
 from app.migration.replication.patching import CHUNKS, Patching
 from app.migration.replication.service import verify_stream
 from app.migration.replication.signing import signatures_of
@@ -114,17 +115,41 @@ async def test_many_patches_on_one_base_are_rebuilt_a_few_at_a_time(
     assert not any(rebuilt.refused for rebuilt in done)
 
 
-async def test_a_long_chain_of_patches_is_cut_and_reads_back(services: Services) -> None:
+async def test_a_long_chain_of_patches_is_cut_and_reads_back(services: Services, way: str) -> None:
+    """At its end the chunk comes out whole, or by outboards as one patch on the whole chunk at the bottom."""
     agent = await AgentDouble.enrolled(services)
     data = DATA[:CHUNK_SIZE]
     await agent.replicate({"disk-a": data})
+    ids = [chunk_id(data)]
     for number in range(12):
         changed = patched(data, number * BLOCK, RANDOM.randbytes(BLOCK))
         await agent.open({"disk-a": len(data)})
         await agent.put(encode_patches([patch_record(data, changed)]), encode_leaves(leaves_of(changed)))
         await agent.commit({"disk-a": changed})
         data = changed
+        ids.append(chunk_id(data))
     assert await agrees(services, agent)
+    found = await DatabaseIndex(services.database).locate((await agent.scope()).project_id, ids)
+    is_quick = way == "by outboards"
+    assert [found[name].depth for name in ids] == [*range(9), *(range(1, 5) if is_quick else range(4))]
+    assert found[ids[9]].base == (ids[0] if is_quick else None)
+    assert found[ids[9]].stored_length < (10 * BLOCK if is_quick else 2 * CHUNK_SIZE)
+
+
+async def test_a_chain_that_changed_half_of_its_chunk_comes_out_whole(services: Services) -> None:
+    agent = await AgentDouble.enrolled(services)
+    data = DATA[:CHUNK_SIZE]
+    await agent.replicate({"disk-a": data})
+    for number in range(9):
+        changed = patched(data, 5 * number * BLOCK, RANDOM.randbytes(5 * BLOCK))
+        await agent.open({"disk-a": len(data)})
+        await agent.put(encode_patches([patch_record(data, changed)]), encode_leaves(leaves_of(changed)))
+        await agent.commit({"disk-a": changed})
+        data = changed
+    assert await agrees(services, agent)
+    last = chunk_id(data)
+    found = await DatabaseIndex(services.database).locate((await agent.scope()).project_id, [last])
+    assert (found[last].depth, found[last].base) == (0, None)
 
 
 async def agrees(services: Services, agent: AgentDouble) -> bool:

@@ -8,7 +8,9 @@ from app.store.layers import Layers, layers_of
 from app.store.layout import pack_key
 from app.store.outboard import hashed
 from app.store.outboards import read_outboards
+from app.wire.buffers import Buffer
 from app.wire.chunks import chunk_id
+from app.wire.patch import patched_copy
 from tests.store.test_store_reader import CountingStore, chain, chunks
 from tests.store.world import CHUNK, PROJECT, World, flip
 
@@ -20,7 +22,8 @@ async def layers(world: World, ids: list[bytes]) -> list[Layers]:
 
 async def read(world: World, ids: list[bytes]) -> dict[bytes, bytes]:
     """The outboards that are found of these chunks."""
-    return {each.id: found for each, found in read_outboards(world.objects, await layers(world, ids))}
+    found = read_outboards(world.objects, await layers(world, ids))
+    return {each.layers.id: each.outboard for each in found}
 
 
 def own(plain: dict[bytes, bytes]) -> dict[bytes, bytes]:
@@ -35,14 +38,25 @@ async def test_chunks_and_all_patches_over_one_of_them_have_theirs(world: World)
     assert await read(world, list(made)) == own(made)
 
 
+async def test_the_patches_of_a_chain_come_in_their_order(world: World) -> None:
+    links = chain(world, 3)
+    (found,) = read_outboards(world.objects, await layers(world, [chunk_id(links[3])]))
+    assert [patch.extents for patch in found.patches] == [((block, 1),) for block in (1, 2, 3)]
+    plain: Buffer = links[0]
+    for patch in found.patches:
+        plain = patched_copy(plain, patch, CHUNK)
+    assert plain == links[3]
+
+
 async def test_of_neighbours_they_are_read_with_one_call_and_nothing_of_the_chunks(world: World) -> None:
     made = chunks(30)
     pack = world.put_chunks(made)
     with (world.path / pack_key(pack.name)).open("r+b") as file:
         file.write(bytes(pack.entries[-1].end))
     store = CountingStore(world.objects.backend)
-    found = {each.id: outboard for each, outboard in read_outboards(store, await layers(world, list(made)))}
-    assert (found, store.reads) == (own(made), 1)
+    found = list(read_outboards(store, await layers(world, list(made))))
+    assert {each.layers.id: each.outboard for each in found} == own(made)
+    assert (store.reads, {each.patches for each in found}) == (1, {()})
 
 
 async def test_a_damaged_one_is_left_out(world: World) -> None:

@@ -16,7 +16,9 @@ from app.wire.patch import (
     blocks_digest,
     decode_extents,
     encode_extents,
+    extents_of,
     make_patch,
+    merged,
     patched_bytes,
     signatures,
 )
@@ -68,6 +70,26 @@ def test_a_patch_names_changed_blocks_only_and_in_order(pair: tuple[bytes, bytes
     ]
     assert named == changed
     assert all(sum(one) < other[0] for one, other in zip(patch.extents, patch.extents[1:], strict=False))
+
+
+@given(st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=1, max_size=6), st.integers())
+def test_patches_one_after_the_other_are_one_patch(changes: list[set[int]], seed: int) -> None:
+    source = random.Random(seed)
+    base = plain = source.randbytes(8 * BLOCK)
+    patches = []
+    for blocks in changes:
+        extents = extents_of(sorted(blocks))
+        patches.append(Patch(extents, source.randbytes(len(blocks) * BLOCK)))
+        plain = apply_patch(plain, patches[-1], len(base))
+    one = merged(patches)
+    assert apply_patch(base, one, len(base)) == plain
+    assert one.extents == extents_of(sorted(set().union(*changes)))
+    assert one.encoded_length == len(one.encode())
+
+
+def test_neighbours_are_one_extent() -> None:
+    assert extents_of([0, 1, 2, 5, 7, 8]) == ((0, 3), (5, 1), (7, 2))
+    assert extents_of([]) == ()
 
 
 def test_a_short_last_block_is_patched() -> None:

@@ -173,11 +173,12 @@ def _rebuild_by_outboards(
 ) -> tuple[Rebuilt, list[PatchRecord]]:
     """What the outboards of the bases give, and the patches for which the bases themselves are needed."""
     done, left = Rebuilt(), list[PatchRecord]()
-    outboards = {base.id: outboard for base, outboard in read_outboards(store, layers)}
-    for base in layers:
-        for record in by_base[base.id]:
-            may_stand = record.id not in replaced
-            made = rebuild_by_outboard(record, base, outboards.get(base.id, b""), may_stand=may_stand)
+    outlined = {base.layers.id: base for base in read_outboards(store, layers)}
+    for name in (each.id for each in layers):
+        for record in by_base[name]:
+            made = None
+            if name in outlined:
+                made = rebuild_by_outboard(record, outlined[name], may_stand=record.id not in replaced)
             if made is None:
                 left.append(record)
             else:

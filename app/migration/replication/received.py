@@ -8,13 +8,14 @@ from enum import Enum, auto
 from app.kit.errors import Invalid
 from app.store.layers import Layers
 from app.store.outboard import hashed, outboard_bytes, patched, zeros_hash
+from app.store.outboards import Outlined
 from app.store.pack import MAX_DEPTH
 from app.wire.buffers import Buffer
 from app.wire.chunks import ZERO_ID, chunk_id, is_zero, possession_proof
 from app.wire.codec import Codec, decode, encode
 from app.wire.errors import WireError
 from app.wire.frames import BlocksRecord, ChunkRecord, PatchRecord, ProofRecord
-from app.wire.patch import Patch, blocks_digest, patched_copy
+from app.wire.patch import Patch, blocks_digest, merged, patched_copy
 
 
 @dataclass(frozen=True)
@@ -82,31 +83,34 @@ def rebuild(record: PatchRecord, base: Layers, plain: Buffer, *, may_stand: bool
         return Fault.BASE
     may_stand = may_stand and base.depth < MAX_DEPTH
     if may_stand and _is_small(patch, base.bottom.stored_length):
-        return _delta(record, base, patch, name)
+        return _delta(record, patch, name, record.base, base.depth + 1)
     codec, whole = encode(rebuilt)
     if may_stand and _is_small(patch, memoryview(whole).nbytes):
-        return _delta(record, base, patch, name)
+        return _delta(record, patch, name, record.base, base.depth + 1)
     return Stored(name, codec, record.raw_length, whole, digest=_digest(record), outboard=outboard)
 
 
-def rebuild_by_outboard(
-    record: PatchRecord, base: Layers, outboard: bytes, *, may_stand: bool
-) -> Stored | Fault | None:
-    """The same by the base's outboard, which proves the base's id, in place of its bytes: always a delta.
-    None without an outboard, or where it is not clear that the chunk may be one: then `rebuild` has to do
-    it."""
-    is_its = outboard and len(outboard) == outboard_bytes(record.raw_length)
-    if not may_stand or base.depth >= MAX_DEPTH or not is_its:
+def rebuild_by_outboard(record: PatchRecord, base: Outlined, *, may_stand: bool) -> Stored | Fault | None:
+    """The same by the base's outboard, which proves the base's id, in place of its bytes: always a delta, at
+    the end of a chain one that has the whole chain in it. None where it is not clear that the chunk may be a
+    delta: then `rebuild` has to do it."""
+    if not may_stand or len(base.outboard) != outboard_bytes(record.raw_length):
         return None
     try:
         patch = _patch(record)
-        if not _is_small(patch, base.bottom.stored_length):
-            return None
-        hashed_as, _ = patched(outboard, patch)
+        hashed_as, _ = patched(base.outboard, patch)
     except WireError:
         return Fault.MISMATCH
     name = _name(record, patch, ZERO_ID if hashed_as == zeros_hash(record.raw_length) else hashed_as)
-    return name if isinstance(name, Fault) else _delta(record, base, patch, name)
+    if isinstance(name, Fault):
+        return name
+    layers = base.layers
+    if layers.depth < MAX_DEPTH:
+        stands_on, depth = record.base, layers.depth + 1
+    else:
+        patch, stands_on, depth = merged([*base.patches, patch]), layers.records[-1][0], 1
+    is_small = _is_small(patch, layers.bottom.stored_length)
+    return _delta(record, patch, name, stands_on, depth) if is_small and name != stands_on else None
 
 
 def _patch(record: PatchRecord) -> Patch:
@@ -119,9 +123,8 @@ def _is_small(patch: Patch, stored_length: int) -> bool:
     return patch.encoded_length < stored_length // 2
 
 
-def _delta(record: PatchRecord, base: Layers, patch: Patch, name: bytes) -> Stored:
-    where = (record.base, base.depth + 1)
-    return Stored(name, Codec.DELTA, record.raw_length, patch.encode(), *where, _digest(record))
+def _delta(record: PatchRecord, patch: Patch, name: bytes, base: bytes, depth: int) -> Stored:
+    return Stored(name, Codec.DELTA, record.raw_length, patch.encode(), base, depth, _digest(record))
 
 
 def _digest(record: PatchRecord) -> bytes | None:
