@@ -56,6 +56,17 @@ def test_a_pack_reads_back_as_it_was_built(chunks: list[bytes], delta: bool) -> 
     assert (found.fault, found.damaged) == (None, frozenset())
 
 
+@pytest.mark.parametrize("version", [0, 1, 2, 3])
+def test_packs_of_both_versions_are_read_and_of_no_other(
+    version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("app.store.pack.VERSION", version)
+        made = sealed([b"one", b"two"], delta=True)
+    fault = examine(made.name, joined(made)).fault
+    assert (fault is None) == (version in (1, 2))
+
+
 @given(chunks=plain_chunks.filter(len))
 def test_the_index_needs_two_small_reads(chunks: list[bytes]) -> None:
     pack = sealed(chunks)
