@@ -31,8 +31,9 @@ CHUNK = 256 * 1024
 PIPE_BYTES = 12 * MIB
 """What may be between the two programs: the buffers of the kernel at both ends and one frame."""
 
-IN_FLIGHT = 2 * PACK_BYTES + PIPE_BYTES
-"""What one fault may cost at most: the pack that fills, the pack that is written, and the pipe."""
+IN_FLIGHT = 5 * PACK_BYTES + PIPE_BYTES
+"""What one fault may cost at most: the packs that fill, are written and are recorded, the batches of as much
+that are gathered and checked, and the pipe."""
 
 AGENT_SECONDS = 180.0
 
@@ -158,8 +159,8 @@ class Rig:
         assert_identical(self.deployment, self.server, self.disk)
         now = self.ledger.read()
         sent, most = now - self.before, self.fresh + faults * IN_FLIGHT + MIB
-        assert sent.bytes <= most, f"{sent} where {self.fresh} bytes are new and {faults} faults struck"
-        self.before, self.fresh = now, 0
+        fresh, self.before, self.fresh = self.fresh, now, 0
+        assert sent.bytes <= most, f"{sent} where {fresh} bytes are new and {faults} faults struck"
         return sent
 
     def close(self) -> None:

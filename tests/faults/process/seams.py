@@ -93,7 +93,8 @@ def around(owner: Any, name: str, point: str, reach: Reach) -> None:
 
 
 def hang_into_service(reach: Reach, pack_bytes: int) -> None:
-    """Points of the service; packs are sealed at `pack_bytes`, so that a small disk has many."""
+    """Points of the service; packs are sealed and chunks gathered at `pack_bytes`, so that a small disk has
+    many and little is in flight."""
     from app.agent.gateway import replication as gateway
     from app.kit import database
     from app.migration.replication import commit, ingest, packing
@@ -114,6 +115,7 @@ def hang_into_service(reach: Reach, pack_bytes: int) -> None:
     for method in ("write", "fsync", "rename", "make_folder"):
         around(FileCalls, method, f"file.{method}", reach)
     vars(packing)["PackBuilder"] = lambda project, server: PackBuilder(project, server, pack_bytes)
+    vars(ingest)["GATHERED_BYTES"] = pack_bytes
 
 
 def _halve_writes(calls: Any, reach: Reach) -> None:
