@@ -19,7 +19,7 @@ from app.store.outboard import (
 )
 from app.wire.chunks import BLOCK, CHUNK_SIZE, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from app.wire.errors import PatchError
-from app.wire.patch import Extent, Patch, patch_of
+from app.wire.patch import Patch, extents_of, patch_of
 
 RANDOM = random.Random("outboard")
 SIZES = [MIN_CHUNK_SIZE << shift for shift in range(7)]
@@ -52,20 +52,9 @@ def test_what_a_patch_makes_follows_from_the_outboard(size: int, blocks: set[int
     wanted = sorted({block % (size // BLOCK) for block in blocks})
     for block in wanted:
         data[block * BLOCK : (block + 1) * BLOCK] = RANDOM.randbytes(BLOCK)
-    patch = patch_of(data, joined(wanted), most=1.0)
+    patch = patch_of(data, extents_of(wanted), most=1.0)
     assert patch is not None
     assert patched(before, patch) == hashed(data)
-
-
-def joined(blocks: list[int]) -> tuple[Extent, ...]:
-    """Ascending blocks as extents; neighbours are one."""
-    extents: list[Extent] = []
-    for block in blocks:
-        if extents and sum(extents[-1]) == block:
-            extents[-1] = (extents[-1][0], extents[-1][1] + 1)
-        else:
-            extents.append((block, 1))
-    return tuple(extents)
 
 
 @pytest.mark.parametrize(
