@@ -1,6 +1,7 @@
 /* The inner nodes of BLAKE3 over blocks of 4 KiB: see outboard.py. Written after the BLAKE3 paper, section 2.
 
-   outboard_lanes.h is compiled for vectors of 16, 8 and 4 lanes; the widest that the processor has is taken. */
+   outboard_lanes.h is compiled for vectors of 16, 8 and 4 lanes; the widest that the processor has is taken. It is
+   written for GCC: other compilers lack __builtin_shuffle, and the product goes without what they cannot compile. */
 
 #include <stdint.h>
 #include <string.h>
@@ -37,7 +38,7 @@ static const uint8_t ORDER[7][16] = {
 #include "outboard_lanes.h"
 #undef LANES
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef __x86_64__
 #define HAS_WIDER
 
 #pragma GCC push_options

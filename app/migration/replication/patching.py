@@ -174,11 +174,11 @@ def _rebuild_by_outboards(
     """What the outboards of the bases give, and the patches for which the bases themselves are needed."""
     done, left = Rebuilt(), list[PatchRecord]()
     outlined = {base.layers.id: base for base in read_outboards(store, layers)}
-    for name in (each.id for each in layers):
-        for record in by_base[name]:
-            made = None
-            if name in outlined:
-                made = rebuild_by_outboard(record, outlined[name], may_stand=record.id not in replaced)
+    for each in layers:
+        base = outlined.get(each.id)
+        for record in by_base[each.id]:
+            may_stand = record.id not in replaced
+            made = rebuild_by_outboard(record, base, may_stand=may_stand) if base else None
             if made is None:
                 left.append(record)
             else:
