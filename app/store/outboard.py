@@ -11,7 +11,7 @@ the base is read, unpacked or hashed. An outboard proves itself: the id that it 
 Source: O'Connor, Aumasson, Neves, Wilcox-O'Hearn: BLAKE3, one function, fast everywhere (2020), section 2.
 The name is that of the Bao format, which keeps such nodes beside a file. BLAKE3's own library for Python
 offers no inner nodes, so they are computed by `outboard.c`, which is compiled where this package is built;
-where it could not be, `is_available` says so, and there are no outboards.
+where it could not be, or was for another machine, `is_available` says so, and there are no outboards.
 """
 
 import ctypes
@@ -23,10 +23,13 @@ from typing import Final, NamedTuple
 
 from blake3 import blake3
 
+from app.kit.logging import get_logger
 from app.wire.buffers import Buffer
 from app.wire.chunks import BLOCK, ID_BYTES, MAX_CHUNK_SIZE, MIN_CHUNK_SIZE
 from app.wire.errors import PatchError
 from app.wire.patch import Patch, patched_bytes
+
+_log = get_logger("go2cloud.store")
 
 _LIBRARY: Final = Path(__file__).with_name("liboutboard.so")
 _WORTH: Final = 8
@@ -44,10 +47,14 @@ class _Functions(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _library() -> _Functions | None:
-    """None where it was not compiled. Raises OSError where it cannot be loaded."""
+    """None where it was not compiled, or cannot be loaded, which the log tells once."""
     if not _LIBRARY.exists():
         return None
-    free, short = ctypes.CDLL(str(_LIBRARY)), ctypes.PyDLL(str(_LIBRARY))
+    try:
+        free, short = ctypes.CDLL(str(_LIBRARY)), ctypes.PyDLL(str(_LIBRARY))
+    except OSError as error:
+        _log.warning("store.outboards_unavailable", detail=str(error))
+        return None
     return _Functions(free.outboard_make, short.outboard_patch, short.outboard_root, short.outboard_lanes)
 
 

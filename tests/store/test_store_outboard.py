@@ -1,12 +1,16 @@
 """Outboards give BLAKE3's own hashes, whatever the processor, and nothing else passes for one."""
 
 import random
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from app.store import outboard
 from app.store.outboard import (
     hashed,
     is_available,
@@ -27,6 +31,27 @@ SIZES = [MIN_CHUNK_SIZE << shift for shift in range(7)]
 
 def test_it_was_compiled() -> None:
     assert is_available(), "no C compiler was there when the package was installed: make apt, rm .venv/.ready"
+
+
+@pytest.fixture
+def built_for_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    library = tmp_path / "liboutboard.so"
+    library.write_bytes(b"\x7fELF of something else")
+    monkeypatch.setattr(outboard, "_LIBRARY", library)
+    outboard._library.cache_clear()
+    yield
+    outboard._library.cache_clear()
+
+
+@pytest.mark.usefixtures("built_for_another_machine")
+def test_one_that_cannot_be_loaded_is_told_of_once_and_done_without() -> None:
+    data = RANDOM.randbytes(MIN_CHUNK_SIZE)
+    with capture_logs() as logs:
+        assert [hashed(data), hashed(data)] == [(blake3(data).digest(), b"")] * 2
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("store.outboards_unavailable", "warning")
+    ]
+    assert not is_available()
 
 
 @pytest.mark.parametrize("size", SIZES)
