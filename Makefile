@@ -119,7 +119,7 @@ demo: setup ## The main job end to end: replicate a disk, change it, replicate t
 run: setup ## Start the service on SQLite and leave it up
 	$(RUN) go2cloud serve --role all
 
-# SIZE=1GiB RUNS=3 CASES=full,… LINKS=loopback,gbit DATA=realistic,random,zeros PEERS=go2cloud,… OUTPUT=file.json
+# SIZE=4GiB RUNS=3 CASES=full,… LINKS=loopback,gbit DATA=realistic,random,zeros PEERS=go2cloud,… OUTPUT=file.json
 # CHURN=1,5,20 SECONDS=30 CUT=60
 BENCH_OPTIONS = $(foreach o,SIZE RUNS CASES LINKS DATA PEERS CHURN SECONDS CUT OUTPUT,$(if $($(o)),--$(shell echo $(o) | tr A-Z a-z) $($(o))))
 

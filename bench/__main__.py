@@ -66,7 +66,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure replication against peers.")
-    parser.add_argument("--size", default="1GiB", help="of the disk (default: 1GiB)")
+    parser.add_argument("--size", default="4GiB", help="of the disk (default: 4GiB)")
     parser.add_argument("--runs", type=int, default=3, help="of which the medians are shown (default: 3)")
     parser.add_argument(
         "--cases", type=_cases, default=tuple(_BY_WORD.values()), help=",".join((*_BY_WORD, LAUNCH))

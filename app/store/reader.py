@@ -25,7 +25,7 @@ from app.wire.patch import Patch, apply_patch
 LOCATE_IDS: Final = 4096
 BATCH_BYTES: Final = 32 * MIB
 """Plain bytes of one batch in memory; a delta adds its bases."""
-STREAMED_BYTES: Final = 16 * MIB
+STREAMED_BYTES: Final = 8 * MIB
 """The same of a stream of stored records, of which two batches are in memory."""
 
 

@@ -43,18 +43,35 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return times
 
 
-async def test_it_is_given_back_once_in_each_calm_after_work(
-    given: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shares = iter([0.0, 0.0, 0.3, 0.0, 0.9, 0.3, 1.4, 0.05, 0.0, 0.2])
+async def given_back_after(monkeypatch: pytest.MonkeyPatch, *used: float) -> None:
+    """Watch a process that uses as many CPU seconds from look to look."""
+    looks = iter(used)
 
-    async def share() -> float:
-        found = next(shares, None)
+    async def look() -> float:
+        found = next(looks, None)
         if found is None:
             raise asyncio.CancelledError
         return found
 
-    monkeypatch.setattr(memory, "_share_of_a_core", share)
+    monkeypatch.setattr(memory, "_cpu_seconds_to_the_next_look", look)
     with contextlib.suppress(asyncio.CancelledError):
         await give_back_in_calms()
+
+
+async def test_it_is_given_back_once_in_each_calm_after_work(
+    given: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await given_back_after(monkeypatch, 0.0, 0.0, 0.15, 0.0, 0.45, 0.15, 0.7, 0.02, 0.0, 0.1)
     assert len(given) == 2, "after the start, and after the work"
+
+
+async def test_it_is_given_back_after_work_that_was_done_slowly(
+    given: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await given_back_after(monkeypatch, 0.0, 0.1, 0.1, 0.1, 0.0)
+    assert len(given) == 2, "after the start, and after the work"
+
+
+async def test_heartbeats_give_it_back_seldom(given: list[bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    await given_back_after(monkeypatch, 0.0, *[0.01] * 45)
+    assert len(given) == 2, "after the start, and after a quarter of a second of CPU time in all"
