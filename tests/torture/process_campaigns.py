@@ -4,8 +4,9 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 from tests.faults.process import database_faults, kills, zombies
 from tests.faults.process.certificates import Pinned
@@ -106,25 +107,28 @@ def plagues(folder: Path, rng: random.Random, report: Report, deadline: float) -
     harms = [harm for harm in Harm if harm is not Harm.NONE]
     rng.shuffle(harms)
     harms += rng.choices(harms, k=LINK_ROUNDS - len(harms))
-    certificate = _trusted_certificate(folder) if rng.random() < 0.5 else None
-    campaign = "link with TLS" if certificate else "link"
-    with link_rig(folder, rng.randrange(1 << 32), certificate=certificate) as linked:
+    is_tls = rng.random() < 0.5
+    with (
+        _trusted_certificate(folder) if is_tls else nullcontext() as certificate,
+        link_rig(folder, rng.randrange(1 << 32), certificate=certificate) as linked,
+    ):
         for harm in harms:
             every = rng.choice((256 * 1024, MIB, 4 * MIB, 8 * MIB))
             rate, late = rng.choice((MIB, 4 * MIB)), rng.uniform(0.005, 0.2)
             plague = Plague(harm, every, rate, late)
             recovery = linked.suffer(plague, rng.uniform(5, 40), rng.randint(4, 96))
             strikes = 1 if harm in LOSSLESS else recovery.strikes
-            report.cycle(campaign, harm.value, strikes, recovery.seconds)
+            report.cycle("link with TLS" if is_tls else "link", harm.value, strikes, recovery.seconds)
             if time.monotonic() > deadline:
                 break
 
 
-def _trusted_certificate(folder: Path) -> Pinned:
-    """A certificate that this process trusts too: it asks the service past the proxy."""
+@contextmanager
+def _trusted_certificate(folder: Path) -> Iterator[Pinned]:
+    """A certificate that this process trusts too within the block: it asks the service past the proxy."""
     made = Pinned.make(folder)
-    os.environ["SSL_CERT_FILE"] = str(made.authority)
-    return made
+    with patch.dict(os.environ, SSL_CERT_FILE=str(made.authority)):
+        yield made
 
 
 def haunting(folder: Path, rng: random.Random, report: Report, deadline: float) -> None:
