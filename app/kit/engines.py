@@ -17,6 +17,7 @@ Errors do not show the parameters of their statement, which hold secrets: errors
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Connection, event
@@ -24,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from app.kit.settings import DatabaseSettings, Engine
-from app.kit.sqlitedriver import EndingConnection
+from app.kit.sqlitedriver import connect
 
 SQLITE_BUSY_SECONDS = 10
 SQLITE_STATEMENTS = 16
@@ -104,8 +105,10 @@ def database_url(settings: DatabaseSettings) -> URL:
 
 
 def _sqlite(settings: DatabaseSettings, begin: str, *pragmas: str) -> AsyncEngine:
-    options = {"factory": EndingConnection, "cached_statements": SQLITE_STATEMENTS}
-    engine = create_async_engine(database_url(settings), hide_parameters=True, connect_args=options)
+    connecting = partial(connect, settings.path, SQLITE_STATEMENTS)
+    engine = create_async_engine(
+        database_url(settings), hide_parameters=True, async_creator=connecting, pool_use_lifo=True
+    )
     _on_connect(engine, (*_SQLITE_PRAGMAS, *pragmas))
 
     @event.listens_for(engine.sync_engine, "begin")

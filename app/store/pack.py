@@ -35,7 +35,7 @@ from app.wire.buffers import Buffer
 from app.wire.chunks import ID_BYTES, MAX_CHUNK_SIZE, MIB, ZERO_ID
 from app.wire.codec import Codec
 
-TARGET_BYTES: Final = 24 * MIB
+TARGET_BYTES: Final = 16 * MIB
 MAX_RECORD_BYTES: Final = MAX_CHUNK_SIZE + 64 * 1024
 MAX_PACK_BYTES: Final = 48 * MIB
 MAX_RECORDS: Final = 1 << 16

@@ -1,9 +1,9 @@
 """Taking in a put: frames in, durable packs and leaves out, rows last.
 
-Chunks, and patches, are gathered until threads and a question to the database pay. While such a batch is
-unpacked, hashed and put into packs, the next one is gathered. What the project stores already is only
-granted (sending the bytes proved possession), the rest goes into packs in the form it was sent in. Nothing
-counts as received before `finish` has returned.
+Chunks are unpacked and hashed as they come, and gathered until a question to the database pays; patches, too.
+While it is asked about such a batch, and while that is put into packs, the next one is gathered. What the
+project stores already is only granted (sending the bytes proved possession), the rest goes into packs in the
+form it was sent in. Nothing counts as received before `finish` has returned.
 """
 
 import asyncio
@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from app.kit.errors import BadRequest
 from app.migration.replication import patching
+from app.migration.replication.gathering import Batch
 from app.migration.replication.leafpatches import LeafPatches
 from app.migration.replication.meters import CHUNKS, STORED_BYTES
 from app.migration.replication.nodes import write_leaves
@@ -22,15 +23,12 @@ from app.migration.replication.packing import PackStream
 from app.migration.replication.patching import Patching
 from app.migration.replication.possession import grant, known, live_chunks, placed
 from app.migration.replication.reading import BATCH, chunk_reader, readable
-from app.migration.replication.received import Stored, is_proved, verify
+from app.migration.replication.received import Stored, is_proved
 from app.migration.replication.sessions import SessionScope
 from app.migration.services import Services
-from app.wire.chunks import MIB
 from app.wire.errors import FrameError
 from app.wire.frames import (
     MAX_BLOCKS_RECORDS,
-    MAX_RECORDS,
-    ChunkRecord,
     Frame,
     FrameType,
     LeafPatchRecord,
@@ -45,9 +43,6 @@ from app.wire.frames import (
 from app.wire.messages import PutResult, Refused
 
 T = TypeVar("T")
-
-GATHERED_BYTES: Final = 8 * MIB
-"""Stored bytes of the chunks of a batch; a question about it costs the database about 5 ms."""
 
 
 def _batches(records: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -64,8 +59,7 @@ class Ingest:
         self._scope = scope
         self._reader = chunk_reader(services.store, services.database)
         self._packs = PackStream(services, scope)
-        self._gathered: list[ChunkRecord] = []
-        self._rebuilt: list[Stored] = []
+        self._batch = Batch()
         self._leaf_patches = LeafPatches(services, scope)
         self._patching = Patching(services, scope)
         self._patches: list[PatchRecord] = []
@@ -74,7 +68,6 @@ class Ingest:
         self._named: dict[bytes, bytes] = {}
         self._rebuilding: deque[asyncio.Task[None]] = deque()
         self._handing = asyncio.Lock()
-        self._gathered_bytes = 0
         self._storing: asyncio.Task[None] | None = None
         self._stored = 0
         self._known = 0
@@ -129,48 +122,46 @@ class Ingest:
     async def abandon(self) -> None:
         """The stream broke off; what was written stays for the next session to find."""
         await asyncio.gather(*self._rebuilding, return_exceptions=True)
+        await self._batch.abandon()
         if self._storing is not None:
             await asyncio.gather(self._storing, return_exceptions=True)
         await self._packs.abandon()
 
     async def _gather(self, frame: Frame) -> None:
         """Keep a frame's chunks until there are enough of them to go on with."""
-        self._gathered += chunk_records(frame)
-        self._gathered_bytes += memoryview(frame.payload).nbytes
-        await self._hand_over_if_many()
+        await self._batch.add(list(chunk_records(frame)), memoryview(frame.payload).nbytes)
+        await self._hand_over_if_full()
 
     async def _gather_rebuilt(self, chunks: Sequence[Stored]) -> None:
         """The same for chunks that are checked already."""
-        self._rebuilt += chunks
-        self._gathered_bytes += sum(memoryview(chunk.data).nbytes for chunk in chunks)
-        await self._hand_over_if_many()
+        self._batch.add_checked(chunks)
+        await self._hand_over_if_full()
 
-    async def _hand_over_if_many(self) -> None:
-        many = len(self._gathered) + len(self._rebuilt) >= MAX_RECORDS
-        if self._gathered_bytes >= GATHERED_BYTES or many:
+    async def _hand_over_if_full(self) -> None:
+        if self._batch.is_full:
             await self._hand_over()
 
     async def _hand_over(self) -> None:
         """Begin with the gathered chunks once those before them are done with."""
         async with self._handing:
             await self._stored_before()
-            records, rebuilt = self._gathered, self._rebuilt
-            self._gathered, self._rebuilt, self._gathered_bytes = [], [], 0
-            if records or rebuilt:
-                self._storing = asyncio.create_task(self._check_and_store(records, rebuilt))
+            batch, self._batch = self._batch, Batch()
+            if batch.names:
+                self._storing = asyncio.create_task(self._store_batch(batch))
 
     async def _stored_before(self) -> None:
         storing, self._storing = self._storing, None
         if storing is not None:
             await storing
 
-    async def _check_and_store(self, records: Sequence[ChunkRecord], rebuilt: Sequence[Stored]) -> None:
-        """While the records are checked, the database is asked what is there of them."""
-        names = {record.id for record in records} | {chunk.id for chunk in rebuilt}
-        checking = asyncio.create_task(asyncio.to_thread(verify, records))
-        asking = asyncio.create_task(self._there(names - self._packs.pending))
-        await asyncio.gather(checking, asking, return_exceptions=True)
-        await self._store([*checking.result(), *rebuilt], *asking.result())
+    async def _store_batch(self, batch: Batch) -> None:
+        """While the last of it is checked, the database is asked what is there of it."""
+        asking = asyncio.create_task(self._there(batch.names - self._packs.pending))
+        try:
+            chunks = await batch.checked()
+        finally:
+            await asyncio.gather(asking, return_exceptions=True)
+        await self._store(chunks, *asking.result())
 
     async def _there(self, names: Collection[bytes]) -> tuple[dict[bytes, bool], set[bytes]]:
         """Those of these chunks that the project has, True for the server's own, and those that it lost."""

@@ -97,7 +97,7 @@ def hang_into_service(reach: Reach, pack_bytes: int) -> None:
     many and little is in flight."""
     from app.agent.gateway import replication as gateway
     from app.kit import database
-    from app.migration.replication import commit, ingest, packing
+    from app.migration.replication import commit, gathering, ingest, packing
     from app.store.folder import FileCalls
     from app.store.objects import ObjectStore
     from app.store.pack import PackBuilder
@@ -115,7 +115,7 @@ def hang_into_service(reach: Reach, pack_bytes: int) -> None:
     for method in ("write", "fsync", "rename", "make_folder"):
         around(FileCalls, method, f"file.{method}", reach)
     vars(packing)["PackBuilder"] = lambda project, server: PackBuilder(project, server, pack_bytes)
-    vars(ingest)["GATHERED_BYTES"] = pack_bytes
+    vars(gathering)["GATHERED_BYTES"] = pack_bytes
 
 
 def _halve_writes(calls: Any, reach: Reach) -> None:
