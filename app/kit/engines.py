@@ -106,6 +106,7 @@ def database_url(settings: DatabaseSettings) -> URL:
 
 def _sqlite(settings: DatabaseSettings, begin: str, *pragmas: str) -> AsyncEngine:
     connecting = partial(connect, settings.path, SQLITE_STATEMENTS)
+    # the connection that was used last comes first: it has statements and pages at hand
     engine = create_async_engine(
         database_url(settings), hide_parameters=True, async_creator=connecting, pool_use_lifo=True
     )

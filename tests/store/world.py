@@ -14,7 +14,7 @@ from app.store.objects import ObjectStore
 from app.store.outboard import hashed
 from app.store.pack import PackBuilder, SealedPack
 from app.store.reader import ChunkReader
-from app.wire.chunks import ZERO_ID, chunk_count, chunk_id, chunk_length, name_of
+from app.wire.chunks import MIB, ZERO_ID, chunk_count, chunk_id, chunk_length, name_of
 from app.wire.codec import Codec, encode
 from app.wire.patch import make_patch, signatures
 from app.wire.tree import LEAF_BYTES, LEAF_IDS, ZERO_LEAF, RootNode
@@ -23,6 +23,8 @@ from tests.store.memory_index import MemoryIndex, checkpoint_info
 KIB = 1024
 CHUNK = 64 * KIB
 GRACE = timedelta(hours=2)
+MOST_OF_A_PACK = 32 * MIB
+"""A builder takes no more."""
 PROJECT = "prj-one"
 SERVER = "srv-one"
 
@@ -73,7 +75,7 @@ class World:
         project: str = PROJECT,
     ) -> SealedPack:
         """Store chunks in one pack and register it."""
-        builder = PackBuilder(project, server)
+        builder = PackBuilder(project, server, target=MOST_OF_A_PACK)
         for name, plain in chunks.items():
             codec, data = encode(plain)
             builder.add(name, codec, len(plain), data, outboard=hashed(plain)[1])

@@ -129,7 +129,7 @@ class Ingest:
 
     async def _gather(self, frame: Frame) -> None:
         """Keep a frame's chunks until there are enough of them to go on with."""
-        await self._batch.add(list(chunk_records(frame)), memoryview(frame.payload).nbytes)
+        await self._batch.add(chunk_records(frame), memoryview(frame.payload).nbytes)
         await self._hand_over_if_full()
 
     async def _gather_rebuilt(self, chunks: Sequence[Stored]) -> None:
