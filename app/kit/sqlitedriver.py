@@ -32,7 +32,10 @@ class EndingConnection(sqlite3.Connection):
 
 
 class WholeCursor(aiosqlite.Cursor):
-    """A cursor that has fetched all rows of a statement, and is closed again, when it was executed."""
+    """A cursor that has fetched all rows of a statement, and is closed again, when it was executed.
+
+    It serves what SQLAlchemy asks for unless it streams results, which nothing here does: `fetchall` alone.
+    """
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         """Nothing is executed yet."""

@@ -50,7 +50,7 @@ class Batch:
         self._note({chunk.id for chunk in chunks}, len(chunks), stored_bytes)
 
     async def checked(self) -> list[Stored]:
-        """All of it, in the order in which it came. Raises what `verify` raises."""
+        """All of it, once it is checked. Raises what `verify` raises."""
         try:
             await self._begin_check()
         finally:
@@ -69,7 +69,7 @@ class Batch:
     async def _begin_check(self) -> None:
         """Begin to check what came last, when no more than the last one of the checks before is under way."""
         for check in self._checks[: 1 - _MOST_CHECKS]:
-            await check
+            await asyncio.shield(check)  # a sender that goes away cancels no thread
         records, self._came, self._came_bytes = self._came, [], 0
         if records:
             self._checks.append(asyncio.create_task(asyncio.to_thread(verify, records)))
